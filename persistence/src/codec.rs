@@ -1,0 +1,105 @@
+//! How values become bytes: JSON for events by default, bincode for snapshots and on request.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The codec of a payload, as a number that is stored with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum CodecId {
+    /// JSON text: self-describing, readable in the log.
+    Json = 1,
+    /// bincode 1 layout: fixed-width little-endian integers. Compact, and blind to changes of shape.
+    Bincode = 2,
+}
+
+impl TryFrom<u8> for CodecId {
+    type Error = CodecError;
+
+    fn try_from(value: u8) -> Result<Self, CodecError> {
+        match value {
+            1 => Ok(Self::Json),
+            2 => Ok(Self::Bincode),
+            other => Err(CodecError::UnknownCodec { id: other }),
+        }
+    }
+}
+
+/// The most bytes that one bincode value may claim: without a limit eleven bytes can abort the process.
+pub const BINCODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The one bincode configuration in use: the layout of bincode 1, which has three independent readers.
+fn bincode_config() -> impl bincode::config::Config {
+    bincode::config::legacy().with_limit::<BINCODE_BYTES_MAX>()
+}
+
+impl CodecId {
+    /// Encodes a value.
+    ///
+    /// # Errors
+    /// [`CodecError::Encode`] when the value refuses, such as a map with keys that are no strings in JSON.
+    pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>, CodecError> {
+        match self {
+            Self::Json => serde_json::to_vec(value).map_err(|e| CodecError::encode(self, &e)),
+            Self::Bincode => bincode::serde::encode_to_vec(value, bincode_config())
+                .map_err(|e| CodecError::encode(self, &e)),
+        }
+    }
+
+    /// Decodes a value; every byte must belong to it.
+    ///
+    /// # Errors
+    /// [`CodecError::Decode`] when the bytes are no such value, claim more than [`BINCODE_BYTES_MAX`], or go on
+    /// behind it.
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
+        match self {
+            Self::Json => serde_json::from_slice(bytes).map_err(|e| CodecError::decode(self, &e)),
+            Self::Bincode => {
+                let (value, read) = bincode::serde::decode_from_slice(bytes, bincode_config())
+                    .map_err(|e| CodecError::decode(self, &e))?;
+                if read != bytes.len() {
+                    return Err(CodecError::decode(self, &format!("{} bytes left over", bytes.len() - read)));
+                }
+                Ok(value)
+            }
+        }
+    }
+}
+
+/// Why a value could not become bytes, or bytes a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The value refuses to be encoded.
+    #[error("cannot encode as {codec:?}: {reason}")]
+    Encode {
+        /// The codec.
+        codec: CodecId,
+        /// What it said.
+        reason: String,
+    },
+    /// The bytes are no such value.
+    #[error("cannot decode as {codec:?}: {reason}")]
+    Decode {
+        /// The codec.
+        codec: CodecId,
+        /// What it said.
+        reason: String,
+    },
+    /// No codec has this number; a later release may have written it.
+    #[error("no codec has the number {id}")]
+    UnknownCodec {
+        /// The number.
+        id: u8,
+    },
+}
+
+impl CodecError {
+    fn encode(codec: CodecId, reason: &impl std::fmt::Display) -> Self {
+        Self::Encode { codec, reason: reason.to_string() }
+    }
+
+    fn decode(codec: CodecId, reason: &impl std::fmt::Display) -> Self {
+        Self::Decode { codec, reason: reason.to_string() }
+    }
+}

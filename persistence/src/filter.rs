@@ -1,0 +1,69 @@
+//! Which events a reader of the whole journal wants.
+
+use std::collections::BTreeSet;
+
+use crate::RecordedEvent;
+
+/// Which events to deliver. The default wants every event but the runtime's own.
+///
+/// ```
+/// use annals_persistence::Filter;
+///
+/// let orders = Filter::default().category("order").event_type("order-shipped");
+/// let all = Filter::everything();
+/// # let _ = (orders, all);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    categories: BTreeSet<String>,
+    types: BTreeSet<String>,
+    tags: BTreeSet<String>,
+    internal: bool,
+}
+
+impl Filter {
+    /// Every event, the runtime's own included.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { internal: true, ..Self::default() }
+    }
+
+    /// Wants events of this aggregate type; called again, of any of the types named.
+    #[must_use]
+    pub fn category(mut self, category: impl Into<String>) -> Self {
+        self.categories.insert(category.into());
+        self
+    }
+
+    /// Wants events of this event type; called again, of any of those named.
+    #[must_use]
+    pub fn event_type(mut self, name: impl Into<String>) -> Self {
+        self.types.insert(name.into());
+        self
+    }
+
+    /// Wants events with this tag; called again, with any of those named.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.insert(tag.into());
+        self
+    }
+
+    /// Whether events of the runtime's own streams (`$...`) are wanted.
+    #[must_use]
+    pub fn wants_internal(&self) -> bool {
+        self.internal || self.categories.iter().any(|c| c.starts_with('$'))
+    }
+
+    /// Whether this event is wanted.
+    #[must_use]
+    pub fn matches(&self, event: &RecordedEvent) -> bool {
+        let internal = event.stream.is_internal();
+        if internal && !self.wants_internal() {
+            return false;
+        }
+        (self.categories.is_empty() || self.categories.contains(event.stream.category()))
+            && (self.types.is_empty() || self.types.contains(&*event.type_name))
+            && (self.tags.is_empty() || event.tags.iter().any(|tag| self.tags.contains(&**tag)))
+    }
+}

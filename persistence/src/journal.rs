@@ -1,0 +1,283 @@
+//! The journal: what every engine must do, and the words for it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
+use tokio::sync::{oneshot, watch};
+
+use crate::Filter;
+use crate::{
+    AppendError, JournalId, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, Version,
+};
+
+/// What an append expects to find in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Exactly this version is the last.
+    Version(Version),
+    /// The stream has no events.
+    NoStream,
+    /// The stream has events, however many.
+    Exists,
+    /// Whatever is there.
+    Any,
+}
+
+impl Expected {
+    /// Whether a stream at this version is what was expected.
+    #[must_use]
+    pub fn allows(self, actual: Version) -> bool {
+        match self {
+            Self::Version(version) => version == actual,
+            Self::NoStream => actual == Version::NONE,
+            Self::Exists => actual > Version::NONE,
+            Self::Any => true,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(version) => write!(f, "version {version}"),
+            Self::NoStream => f.write_str("no stream"),
+            Self::Exists => f.write_str("an existing stream"),
+            Self::Any => f.write_str("anything"),
+        }
+    }
+}
+
+/// Events for one stream.
+#[derive(Debug, Clone)]
+pub struct StreamAppend {
+    /// The stream.
+    pub stream: StreamId,
+    /// What must be there for the whole batch to be taken.
+    pub expected: Expected,
+    /// At least one event.
+    pub events: SmallVec<[NewEvent; 1]>,
+}
+
+/// Events for one or more streams, appended all or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// A stream stands in it at most once.
+    pub streams: SmallVec<[StreamAppend; 1]>,
+}
+
+impl Batch {
+    /// A batch for one stream.
+    #[must_use]
+    pub fn of(stream: StreamId, expected: Expected, events: impl IntoIterator<Item = NewEvent>) -> Self {
+        Self::default().and(stream, expected, events)
+    }
+
+    /// With events for one more stream.
+    #[must_use]
+    pub fn and(
+        mut self,
+        stream: StreamId,
+        expected: Expected,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Self {
+        self.streams.push(StreamAppend { stream, expected, events: events.into_iter().collect() });
+        self
+    }
+
+    /// How many events it has.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.streams.iter().map(|s| s.events.len()).sum()
+    }
+}
+
+/// Where a batch has gone, once it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The position of the batch's first event.
+    pub first: Position,
+    /// The position of the batch's last event.
+    pub last: Position,
+    /// The last version of each stream, in the batch's order.
+    pub versions: SmallVec<[Version; 2]>,
+}
+
+/// The answer to an append.
+pub type AppendResult = Result<Appended, AppendError>;
+
+/// Called once with the outcome of an append, on the engine's own thread: keep it short, never block.
+///
+/// Dropped uncalled (the engine went away), it reports [`AppendError::OutcomeUnknown`]: whoever waits is told.
+pub struct Completion(Option<Box<dyn FnOnce(AppendResult) + Send>>);
+
+impl Completion {
+    /// Wraps what is to be called.
+    pub fn new(call: impl FnOnce(AppendResult) + Send + 'static) -> Self {
+        Self(Some(Box::new(call)))
+    }
+
+    /// Reports the outcome.
+    pub fn complete(mut self, result: AppendResult) {
+        if let Some(call) = self.0.take() {
+            call(result);
+        }
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call(Err(AppendError::unknown("the journal went away before it answered")));
+        }
+    }
+}
+
+impl fmt::Debug for Completion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Completion")
+    }
+}
+
+/// An append under way: await it for the outcome. Dropping it does not undo the append.
+#[derive(Debug)]
+#[must_use = "an append's outcome is known only after awaiting its ticket"]
+pub struct Ticket(oneshot::Receiver<AppendResult>);
+
+impl Future for Ticket {
+    type Output = AppendResult;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<AppendResult> {
+        Pin::new(&mut self.0).poll(cx).map(|received| {
+            received.unwrap_or_else(|_| Err(AppendError::unknown("the journal went away before it answered")))
+        })
+    }
+}
+
+/// Which way to read a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From old to new.
+    Forward,
+    /// From new to old.
+    Backward,
+}
+
+/// How far a journal is durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// The last durable event of any stream.
+    pub position: Position,
+    /// The last durable event of a stream that is not the runtime's own. An append to the runtime's own
+    /// streams alone does not move it, so it wakes no relay.
+    pub external: Position,
+}
+
+/// Whether a journal takes appends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalHealth {
+    /// It does.
+    Healthy,
+    /// It refuses appends until there is space again; reads go on.
+    DiskFull,
+    /// A write or fsync failed: no append is taken until the journal is opened anew; reads serve the last durable state.
+    Poisoned {
+        /// What failed.
+        reason: String,
+    },
+    /// It was closed.
+    Closed,
+}
+
+/// A stream and how far it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its last durable version.
+    pub version: Version,
+    /// The time of its last durable event.
+    pub last_time: Timestamp,
+}
+
+/// A page of the whole journal.
+#[derive(Debug, Clone, Default)]
+pub struct AllPage {
+    /// The events wanted, in order.
+    pub events: Vec<RecordedEvent>,
+    /// The position to go on from (inclusive): everything below it has been looked at.
+    pub next: Position,
+}
+
+/// An append-only log of events: the only truth there is.
+///
+/// An engine implements this; users call it through [`JournalExt`], which turns pages into streams. What every
+/// engine must hold is in the `conformance` module, as tests that any engine can run:
+///
+/// * a batch is taken whole or not at all, and answered only when it is durable;
+/// * batches submitted one after the other by one caller are decided in that order;
+/// * positions follow commit order, without gaps; versions are 1, 2, 3 ... in each stream;
+/// * no read delivers anything above the durable position;
+/// * after a failed write or fsync nothing is acknowledged any more.
+pub trait Journal: fmt::Debug + Send + Sync + 'static {
+    /// Which history this is.
+    fn id(&self) -> JournalId;
+
+    /// Hands a batch over, without waiting. `done` is called when its outcome is certain: durable, refused
+    /// (a refusal leaves only when all it was decided on is durable), or unknown.
+    fn submit(&self, batch: Batch, done: Completion);
+
+    /// At most `limit` durable events of a stream, from version `from` (inclusive) in the given direction. Empty
+    /// when there are none. Backward from above the end begins at the end.
+    fn stream_page<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>>;
+
+    /// At most `limit` durable events of all streams that the filter wants, from position `from` (inclusive).
+    /// It may deliver fewer, or none, before the end: go on from [`AllPage::next`] until that is above
+    /// [`Durable::position`].
+    fn all_page<'a>(
+        &'a self,
+        from: Position,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<AllPage, ReadError>>;
+
+    /// A stream's last durable version and time; `None` when it has no durable event.
+    fn stream_info<'a>(
+        &'a self,
+        stream: &'a StreamId,
+    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>>;
+
+    /// At most `limit` streams whose names begin with `prefix`, in the order of their names, after `after`.
+    fn streams_page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a StreamId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>>;
+
+    /// How far the journal is durable, and word of every change.
+    fn durable(&self) -> watch::Receiver<Durable>;
+
+    /// Whether it takes appends.
+    fn health(&self) -> JournalHealth;
+
+    /// Stops taking appends, answers what was submitted, lets go of files and locks. Closing twice is no error.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Makes a completion and the ticket that waits for it.
+pub(crate) fn ticket() -> (Completion, Ticket) {
+    let (sender, receiver) = oneshot::channel();
+    // A caller that dropped its ticket does not want the answer.
+    (Completion::new(move |result| drop(sender.send(result))), Ticket(receiver))
+}

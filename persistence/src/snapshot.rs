@@ -1,0 +1,38 @@
+//! Snapshots: an aggregate's state at a version, kept so that replay can begin there. Strictly a cache.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventId, JournalId, StreamId, Version};
+
+/// A state at a version, and all that is needed to doubt it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The history it was taken from.
+    pub journal: JournalId,
+    /// The version it stands at.
+    pub version: Version,
+    /// The event at that version: a snapshot is used only if the stream holds this very event.
+    pub event_id: EventId,
+    /// The shape of the state's type when it was written; another shape means discard.
+    pub fingerprint: u64,
+    /// The encoded state.
+    pub state: Vec<u8>,
+}
+
+/// Where snapshots are kept. It may forget any of them at any time, and nothing but time is lost: every failure is
+/// the store's own affair, logged there, never an error for its user. Calls may block for a disk read.
+pub trait SnapshotStore: fmt::Debug + Send + Sync + 'static {
+    /// The latest snapshots of a stream, newest first; none when there are none or they cannot be trusted.
+    fn load(&self, stream: &StreamId) -> Vec<Snapshot>;
+
+    /// Keeps a snapshot, and at most one older one beside it.
+    fn save(&self, stream: &StreamId, snapshot: &Snapshot);
+
+    /// Forgets a stream's snapshots.
+    fn remove(&self, stream: &StreamId);
+
+    /// Lets go of files; what was saved should be there after a clean restart.
+    fn close(&self);
+}
