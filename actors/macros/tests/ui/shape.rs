@@ -1,0 +1,14 @@
+use annals_macros::Shape;
+
+#[derive(Shape)]
+struct BadLeaf {
+    #[shape(name = "x")]
+    field: u8,
+}
+
+#[derive(Shape)]
+union Overlap {
+    a: u8,
+}
+
+fn main() {}

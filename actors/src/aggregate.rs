@@ -1,0 +1,110 @@
+//! Aggregates: what a service author writes.
+
+use std::sync::Arc;
+
+use annals_persistence::{
+    CausationId, CommandId, CommandMetadata, CorrelationId, Event, Shape, StreamId, Timestamp, Version,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A consistency boundary: commands in, events out, state as the fold of the events.
+///
+/// Both functions are pure. `handle` decides from the state, the command and the [`Context`] alone: the time and
+/// ids come from the context, data from outside is looked up by the caller and travels in the command. `apply`
+/// is total: it takes every event that was ever recorded, and does not judge it.
+///
+/// The default value is the state before the first event.
+pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Shape + Send + Sync + 'static {
+    /// The stable name of the type, `[a-z][a-z0-9_]*`; streams are called `<TYPE>-<id>`.
+    const TYPE: &'static str;
+
+    /// What it can be told to do. Serialisable, because a command that must survive a restart is written down.
+    type Command: Serialize + DeserializeOwned + Send + 'static;
+
+    /// What can have happened to it.
+    type Event: Event;
+
+    /// Why it says no.
+    type Rejection: std::error::Error + Send + Sync + 'static;
+
+    /// Decides what a command makes happen. No events means that nothing has to.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    fn handle(&self, command: Self::Command, context: &Context) -> Result<Vec<Self::Event>, Self::Rejection>;
+
+    /// Takes an event into the state.
+    fn apply(&mut self, event: Self::Event);
+
+    /// Words to find the event by, without reading it.
+    fn tags(_event: &Self::Event) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+}
+
+/// What `handle` may know beside the state and the command.
+#[derive(Debug, Clone)]
+pub struct Context {
+    stream: StreamId,
+    version: Version,
+    command: CommandMetadata,
+}
+
+impl Context {
+    pub(crate) fn new(stream: StreamId, version: Version, command: CommandMetadata) -> Self {
+        Self { stream, version, command }
+    }
+
+    /// The time of this command, never before the instance's last event. The events get the same.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.command.time
+    }
+
+    /// The instance's id.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        self.stream.instance()
+    }
+
+    /// The instance's stream.
+    #[must_use]
+    pub fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// The version of the state that decides.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The command's id.
+    #[must_use]
+    pub fn command_id(&self) -> CommandId {
+        self.command.command_id
+    }
+
+    /// The outside request behind the command.
+    #[must_use]
+    pub fn correlation_id(&self) -> CorrelationId {
+        self.command.correlation_id
+    }
+
+    /// What directly caused the command.
+    #[must_use]
+    pub fn causation_id(&self) -> CausationId {
+        self.command.causation_id
+    }
+
+    /// Who sent the command, where that is known.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.command.actor.as_deref()
+    }
+
+    pub(crate) fn into_metadata(self) -> CommandMetadata {
+        self.command
+    }
+}

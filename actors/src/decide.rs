@@ -1,0 +1,200 @@
+//! One command, from request to append: the heart of the write path, without a single await.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use annals_persistence::{
+    Batch, CodecError, CommandMetadata, Completion, Event, EventId, Expected, NewEvent, Position,
+    StreamAppend, Version,
+};
+use smallvec::SmallVec;
+
+use crate::commits::Reply;
+use crate::error::panic_message;
+use crate::instance::Instance;
+use crate::mailbox::CommandRequest;
+use crate::memory::Remembered;
+use crate::worker::Live;
+use crate::{Aggregate, Context, Receipt, SendError};
+
+/// What a command leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The live state stands.
+    Standing,
+    /// User code panicked: the live state cannot be trusted.
+    Rebuild,
+}
+
+/// Decides a command on the live state and sends its events on their way.
+pub(crate) fn decide<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &mut Live<A>,
+    request: CommandRequest<A>,
+) -> Decision {
+    let span = request.span.clone();
+    let _entered = span.enter();
+    if request.id_chosen
+        && let Some(earlier) = instance.commits.find(request.command_id)
+    {
+        repeat(instance, earlier, request);
+        return Decision::Standing;
+    }
+    if let Some(expected) = request.expecting().filter(|expected| *expected != live.version) {
+        instance.kind.metrics.conflicts.increment(1);
+        let conflict = SendError::Conflict { expected, actual: live.version };
+        answer(instance, request.reply, Err(conflict));
+        return Decision::Standing;
+    }
+    carry_out(instance, live, request)
+}
+
+fn repeat<A: Aggregate>(instance: &Instance<A>, earlier: Remembered, request: CommandRequest<A>) {
+    instance.kind.metrics.duplicates.increment(1);
+    if earlier.hash == request.hash {
+        instance.commits.repeat(earlier, request.reply);
+    } else {
+        let reused = SendError::CommandIdReused { command_id: request.command_id };
+        answer(instance, request.reply, Err(reused));
+    }
+}
+
+fn carry_out<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &mut Live<A>,
+    mut request: CommandRequest<A>,
+) -> Decision {
+    let along = request.take_along();
+    let metadata = metadata(instance, live, &request);
+    let context = Context::new(instance.stream.clone(), live.version, metadata);
+    let (command, reply) = (request.command, request.reply);
+    let state = &live.state;
+    match catch_unwind(AssertUnwindSafe(|| state.handle(command, &context))) {
+        Err(panic) => panicked(instance, &*panic, reply),
+        Ok(Err(rejection)) => {
+            instance.kind.metrics.rejections.increment(1);
+            answer(instance, reply, Err(SendError::Rejected(rejection)));
+            Decision::Standing
+        }
+        Ok(Ok(events)) if events.is_empty() => {
+            let receipt = Receipt { version: live.version, position: None, events: 0, duplicate: false };
+            answer(instance, reply, Ok(receipt));
+            Decision::Standing
+        }
+        Ok(Ok(events)) => record(instance, live, events, context.into_metadata(), along, reply),
+    }
+}
+
+/// The later of now and the instance's last event, so that time never runs backward in a stream.
+fn metadata<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &Live<A>,
+    request: &CommandRequest<A>,
+) -> CommandMetadata {
+    let options = &request.options;
+    CommandMetadata {
+        time: instance.kind.clock.now().max(live.time),
+        command_id: request.command_id,
+        command_hash: request.hash,
+        correlation_id: options.correlation_id.unwrap_or_else(|| request.command_id.into()),
+        causation_id: options.causation_id.unwrap_or_else(|| request.command_id.into()),
+        actor: options.actor.clone(),
+        trace: options.trace,
+    }
+}
+
+/// Encodes, applies, submits. The state is ahead of the disk from here on; the answer waits.
+fn record<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &mut Live<A>,
+    events: Vec<A::Event>,
+    metadata: CommandMetadata,
+    along: Option<StreamAppend>,
+    reply: Reply<A>,
+) -> Decision {
+    let encoded = match events.iter().map(|event| encode::<A>(event, &metadata)).collect::<Result<_, _>>() {
+        Ok(encoded) => encoded,
+        Err(error) => {
+            answer(instance, reply, Err(SendError::Codec(error)));
+            return Decision::Standing;
+        }
+    };
+    let applied =
+        catch_unwind(AssertUnwindSafe(|| events.into_iter().for_each(|event| live.state.apply(event))));
+    if let Err(panic) = applied {
+        return panicked(instance, &*panic, reply);
+    }
+    submit(instance, live, encoded, &metadata, along, reply);
+    instance.snapshot_when_due(live);
+    Decision::Standing
+}
+
+fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<NewEvent, CodecError> {
+    let event_type = event.event_type();
+    Ok(NewEvent {
+        id: EventId::generate(),
+        type_name: Cow::Borrowed(event_type.name),
+        schema_version: event_type.version,
+        codec: event.codec(),
+        payload: event.encode()?.into(),
+        command: metadata.clone(),
+        tags: A::tags(event),
+    })
+}
+
+fn submit<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &mut Live<A>,
+    events: SmallVec<[NewEvent; 1]>,
+    metadata: &CommandMetadata,
+    along: Option<StreamAppend>,
+    reply: Reply<A>,
+) {
+    let expected = match live.version {
+        Version::NONE => Expected::NoStream,
+        version => Expected::Version(version),
+    };
+    let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+    live.version = live.version.plus(u64::from(count));
+    live.time = metadata.time;
+    live.last_event = events.last().map(|event| event.id);
+    let command = Remembered {
+        command_id: metadata.command_id,
+        hash: metadata.command_hash,
+        version: live.version,
+        events: count,
+        position: Position::START,
+    };
+    let sequence = instance.commits.append(command, instance.kind.options.command_ids_max, reply);
+    let mut batch = Batch::default();
+    batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events });
+    batch.streams.extend(along);
+    let commits = Arc::clone(&instance.commits);
+    instance.kind.journal.submit(batch, Completion::new(move |result| commits.complete(sequence, result)));
+    instance.kind.metrics.commands.increment(1);
+}
+
+/// Answers when everything decided before is durable; with its failure, where it failed.
+fn answer<A: Aggregate>(instance: &Instance<A>, reply: Reply<A>, result: Result<Receipt, SendError<A>>) {
+    instance.commits.answer(Box::new(move |durable| {
+        let result = match durable {
+            Ok(()) => result,
+            Err(failure) => Err(SendError::from_failure(failure)),
+        };
+        // Whoever no longer waits for the answer does not get it.
+        drop(reply.send(result));
+    }));
+}
+
+fn panicked<A: Aggregate>(
+    instance: &Instance<A>,
+    panic: &(dyn std::any::Any + Send),
+    reply: Reply<A>,
+) -> Decision {
+    let message = panic_message(panic);
+    tracing::error!(stream = %instance.stream, message, "the aggregate's code panicked; its state is rebuilt");
+    instance.kind.metrics.panics.increment(1);
+    answer(instance, reply, Err(SendError::Panicked { message }));
+    Decision::Rebuild
+}

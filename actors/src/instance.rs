@@ -1,0 +1,156 @@
+//! One live instance: its mailbox, the answers that wait, and the actor that works on them.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use annals_persistence::{CodecId, EventId, Snapshot, StreamId, Timestamp, Version};
+use parking_lot::Mutex;
+use ractor::{ActorRef, ActorRuntime};
+
+use crate::Aggregate;
+use crate::commits::Commits;
+use crate::kind::Kind;
+use crate::mailbox::{Mailbox, Refused, Request};
+use crate::memory::CommandMemory;
+use crate::replay::SnapshotBody;
+use crate::snapshots::Job;
+use crate::supervisor::Restart;
+use crate::worker::{InstanceActor, Live, Signal};
+
+/// One incarnation of an instance in memory.
+pub(crate) struct Instance<A: Aggregate> {
+    pub(crate) kind: Arc<Kind<A>>,
+    pub(crate) stream: StreamId,
+    pub(crate) mailbox: Mailbox<A>,
+    pub(crate) commits: Arc<Commits<A>>,
+    /// When it last handled something, in microseconds; what passivation goes by.
+    pub(crate) last_used: AtomicI64,
+    actor: Mutex<Option<ActorRef<Signal>>>,
+}
+
+impl<A: Aggregate> Instance<A> {
+    pub(crate) fn new(kind: &Arc<Kind<A>>, stream: StreamId) -> Arc<Self> {
+        Arc::new(Self {
+            kind: Arc::clone(kind),
+            stream,
+            mailbox: Mailbox::new(),
+            commits: Commits::new(),
+            last_used: AtomicI64::new(kind.clock.now().0),
+            actor: Mutex::new(None),
+        })
+    }
+
+    /// Starts the actor.
+    pub(crate) fn spawn(self: &Arc<Self>) {
+        let spawned = ActorRuntime::<InstanceActor<A>>::spawn_linked_instant(
+            None,
+            InstanceActor(PhantomData),
+            Arc::clone(self),
+            self.kind.supervisor.cell(),
+        );
+        match spawned {
+            Ok((actor, _start)) => {
+                self.kind.supervisor.watch(actor.get_id(), Arc::downgrade(self) as _);
+                *self.actor.lock() = Some(actor);
+            }
+            // Only a name that is taken can fail a spawn, and instances have no ractor names.
+            Err(error) => tracing::error!(stream = %self.stream, %error, "the actor could not be started"),
+        }
+    }
+
+    /// Admits a request and tells the actor of it.
+    pub(crate) fn admit(&self, request: Request<A>) -> Result<(), Refused<A>> {
+        if self.mailbox.admit(request, self.kind.options.mailbox_capacity)? {
+            self.signal(Signal::Work);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(actor) = self.actor.lock().as_ref() {
+            // A stopped actor is the supervisor's to replace; the mailbox keeps what waits.
+            drop(actor.send_message(signal));
+        }
+    }
+
+    /// Takes a snapshot when enough events lie behind the last one.
+    pub(crate) fn snapshot_when_due(&self, live: &mut Live<A>) {
+        if live.version.0 < live.snapshot.0 + self.kind.options.snapshot_every_events {
+            return;
+        }
+        live.snapshot = live.version;
+        if let Some(draft) = self.draft(live) {
+            let snapshots = self.kind.snapshot_writer.clone();
+            self.commits.snapshot(Box::new(move |memory| draft.hand_over(snapshots.as_ref(), memory)));
+        }
+    }
+
+    /// Takes a snapshot on passivation, if it is worth one. Everything is durable then.
+    pub(crate) fn snapshot_on_leaving(&self, mut live: Live<A>) {
+        if live.version.0 >= live.snapshot.0 + self.kind.options.snapshot_on_passivation_events {
+            live.snapshot = Version::NONE;
+            if let Some(draft) = self.draft(&live) {
+                let snapshots = self.kind.snapshot_writer.clone();
+                self.commits.snapshot(Box::new(move |memory| draft.hand_over(snapshots.as_ref(), memory)));
+            }
+        }
+    }
+
+    fn draft(&self, live: &Live<A>) -> Option<Draft> {
+        let fingerprint = self.kind.snapshots.as_ref()?.fingerprint;
+        let event_id = live.last_event?;
+        match CodecId::Bincode.encode(&live.state) {
+            Ok(state) => Some(Draft {
+                stream: self.stream.clone(),
+                journal: self.kind.journal.id(),
+                version: live.version,
+                time: live.time,
+                event_id,
+                fingerprint,
+                state,
+            }),
+            Err(error) => {
+                tracing::warn!(stream = %self.stream, %error, "the state cannot be kept as a snapshot");
+                None
+            }
+        }
+    }
+}
+
+/// A snapshot that lacks only the memory of commands.
+struct Draft {
+    stream: StreamId,
+    journal: annals_persistence::JournalId,
+    version: Version,
+    time: Timestamp,
+    event_id: EventId,
+    fingerprint: u64,
+    state: Vec<u8>,
+}
+
+impl Draft {
+    fn hand_over(self, writer: Option<&crate::snapshots::SnapshotWriter>, memory: CommandMemory) {
+        let body = SnapshotBody { state: self.state, time: self.time, memory };
+        let (Some(writer), Ok(state)) = (writer, CodecId::Bincode.encode(&body)) else { return };
+        let snapshot = Snapshot {
+            journal: self.journal,
+            version: self.version,
+            event_id: self.event_id,
+            fingerprint: self.fingerprint,
+            state,
+        };
+        writer.write(Job { stream: self.stream, snapshot });
+    }
+}
+
+impl<A: Aggregate> Restart for Instance<A> {
+    fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    fn restart(self: Arc<Self>) {
+        self.spawn();
+        self.signal(Signal::Work);
+    }
+}

@@ -1,0 +1,250 @@
+//! Everything a node has for one aggregate type.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annals_persistence::{CommandId, Journal, StreamId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use crate::command::content_hash;
+use crate::error::{Failure, with_sources};
+use crate::inspect::{Inspector, inspector};
+use crate::instance::Instance;
+use crate::mailbox::{CommandRequest, Refused, Request};
+use crate::metrics::KindMetrics;
+use crate::registry::Registry;
+use crate::replay::Snapshots;
+use crate::snapshots::SnapshotWriter;
+use crate::supervisor::Supervisor;
+use crate::worker::{Live, Signal};
+use crate::{
+    Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Retry, SendError,
+    SendOptions, StateError,
+};
+
+pub(crate) struct Kind<A: Aggregate> {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) snapshots: Option<Snapshots>,
+    pub(crate) snapshot_writer: Option<SnapshotWriter>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: NodeOptions,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) recoveries: Arc<Semaphore>,
+    pub(crate) metrics: KindMetrics,
+    pub(crate) registry: Registry<A>,
+    /// Told when more instances are live than may be.
+    pub(crate) crowded: Notify,
+}
+
+/// What an answer to a command comes through.
+pub(crate) type Answered<A> = oneshot::Receiver<Result<Receipt, SendError<A>>>;
+
+/// What an answer to a read comes through.
+pub(crate) type Seen<R> = oneshot::Receiver<Result<R, StateError>>;
+
+impl<A: Aggregate> Kind<A> {
+    /// Admits a command to its instance's mailbox, bringing the instance up where it is not live.
+    pub(crate) fn admit_command(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        command: A::Command,
+        options: SendOptions,
+    ) -> Result<Answered<A>, SendError<A>> {
+        let hash = content_hash(&command).map_err(SendError::Codec)?;
+        let (reply, answered) = oneshot::channel();
+        let request = Request::Command(CommandRequest {
+            command,
+            command_id: options.command_id.unwrap_or_else(CommandId::generate),
+            id_chosen: options.command_id.is_some(),
+            hash,
+            options,
+            span: tracing::Span::current(),
+            reply,
+        });
+        match self.admit(stream, request) {
+            Ok(()) => Ok(answered),
+            Err(refusal) => Err(self.refused_command(refusal)),
+        }
+    }
+
+    /// Lets `look` see the live state; what it makes of it arrives when that state is durable.
+    pub(crate) fn admit_read<R: Send + 'static>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        look: impl FnOnce(&Live<A>) -> R + Send + 'static,
+    ) -> Result<Seen<R>, StateError> {
+        let (reply, seen) = oneshot::channel();
+        let reply = Arc::new(parking_lot::Mutex::new(Some(reply)));
+        let refuse_reply = Arc::clone(&reply);
+        let request = Request::Read {
+            look: Box::new(move |live| {
+                let value = look(live);
+                Box::new(move |durable: Result<(), Failure>| {
+                    send_once(&reply, durable.map(|()| value).map_err(StateError::from_failure));
+                })
+            }),
+            refuse: Box::new(move |error| send_once(&refuse_reply, Err(error))),
+        };
+        match self.admit(stream, request) {
+            Ok(()) => Ok(seen),
+            Err(Refusal::Full(_)) => Err(StateError::MailboxFull { capacity: self.options.mailbox_capacity }),
+            Err(Refusal::Stopping(_)) => Err(StateError::Stopping),
+        }
+    }
+
+    fn admit(self: &Arc<Self>, stream: &StreamId, mut request: Request<A>) -> Result<(), Refusal<A>> {
+        loop {
+            let Some((instance, made)) =
+                self.registry.get_or_insert(stream, || Instance::new(self, stream.clone()))
+            else {
+                return Err(Refusal::Stopping(request));
+            };
+            if made {
+                self.watch_crowd();
+            }
+            match instance.admit(request) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Full(request)) => return Err(Refusal::Full(request)),
+                // It is passivating: out of the way with it, the next incarnation takes the request.
+                Err(Refused::Closed(back)) => {
+                    self.registry.remove(&instance);
+                    request = back;
+                }
+            }
+        }
+    }
+
+    fn watch_crowd(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 instances")]
+        self.metrics.live.set(self.registry.len() as f64);
+        if self.registry.len() > self.options.live_instances_max {
+            self.crowded.notify_one();
+        }
+    }
+
+    fn refused_command(&self, refusal: Refusal<A>) -> SendError<A> {
+        self.metrics.refused.increment(1);
+        match refusal {
+            Refusal::Full(Request::Command(request)) => {
+                SendError::MailboxFull { command: request.command, capacity: self.options.mailbox_capacity }
+            }
+            Refusal::Stopping(Request::Command(request)) => SendError::Stopping { command: request.command },
+            Refusal::Full(Request::Read { .. }) | Refusal::Stopping(Request::Read { .. }) => {
+                unreachable!("a command was sent, so a command comes back")
+            }
+        }
+    }
+
+    /// Takes an instance that passivated out of the registry.
+    pub(crate) fn remove(&self, instance: &Instance<A>) {
+        self.registry.remove(instance);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 instances")]
+        self.metrics.live.set(self.registry.len() as f64);
+    }
+}
+
+/// Why a request was not taken; it comes back.
+enum Refusal<A: Aggregate> {
+    Full(Request<A>),
+    Stopping(Request<A>),
+}
+
+fn send_once<R>(
+    reply: &parking_lot::Mutex<Option<oneshot::Sender<Result<R, StateError>>>>,
+    result: Result<R, StateError>,
+) {
+    if let Some(reply) = reply.lock().take() {
+        // Whoever no longer waits for the answer does not get it.
+        drop(reply.send(result));
+    }
+}
+
+/// An aggregate type of a node, without its Rust types: for the bus, for operators.
+pub trait AggregateKind: fmt::Debug + Send + Sync {
+    /// The type's name.
+    fn type_name(&self) -> &'static str;
+
+    /// What reads its events without a node.
+    fn inspector(&self) -> Arc<dyn Inspector>;
+
+    /// Sends a command that was written as JSON.
+    fn send_json<'a>(
+        &'a self,
+        id: &'a str,
+        command: Value,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
+
+    /// How many instances are live.
+    fn live_instances(&self) -> usize;
+}
+
+/// What a node asks of its kinds.
+pub(crate) trait ManagedKind: AggregateKind {
+    /// Tells every instance to do what there is and go; ends when none is left.
+    fn drain(&self) -> BoxFuture<'_, ()>;
+}
+
+#[derive(Clone)]
+pub(crate) struct KindHandle<A: Aggregate>(pub(crate) Arc<Kind<A>>);
+
+impl<A: Aggregate> fmt::Debug for KindHandle<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AggregateKind")
+            .field("type_name", &A::TYPE)
+            .field("live", &self.0.registry.len())
+            .finish()
+    }
+}
+
+impl<A: Aggregate> AggregateKind for KindHandle<A> {
+    fn type_name(&self) -> &'static str {
+        A::TYPE
+    }
+
+    fn inspector(&self) -> Arc<dyn Inspector> {
+        inspector::<A>()
+    }
+
+    fn send_json<'a>(
+        &'a self,
+        id: &'a str,
+        command: Value,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>> {
+        async move {
+            let command = serde_json::from_value(command).map_err(|error| ErasedSendError {
+                code: "undecodable_command",
+                retry: Retry::Never,
+                rejected: false,
+                message: format!("the command is none of {}: {}", A::TYPE, with_sources(&error)),
+            })?;
+            let reference = AggregateRef::of(Some(Arc::clone(&self.0)), id);
+            reference.send(command).with(options).await.map_err(|error| ErasedSendError::from(&error))
+        }
+        .boxed()
+    }
+
+    fn live_instances(&self) -> usize {
+        self.0.registry.len()
+    }
+}
+
+impl<A: Aggregate> ManagedKind for KindHandle<A> {
+    fn drain(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.0.registry.close();
+            self.0.registry.all().iter().for_each(|instance| instance.signal(Signal::Drain));
+            self.0.registry.empty().await;
+        }
+        .boxed()
+    }
+}
+
+/// The state as a read sees it.
+pub(crate) fn current<A: Aggregate>(live: &Live<A>) -> Current<A> {
+    Current { state: live.state.clone(), version: live.version, time: live.time }
+}

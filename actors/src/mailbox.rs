@@ -1,0 +1,130 @@
+//! The bounded queue in front of an instance. It, not ractor's mailbox, holds what was accepted, so that nothing is
+//! lost when an actor ends.
+
+use std::collections::VecDeque;
+
+use annals_persistence::{CommandId, StreamAppend, Version};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::Aggregate;
+use crate::command::SendOptions;
+use crate::commits::Reply;
+use crate::error::{Failure, StateError};
+use crate::worker::Live;
+
+/// A command that waits for its turn.
+pub(crate) struct CommandRequest<A: Aggregate> {
+    pub(crate) command: A::Command,
+    pub(crate) command_id: CommandId,
+    /// Whether the sender chose the id: only then can it be a repetition.
+    pub(crate) id_chosen: bool,
+    pub(crate) hash: u64,
+    pub(crate) options: SendOptions,
+    pub(crate) span: tracing::Span,
+    pub(crate) reply: Reply<A>,
+}
+
+impl<A: Aggregate> CommandRequest<A> {
+    pub(crate) fn expecting(&self) -> Option<Version> {
+        self.options.expecting
+    }
+
+    pub(crate) fn take_along(&mut self) -> Option<StreamAppend> {
+        self.options.along.take()
+    }
+}
+
+/// Looks at the live state and makes the answer; the answer leaves when the state is durable.
+pub(crate) type Look<A> = Box<dyn FnOnce(&Live<A>) -> Box<dyn FnOnce(Result<(), Failure>) + Send> + Send>;
+
+/// What an instance can be asked.
+pub(crate) enum Request<A: Aggregate> {
+    Command(CommandRequest<A>),
+    Read { look: Look<A>, refuse: Box<dyn FnOnce(StateError) + Send> },
+}
+
+impl<A: Aggregate> Request<A> {
+    /// Answers with a failure instead of being carried out.
+    pub(crate) fn refuse(self, failure: Failure) {
+        match self {
+            Self::Command(request) => {
+                // Whoever no longer waits for the answer does not get it.
+                drop(request.reply.send(Err(crate::SendError::from_failure(failure))));
+            }
+            Self::Read { refuse, .. } => refuse(StateError::from_failure(failure)),
+        }
+    }
+}
+
+/// Why a request was not admitted; it comes back.
+pub(crate) enum Refused<A: Aggregate> {
+    Full(Request<A>),
+    /// The instance is passivating: another incarnation takes it.
+    Closed(Request<A>),
+}
+
+struct State<A: Aggregate> {
+    queue: VecDeque<Request<A>>,
+    /// Whether the actor was told that there is work and has not seen the queue empty since.
+    scheduled: bool,
+    closed: bool,
+}
+
+/// The queue of one instance.
+pub(crate) struct Mailbox<A: Aggregate>(Mutex<State<A>>);
+
+impl<A: Aggregate> Mailbox<A> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(State { queue: VecDeque::new(), scheduled: false, closed: false }))
+    }
+
+    /// Admits a request, and says whether the actor must be told.
+    pub(crate) fn admit(&self, request: Request<A>, capacity: usize) -> Result<bool, Refused<A>> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Refused::Closed(request));
+        }
+        if state.queue.len() >= capacity {
+            return Err(Refused::Full(request));
+        }
+        state.queue.push_back(request);
+        Ok(!std::mem::replace(&mut state.scheduled, true))
+    }
+
+    /// Takes the next requests, at most `limit`.
+    pub(crate) fn take(&self, limit: usize) -> SmallVec<[Request<A>; 4]> {
+        let mut state = self.0.lock();
+        let count = limit.min(state.queue.len());
+        state.queue.drain(..count).collect()
+    }
+
+    /// Puts requests back at the front, in their order: they were taken and not begun.
+    pub(crate) fn put_back(&self, requests: impl DoubleEndedIterator<Item = Request<A>>) {
+        let mut state = self.0.lock();
+        for request in requests.rev() {
+            state.queue.push_front(request);
+        }
+    }
+
+    /// Says whether there is more to do; where there is not, the next request tells the actor again.
+    pub(crate) fn more(&self) -> bool {
+        let mut state = self.0.lock();
+        state.scheduled = !state.queue.is_empty();
+        state.scheduled
+    }
+
+    /// Closes it if it is empty and `also` holds: from then on requests go to the next incarnation.
+    pub(crate) fn close_if_empty(&self, also: impl FnOnce() -> bool) -> bool {
+        let mut state = self.0.lock();
+        if state.queue.is_empty() && !state.closed && also() {
+            state.closed = true;
+        }
+        state.closed
+    }
+
+    /// Whether there are requests that no actor was told of, or whose actor is gone.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
+    }
+}

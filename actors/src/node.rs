@@ -1,0 +1,242 @@
+//! A node: the aggregates of a service over one journal.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use annals_persistence::{Journal, SnapshotStore, check_type_name};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+
+use crate::kind::{AggregateKind, Kind, KindHandle, ManagedKind};
+use crate::metrics::KindMetrics;
+use crate::passivation::sweep;
+use crate::registry::Registry;
+use crate::replay::Snapshots;
+use crate::snapshots::SnapshotWriter;
+use crate::supervisor::Supervisor;
+use crate::{Aggregate, AggregateRef, Clock, NodeOptions, StartError, SystemClock};
+
+/// The aggregates of a service over one journal. Cloning is cheap; all clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    kinds: Vec<Arc<dyn ManagedKind>>,
+    supervisor: Supervisor,
+    snapshot_writer: Option<SnapshotWriter>,
+    sweepers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("journal", &self.0.journal).field("kinds", &self.0.kinds).finish()
+    }
+}
+
+impl Node {
+    /// Begins to describe a node.
+    #[must_use]
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder {
+            journal: None,
+            snapshots: None,
+            clock: Arc::new(SystemClock),
+            options: NodeOptions::default(),
+            registrations: Vec::new(),
+        }
+    }
+
+    /// A handle on an instance.
+    pub fn aggregate<A: Aggregate>(&self, id: impl AsRef<str>) -> AggregateRef<A> {
+        let kind = self.0.typed.get(&TypeId::of::<A>()).and_then(|kind| kind.downcast_ref::<KindHandle<A>>());
+        AggregateRef::of(kind.map(|kind| Arc::clone(&kind.0)), id.as_ref())
+    }
+
+    /// The journal under the node.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.0.journal
+    }
+
+    /// The node's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// An aggregate type by its name.
+    #[must_use]
+    pub fn kind(&self, type_name: &str) -> Option<Arc<dyn AggregateKind>> {
+        self.kinds().into_iter().find(|kind| kind.type_name() == type_name)
+    }
+
+    /// Every aggregate type, in the order of registration.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Arc<dyn AggregateKind>> {
+        self.0.kinds.iter().map(|kind| Arc::clone(kind) as Arc<dyn AggregateKind>).collect()
+    }
+
+    /// Stops the node: no further command is admitted, those that were are answered, snapshots are written. The
+    /// journal stays open; it is its owner's to close.
+    pub async fn shutdown(&self) {
+        self.0.sweepers.lock().drain(..).for_each(|sweeper| sweeper.abort());
+        for kind in &self.0.kinds {
+            kind.drain().await;
+        }
+        if let Some(writer) = &self.0.snapshot_writer {
+            writer.close().await;
+        }
+        self.0.supervisor.stop().await;
+    }
+}
+
+type Registration = Box<dyn FnOnce(&Parts) -> Registered + Send>;
+
+/// What every kind is made of.
+struct Parts {
+    journal: Arc<dyn Journal>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
+    snapshot_writer: Option<SnapshotWriter>,
+    clock: Arc<dyn Clock>,
+    options: NodeOptions,
+    supervisor: Supervisor,
+    recoveries: Arc<Semaphore>,
+}
+
+struct Registered {
+    type_id: TypeId,
+    typed: Arc<dyn Any + Send + Sync>,
+    managed: Arc<dyn ManagedKind>,
+    sweeper: JoinHandle<()>,
+}
+
+/// Describes a node; [`NodeBuilder::start`] starts it.
+#[must_use = "a node starts only with `start`"]
+pub struct NodeBuilder {
+    journal: Option<Arc<dyn Journal>>,
+    snapshots: Option<Arc<dyn SnapshotStore>>,
+    clock: Arc<dyn Clock>,
+    options: NodeOptions,
+    registrations: Vec<(&'static str, Registration)>,
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types: Vec<_> = self.registrations.iter().map(|(name, _)| name).collect();
+        f.debug_struct("NodeBuilder").field("journal", &self.journal).field("aggregates", &types).finish()
+    }
+}
+
+impl NodeBuilder {
+    /// Where the events are; the one thing that a node cannot do without.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Where snapshots are kept; without it every activation replays from the first event.
+    pub fn snapshots(mut self, store: Arc<dyn SnapshotStore>) -> Self {
+        self.snapshots = Some(store);
+        self
+    }
+
+    /// Where the time comes from; the machine's clock by default.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Limits and habits.
+    pub fn options(mut self, options: NodeOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// With this aggregate type.
+    pub fn aggregate<A: Aggregate>(mut self) -> Self {
+        self.registrations.push((A::TYPE, Box::new(register::<A>)));
+        self
+    }
+
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// [`StartError`], before anything runs.
+    pub async fn start(self) -> Result<Node, StartError> {
+        self.check()?;
+        let journal = self.journal.ok_or(StartError::NoJournal)?;
+        let snapshot_writer = self.snapshots.clone().and_then(start_writer);
+        let parts = Parts {
+            journal: Arc::clone(&journal),
+            snapshots: self.snapshots.filter(|_| snapshot_writer.is_some()),
+            snapshot_writer: snapshot_writer.clone(),
+            clock: Arc::clone(&self.clock),
+            recoveries: Arc::new(Semaphore::new(self.options.recoveries_max.max(1))),
+            options: self.options,
+            supervisor: Supervisor::start(Arc::clone(&self.clock)).await?,
+        };
+        let registered: Vec<_> =
+            self.registrations.into_iter().map(|(_, register)| register(&parts)).collect();
+        let (mut typed, mut kinds, mut sweepers) = (HashMap::new(), Vec::new(), Vec::new());
+        for one in registered {
+            typed.insert(one.type_id, one.typed);
+            kinds.push(one.managed);
+            sweepers.push(one.sweeper);
+        }
+        Ok(Node(Arc::new(Inner {
+            journal,
+            clock: self.clock,
+            typed,
+            kinds,
+            supervisor: parts.supervisor,
+            snapshot_writer,
+            sweepers: Mutex::new(sweepers),
+        })))
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        for (at, (type_name, _)) in self.registrations.iter().enumerate() {
+            check_type_name(type_name)?;
+            if self.registrations[..at].iter().any(|(earlier, _)| earlier == type_name) {
+                return Err(StartError::DuplicateType { type_name });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts the snapshot writer; without a thread for it the node does without snapshots.
+fn start_writer(store: Arc<dyn SnapshotStore>) -> Option<SnapshotWriter> {
+    SnapshotWriter::start(store)
+        .inspect_err(
+            |error| tracing::error!(%error, "no thread for the snapshot writer; going on without snapshots"),
+        )
+        .ok()
+}
+
+fn register<A: Aggregate>(parts: &Parts) -> Registered {
+    let kind = Arc::new(Kind::<A> {
+        journal: Arc::clone(&parts.journal),
+        snapshots: parts.snapshots.clone().map(Snapshots::of::<A>),
+        snapshot_writer: parts.snapshot_writer.clone(),
+        clock: Arc::clone(&parts.clock),
+        options: parts.options.clone(),
+        supervisor: parts.supervisor.clone(),
+        recoveries: Arc::clone(&parts.recoveries),
+        metrics: KindMetrics::new(A::TYPE),
+        registry: Registry::new(),
+        crowded: Notify::new(),
+    });
+    Registered {
+        type_id: TypeId::of::<A>(),
+        sweeper: tokio::spawn(sweep(Arc::clone(&kind))),
+        typed: Arc::new(KindHandle(Arc::clone(&kind))),
+        managed: Arc::new(KindHandle(kind)),
+    }
+}

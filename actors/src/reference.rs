@@ -1,0 +1,253 @@
+//! The handle on an instance: what service code holds.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use annals_persistence::{
+    CausationId, CommandId, CorrelationId, Direction, EventStream, InvalidStreamId, JournalExt, StreamAppend,
+    StreamId, TraceContext, Version,
+};
+use futures_util::future::BoxFuture;
+
+use crate::kind::{Answered, Kind, Seen, current};
+use crate::replay::state_at;
+use crate::{Aggregate, Current, Moment, Receipt, SendError, SendOptions, StateError};
+
+/// A handle on one aggregate instance, live or not: it comes to life when it is used. Cloning is cheap.
+pub struct AggregateRef<A: Aggregate> {
+    kind: Option<Arc<Kind<A>>>,
+    stream: Result<StreamId, InvalidStreamId>,
+}
+
+impl<A: Aggregate> Clone for AggregateRef<A> {
+    fn clone(&self) -> Self {
+        Self { kind: self.kind.clone(), stream: self.stream.clone() }
+    }
+}
+
+impl<A: Aggregate> fmt::Debug for AggregateRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AggregateRef").field(&self.stream).finish()
+    }
+}
+
+impl<A: Aggregate> AggregateRef<A> {
+    pub(crate) fn of(kind: Option<Arc<Kind<A>>>, id: &str) -> Self {
+        Self { kind, stream: StreamId::aggregate(A::TYPE, id) }
+    }
+
+    /// The instance's stream.
+    ///
+    /// # Errors
+    /// [`InvalidStreamId`] when the id cannot name an instance.
+    pub fn stream(&self) -> Result<&StreamId, InvalidStreamId> {
+        self.stream.as_ref().map_err(Clone::clone)
+    }
+
+    /// Sends a command. Nothing happens until the request is awaited.
+    pub fn send(&self, command: A::Command) -> SendRequest<A> {
+        SendRequest { target: self.clone(), command, options: SendOptions::default() }
+    }
+
+    /// The state now: all that was answered before is in it, and all that is in it is durable.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn state(&self) -> Result<Current<A>, StateError> {
+        self.look(current).await
+    }
+
+    /// What `look` makes of the state now, without copying the state.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn read<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&A, Version) -> R + Send + 'static,
+    ) -> Result<R, StateError> {
+        self.look(|live| look(&live.state, live.version)).await
+    }
+
+    async fn look<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&crate::worker::Live<A>) -> R + Send + 'static,
+    ) -> Result<R, StateError> {
+        let seen: Seen<R> = self.kind()?.admit_read(self.stream()?, look)?;
+        seen.await.unwrap_or_else(|_| Err(StateError::Doubtful { reason: ENDED.to_owned() }))
+    }
+
+    /// The state at a moment in the past, by the same `apply`. `None` before the first event and for a version
+    /// above the last; a time to come is now.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub async fn state_at(&self, moment: impl Into<Moment>) -> Result<Option<Current<A>>, StateError> {
+        let moment = moment.into();
+        state_at(&self.kind()?.journal, self.stream()?, Some(moment)).await
+    }
+
+    /// Every event of the instance from this version on.
+    ///
+    /// # Errors
+    /// [`StateError::InvalidId`] and [`StateError::NotRegistered`]; what reading meets comes with the events.
+    pub fn history(&self, from: Version) -> Result<EventStream, StateError> {
+        Ok(self.kind()?.journal.read_stream(self.stream()?, from, Direction::Forward))
+    }
+
+    fn kind(&self) -> Result<&Arc<Kind<A>>, StateError> {
+        self.kind.as_ref().ok_or(StateError::NotRegistered { type_name: A::TYPE })
+    }
+}
+
+const ENDED: &str = "the instance's actor ended before it answered";
+
+/// A command about to be sent; await it to send it.
+#[must_use = "a command is sent only when its request is awaited"]
+pub struct SendRequest<A: Aggregate> {
+    target: AggregateRef<A>,
+    command: A::Command,
+    options: SendOptions,
+}
+
+impl<A: Aggregate> fmt::Debug for SendRequest<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendRequest").field("target", &self.target).field("options", &self.options).finish()
+    }
+}
+
+impl<A: Aggregate> SendRequest<A> {
+    /// Only if the instance is at this version; otherwise [`SendError::Conflict`].
+    pub fn expecting(mut self, version: Version) -> Self {
+        self.options.expecting = Some(version);
+        self
+    }
+
+    /// Under this id: sent again under it, the command has no second effect and the first receipt comes back.
+    pub fn command_id(mut self, id: CommandId) -> Self {
+        self.options.command_id = Some(id);
+        self
+    }
+
+    /// As part of this outside request.
+    pub fn correlation(mut self, id: CorrelationId) -> Self {
+        self.options.correlation_id = Some(id);
+        self
+    }
+
+    /// Because of this command or event.
+    pub fn causation(mut self, id: CausationId) -> Self {
+        self.options.causation_id = Some(id);
+        self
+    }
+
+    /// Sent by this person or program.
+    pub fn by(mut self, actor: impl Into<Arc<str>>) -> Self {
+        self.options.actor = Some(actor.into());
+        self
+    }
+
+    /// As part of this trace.
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.options.trace = Some(trace);
+        self
+    }
+
+    /// Waits this long for the answer; a command whose time is over may still be carried out.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// With events for one more stream, appended together with the command's own or not at all.
+    pub fn along(mut self, append: StreamAppend) -> Self {
+        self.options.along = Some(append);
+        self
+    }
+
+    /// With all these options at once.
+    pub fn with(mut self, options: SendOptions) -> Self {
+        self.options = options;
+        self
+    }
+}
+
+impl<A: Aggregate> IntoFuture for SendRequest<A> {
+    type Output = Result<Receipt, SendError<A>>;
+    type IntoFuture = Sending<A>;
+
+    fn into_future(self) -> Sending<A> {
+        Sending { state: SendingState::Ready(Box::new(self)), timeout: None }
+    }
+}
+
+/// A command on its way.
+#[must_use = "a command is sent only when it is awaited"]
+pub struct Sending<A: Aggregate> {
+    state: SendingState<A>,
+    timeout: Option<BoxFuture<'static, ()>>,
+}
+
+enum SendingState<A: Aggregate> {
+    Ready(Box<SendRequest<A>>),
+    Sent(Answered<A>),
+    Done,
+}
+
+impl<A: Aggregate> fmt::Debug for Sending<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sending")
+    }
+}
+
+// Nothing in it is ever pinned in place.
+impl<A: Aggregate> Unpin for Sending<A> {}
+
+impl<A: Aggregate> Sending<A> {
+    fn admit(&mut self, request: SendRequest<A>) -> Result<Answered<A>, SendError<A>> {
+        let SendRequest { target, command, options } = request;
+        let kind = target.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
+        let stream = target.stream.as_ref().map_err(|e| SendError::InvalidId(e.clone()))?;
+        self.timeout = options.timeout.map(|timeout| kind.clock.sleep(timeout));
+        kind.admit_command(stream, command, options)
+    }
+
+    fn poll_answer(
+        &mut self,
+        answered: &mut Answered<A>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Receipt, SendError<A>>> {
+        if let Poll::Ready(answer) = Pin::new(answered).poll(cx) {
+            return Poll::Ready(
+                answer.unwrap_or_else(|_| Err(SendError::OutcomeUnknown { reason: ENDED.to_owned() })),
+            );
+        }
+        match self.timeout.as_mut().map(|timeout| timeout.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(SendError::TimedOut)),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Aggregate> Future for Sending<A> {
+    type Output = Result<Receipt, SendError<A>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut answered = match std::mem::replace(&mut self.state, SendingState::Done) {
+            SendingState::Ready(request) => match self.admit(*request) {
+                Ok(answered) => answered,
+                Err(error) => return Poll::Ready(Err(error)),
+            },
+            SendingState::Sent(answered) => answered,
+            SendingState::Done => return Poll::Pending,
+        };
+        let polled = self.poll_answer(&mut answered, cx);
+        if polled.is_pending() {
+            self.state = SendingState::Sent(answered);
+        }
+        polled
+    }
+}

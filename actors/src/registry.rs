@@ -1,0 +1,102 @@
+//! The live instances of one aggregate type, by id, in shards so that senders do not wait for one another.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use annals_persistence::StreamId;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::Aggregate;
+use crate::instance::Instance;
+
+const SHARDS: usize = 64;
+
+type Shard<A> = Mutex<HashMap<StreamId, Arc<Instance<A>>>>;
+
+pub(crate) struct Registry<A: Aggregate> {
+    shards: Vec<Shard<A>>,
+    live: AtomicUsize,
+    /// Set when the node stops: from then on no instance is brought up.
+    closed: AtomicBool,
+    emptied: Notify,
+}
+
+impl<A: Aggregate> Registry<A> {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            live: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            emptied: Notify::new(),
+        }
+    }
+
+    fn shard(&self, stream: &StreamId) -> &Shard<A> {
+        let hash = usize::try_from(xxh3_64(stream.as_str().as_bytes()) % SHARDS as u64).unwrap_or(0);
+        &self.shards[hash]
+    }
+
+    /// The live instance of a stream, made by `make` where there is none; `None` once the registry is closed.
+    /// `made` is true when it was made here: whoever made it starts it.
+    pub(crate) fn get_or_insert(
+        &self,
+        stream: &StreamId,
+        make: impl FnOnce() -> Arc<Instance<A>>,
+    ) -> Option<(Arc<Instance<A>>, bool)> {
+        let mut shard = self.shard(stream).lock();
+        if let Some(instance) = shard.get(stream) {
+            return Some((Arc::clone(instance), false));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return None;
+        }
+        let instance = make();
+        // Started under the lock: nobody may see an instance that nobody works for.
+        instance.spawn();
+        shard.insert(stream.clone(), Arc::clone(&instance));
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Some((instance, true))
+    }
+
+    /// Takes this very instance out, if it is still there.
+    pub(crate) fn remove(&self, instance: &Instance<A>) {
+        let mut shard = self.shard(&instance.stream).lock();
+        let same = shard.get(&instance.stream).is_some_and(|found| std::ptr::eq(&**found, instance));
+        if same {
+            shard.remove(&instance.stream);
+            drop(shard);
+            if self.live.fetch_sub(1, Ordering::Relaxed) == 1 {
+                self.emptied.notify_waiters();
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// Every live instance, as of about now.
+    pub(crate) fn all(&self) -> Vec<Arc<Instance<A>>> {
+        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Brings up no instance from now on. Each shard is visited, so that whoever was inside is out.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.shards.iter().for_each(|shard| drop(shard.lock()));
+    }
+
+    /// Ends when no instance is left.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.len() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}

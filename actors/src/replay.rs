@@ -1,0 +1,219 @@
+//! Bringing a state up from its events: the one place where recorded events meet `apply`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use annals_persistence::{
+    CodecId, Direction, Event, EventId, Journal, RecordedEvent, Snapshot, SnapshotStore, StreamId, Timestamp,
+    Version, fingerprint,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::panic_message;
+use crate::memory::CommandMemory;
+use crate::{Aggregate, StateError};
+
+/// How many events are read and applied before other tasks get a turn.
+const PAGE_EVENTS: usize = 256;
+
+/// A moment in an instance's past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// After this event.
+    Version(Version),
+    /// After everything that happened up to and at this time; never between the events of one command.
+    Time(Timestamp),
+}
+
+impl From<Version> for Moment {
+    fn from(version: Version) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl From<Timestamp> for Moment {
+    fn from(time: Timestamp) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl Moment {
+    fn includes(self, event: &RecordedEvent) -> bool {
+        match self {
+            Self::Version(version) => event.version <= version,
+            Self::Time(time) => event.command.time <= time,
+        }
+    }
+}
+
+/// A state and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current<A> {
+    /// The state.
+    pub state: A,
+    /// The version it has.
+    pub version: Version,
+    /// The time of the event that made it so.
+    pub time: Timestamp,
+}
+
+/// A state with all that an incarnation needs to go on from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Replayed<A> {
+    pub(crate) state: A,
+    pub(crate) version: Version,
+    pub(crate) time: Timestamp,
+    pub(crate) last_event: Option<EventId>,
+    pub(crate) memory: CommandMemory,
+    /// The version of the snapshot that replay began with.
+    pub(crate) snapshot: Version,
+}
+
+impl<A: Aggregate> Replayed<A> {
+    fn empty() -> Self {
+        Self {
+            state: A::default(),
+            version: Version::NONE,
+            time: Timestamp::default(),
+            last_event: None,
+            memory: CommandMemory::default(),
+            snapshot: Version::NONE,
+        }
+    }
+
+    fn apply(&mut self, event: &RecordedEvent, memory_capacity: usize) -> Result<(), StateError> {
+        apply_recorded(&mut self.state, event)?;
+        self.version = event.version;
+        self.time = event.command.time;
+        self.last_event = Some(event.id);
+        self.memory.replay(event, memory_capacity);
+        Ok(())
+    }
+}
+
+/// What a snapshot holds: the state in its own bytes, so that they can be made before the rest is known.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SnapshotBody {
+    pub(crate) state: Vec<u8>,
+    pub(crate) time: Timestamp,
+    pub(crate) memory: CommandMemory,
+}
+
+/// Where an aggregate type's snapshots are, and how to tell its shape from others.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots {
+    pub(crate) store: Arc<dyn SnapshotStore>,
+    pub(crate) fingerprint: u64,
+}
+
+impl Snapshots {
+    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>) -> Self {
+        const BODY_LAYOUT: u64 = 1;
+        // The aggregate's own shape, and ours by its number.
+        Self { store, fingerprint: fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) }
+    }
+}
+
+/// The latest state of an instance, from a snapshot that can be trusted and the events after it.
+pub(crate) async fn load<A: Aggregate>(
+    journal: &Arc<dyn Journal>,
+    snapshots: Option<&Snapshots>,
+    stream: &StreamId,
+    memory_capacity: usize,
+) -> Result<Replayed<A>, StateError> {
+    for snapshot in snapshots.map(|s| s.store.load(stream)).unwrap_or_default() {
+        let trusted = snapshot.journal == journal.id()
+            && snapshots.is_some_and(|s| s.fingerprint == snapshot.fingerprint);
+        if trusted && let Some(replayed) = load_from(journal, &snapshot, stream, memory_capacity).await? {
+            return Ok(replayed);
+        }
+    }
+    fold(journal, stream, Replayed::empty(), None, memory_capacity).await
+}
+
+/// Replays from a snapshot; `None` when there is any doubt about it.
+async fn load_from<A: Aggregate>(
+    journal: &Arc<dyn Journal>,
+    snapshot: &Snapshot,
+    stream: &StreamId,
+    memory_capacity: usize,
+) -> Result<Option<Replayed<A>>, StateError> {
+    let at = journal.stream_page(stream, snapshot.version, Direction::Forward, 1).await?;
+    let holds =
+        at.first().is_some_and(|event| event.version == snapshot.version && event.id == snapshot.event_id);
+    if !holds {
+        tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
+        return Ok(None);
+    }
+    let Some((state, body)) = decode_body::<A>(&snapshot.state) else {
+        tracing::warn!(%stream, version = %snapshot.version, "an undecodable snapshot was discarded");
+        return Ok(None);
+    };
+    let begin = Replayed {
+        state,
+        version: snapshot.version,
+        time: body.time,
+        last_event: Some(snapshot.event_id),
+        memory: body.memory,
+        snapshot: snapshot.version,
+    };
+    fold(journal, stream, begin, None, memory_capacity).await.map(Some)
+}
+
+fn decode_body<A: Aggregate>(bytes: &[u8]) -> Option<(A, SnapshotBody)> {
+    let body = CodecId::Bincode.decode::<SnapshotBody>(bytes).ok()?;
+    let state = CodecId::Bincode.decode(&body.state).ok()?;
+    Some((state, body))
+}
+
+/// The state at a moment; `None` before the first event and, for a version, above the last.
+pub(crate) async fn state_at<A: Aggregate>(
+    journal: &Arc<dyn Journal>,
+    stream: &StreamId,
+    moment: Option<Moment>,
+) -> Result<Option<Current<A>>, StateError> {
+    let replayed = fold(journal, stream, Replayed::<A>::empty(), moment, 1).await?;
+    let found = replayed.version > Version::NONE
+        && !matches!(moment, Some(Moment::Version(version)) if version != replayed.version);
+    Ok(found.then_some(Current { state: replayed.state, version: replayed.version, time: replayed.time }))
+}
+
+async fn fold<A: Aggregate>(
+    journal: &Arc<dyn Journal>,
+    stream: &StreamId,
+    mut replayed: Replayed<A>,
+    until: Option<Moment>,
+    memory_capacity: usize,
+) -> Result<Replayed<A>, StateError> {
+    loop {
+        let page =
+            journal.stream_page(stream, replayed.version.next(), Direction::Forward, PAGE_EVENTS).await?;
+        for event in &page {
+            if until.is_some_and(|moment| !moment.includes(event)) {
+                return Ok(replayed);
+            }
+            replayed.apply(event, memory_capacity)?;
+        }
+        if page.len() < PAGE_EVENTS {
+            return Ok(replayed);
+        }
+        // A long replay must not starve other instances.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Decodes a recorded event and applies it.
+fn apply_recorded<A: Aggregate>(state: &mut A, recorded: &RecordedEvent) -> Result<(), StateError> {
+    let event =
+        A::Event::decode(&recorded.type_name, recorded.schema_version, recorded.codec, &recorded.payload)
+            .map_err(|source| StateError::Event {
+                stream: recorded.stream.to_string(),
+                version: recorded.version,
+                source,
+            })?;
+    catch_unwind(AssertUnwindSafe(|| state.apply(event))).map_err(|panic| StateError::ApplyPanicked {
+        stream: recorded.stream.to_string(),
+        version: recorded.version,
+        message: panic_message(&*panic),
+    })
+}

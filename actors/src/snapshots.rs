@@ -1,0 +1,73 @@
+//! Writing snapshots behind the command path, on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use annals_persistence::{Snapshot, SnapshotStore, StreamId};
+use parking_lot::Mutex;
+
+/// How many snapshots may wait; more are left out, since the next one is as good.
+const WAITING_MAX: usize = 256;
+
+/// A snapshot to keep.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) stream: StreamId,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Hands snapshots to the thread that writes them. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotWriter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    left_out: metrics::Counter,
+}
+
+impl SnapshotWriter {
+    pub(crate) fn start(store: Arc<dyn SnapshotStore>) -> std::io::Result<Self> {
+        let (sender, jobs) = sync_channel(WAITING_MAX);
+        let thread = std::thread::Builder::new()
+            .name("annals-snapshots".to_owned())
+            .spawn(move || write_all(&jobs, &*store))?;
+        Ok(Self(Arc::new(Inner {
+            jobs: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            left_out: metrics::counter!("annals_snapshots_left_out_total"),
+        })))
+    }
+
+    /// Keeps a snapshot soon, or leaves it out where too many wait.
+    pub(crate) fn write(&self, job: Job) {
+        let jobs = self.0.jobs.lock();
+        match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
+                self.0.left_out.increment(1);
+            }
+        }
+    }
+
+    /// Ends when everything that waited is written and the store is closed.
+    pub(crate) async fn close(&self) {
+        drop(self.0.jobs.lock().take());
+        let thread = self.0.thread.lock().take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the snapshot writer panicked; snapshots are only a cache, nothing is lost");
+            }
+        }
+    }
+}
+
+fn write_all(jobs: &Receiver<Job>, store: &dyn SnapshotStore) {
+    while let Ok(job) = jobs.recv() {
+        store.save(&job.stream, &job.snapshot);
+    }
+    store.close();
+}

@@ -1,0 +1,243 @@
+//! The actor of one instance: takes requests from the mailbox, one at a time, and never waits for the disk.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use annals_persistence::{EventId, Timestamp, Version};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::decide::{Decision, decide};
+use crate::error::{Failure, with_sources};
+use crate::instance::Instance;
+use crate::mailbox::Request;
+use crate::replay::{Replayed, load};
+use crate::{Aggregate, StateError};
+
+/// How many requests are handled before the actors beside this one get a turn.
+const TURN_REQUESTS: usize = 64;
+
+/// An instance that cannot be brought up is tried again after this, doubled with every failure.
+const PARKED_MIN: Duration = Duration::from_millis(500);
+const PARKED_MAX: Duration = Duration::from_secs(60);
+
+/// What the actor is told; what to do stands in the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// The mailbox has requests.
+    Work,
+    /// Go, if there is nothing to do.
+    Passivate,
+    /// Do what there is, then go.
+    Drain,
+}
+
+/// A state that decides. It may be ahead of the disk.
+#[derive(Debug)]
+pub(crate) struct Live<A> {
+    pub(crate) state: A,
+    pub(crate) version: Version,
+    pub(crate) time: Timestamp,
+    pub(crate) last_event: Option<EventId>,
+    /// The version of the last snapshot taken.
+    pub(crate) snapshot: Version,
+}
+
+struct Parked {
+    reason: String,
+    code: &'static str,
+    until: Timestamp,
+    wait: Duration,
+}
+
+/// The actor's own state.
+pub(crate) struct Worker<A: Aggregate> {
+    instance: Arc<Instance<A>>,
+    live: Option<Live<A>>,
+    parked: Option<Parked>,
+}
+
+/// The ractor side of it.
+pub(crate) struct InstanceActor<A>(pub(crate) PhantomData<fn() -> A>);
+
+impl<A: Aggregate> Actor for InstanceActor<A> {
+    type Msg = Signal;
+    type State = Worker<A>;
+    type Arguments = Arc<Instance<A>>;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Signal>,
+        instance: Arc<Instance<A>>,
+    ) -> Result<Worker<A>, ActorProcessingErr> {
+        Ok(Worker { instance, live: None, parked: None })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Signal>,
+        signal: Signal,
+        worker: &mut Worker<A>,
+    ) -> Result<(), ActorProcessingErr> {
+        match signal {
+            Signal::Work => worker.work(&myself).await,
+            Signal::Passivate => worker.leave_if_idle(&myself),
+            Signal::Drain => worker.drain(&myself).await,
+        }
+        Ok(())
+    }
+}
+
+impl<A: Aggregate> Worker<A> {
+    async fn work(&mut self, myself: &ActorRef<Signal>) {
+        self.turn().await;
+        if self.instance.mailbox.more() {
+            // Through ractor's queue rather than a loop: the actors beside this one get their turn.
+            drop(myself.send_message(Signal::Work));
+        } else if self.live.as_ref().is_some_and(|live| live.version == Version::NONE) {
+            // An instance without events is not worth an actor; whoever asks again pays next to nothing.
+            self.leave_if_idle(myself);
+        }
+    }
+
+    /// Handles at most [`TURN_REQUESTS`] requests.
+    async fn turn(&mut self) {
+        match self.bring_up().await {
+            Ok(()) => self.handle_some(),
+            Err(failure) => self.refuse_waiting(&failure),
+        }
+    }
+
+    /// Nothing here awaits, so no request that was taken can get lost between two polls.
+    fn handle_some(&mut self) {
+        let instance = Arc::clone(&self.instance);
+        let mut requests = instance.mailbox.take(TURN_REQUESTS).into_iter();
+        while let Some(request) = requests.next() {
+            let Some(live) = self.live.as_mut().filter(|_| !instance.commits.failed()) else {
+                self.live = None;
+                instance
+                    .mailbox
+                    .put_back(std::iter::once(request).chain(requests.collect::<Vec<_>>()).into_iter());
+                return;
+            };
+            match request {
+                Request::Command(request) => {
+                    if decide(&instance, live, request) == Decision::Rebuild {
+                        self.live = None;
+                    }
+                }
+                Request::Read { look, .. } => {
+                    let answer = look(live);
+                    instance.commits.answer(answer);
+                }
+            }
+        }
+        instance.last_used.store(instance.kind.clock.now().0, Ordering::Relaxed);
+    }
+
+    /// Makes the state live, from the journal where it is not. It begins only when every append of an earlier
+    /// incarnation is answered.
+    async fn bring_up(&mut self) -> Result<(), Failure> {
+        if self.live.is_some() && !self.instance.commits.failed() {
+            return Ok(());
+        }
+        self.live = None;
+        self.still_parked()?;
+        self.instance.commits.idle().await;
+        match self.load().await {
+            Ok(replayed) => {
+                self.parked = None;
+                self.go_live(replayed);
+                Ok(())
+            }
+            Err(error) => Err(self.park(&error)),
+        }
+    }
+
+    async fn load(&self) -> Result<Replayed<A>, StateError> {
+        let kind = &self.instance.kind;
+        // The semaphore is never closed; a permit that cannot be had caps nothing.
+        let _permit = kind.recoveries.acquire().await.ok();
+        load(&kind.journal, kind.snapshots.as_ref(), &self.instance.stream, kind.options.command_ids_max)
+            .await
+    }
+
+    fn go_live(&mut self, replayed: Replayed<A>) {
+        self.instance.commits.reset(replayed.memory);
+        self.instance.kind.metrics.activations.increment(1);
+        self.live = Some(Live {
+            state: replayed.state,
+            version: replayed.version,
+            time: replayed.time,
+            last_event: replayed.last_event,
+            snapshot: replayed.snapshot,
+        });
+    }
+
+    fn still_parked(&self) -> Result<(), Failure> {
+        match &self.parked {
+            Some(parked) if self.instance.kind.clock.now() < parked.until => Err(parked.failure()),
+            _ => Ok(()),
+        }
+    }
+
+    fn park(&mut self, error: &StateError) -> Failure {
+        let wait = self.parked.as_ref().map_or(PARKED_MIN, |parked| (parked.wait * 2).min(PARKED_MAX));
+        let parked = Parked {
+            reason: with_sources(error),
+            code: error.code(),
+            until: self.instance.kind.clock.now().plus(wait),
+            wait,
+        };
+        let (stream, reason) = (&self.instance.stream, &parked.reason);
+        tracing::error!(%stream, code = parked.code, reason, "the instance cannot be brought up and is parked");
+        self.instance.kind.metrics.parked.increment(1);
+        let failure = parked.failure();
+        self.parked = Some(parked);
+        failure
+    }
+
+    fn refuse_waiting(&self, failure: &Failure) {
+        for request in self.instance.mailbox.take(usize::MAX) {
+            request.refuse(failure.clone());
+        }
+    }
+
+    /// Passivates, unless there is something to do or to wait for.
+    fn leave_if_idle(&mut self, myself: &ActorRef<Signal>) {
+        let commits = &self.instance.commits;
+        if self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
+            self.leave(myself);
+        }
+    }
+
+    async fn drain(&mut self, myself: &ActorRef<Signal>) {
+        loop {
+            while !self.instance.mailbox.is_empty() {
+                self.turn().await;
+            }
+            let commits = Arc::clone(&self.instance.commits);
+            commits.idle().await;
+            if self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
+                return self.leave(myself);
+            }
+        }
+    }
+
+    fn leave(&mut self, myself: &ActorRef<Signal>) {
+        if let Some(live) = self.live.take() {
+            self.instance.snapshot_on_leaving(live);
+        }
+        self.instance.kind.metrics.passivations.increment(1);
+        self.instance.kind.remove(&self.instance);
+        // Nothing is queued any more but signals, which a closed mailbox makes meaningless.
+        myself.stop(None);
+    }
+}
+
+impl Parked {
+    fn failure(&self) -> Failure {
+        Failure::Parked { reason: self.reason.clone(), code: self.code }
+    }
+}
