@@ -104,7 +104,7 @@ impl Context {
         self.command.actor.as_deref()
     }
 
-    pub(crate) fn into_metadata(self) -> CommandMetadata {
-        self.command
+    pub(crate) fn metadata(&self) -> &CommandMetadata {
+        &self.command
     }
 }

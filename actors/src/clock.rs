@@ -89,6 +89,9 @@ impl Clock for VirtualClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        if duration.is_zero() {
+            return std::future::ready(()).boxed();
+        }
         let (wake, woken) = oneshot::channel();
         let mut time = self.0.lock();
         let key = (time.now.plus(duration), time.next);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_persistence::{AppendResult, CommandId, Position};
 use parking_lot::{Mutex, MutexGuard};
@@ -18,18 +19,18 @@ pub(crate) type Reply<A> = oneshot::Sender<Result<Receipt, SendError<A>>>;
 /// An answer that was decided without an append; called with the failure where what it was decided on failed.
 pub(crate) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 
-/// Keeps a snapshot whose state has become durable.
+/// Keeps a snapshot whose state has become durable, with the memory of commands that belongs to it.
 pub(crate) type Keep = Box<dyn FnOnce(CommandMemory) + Send>;
 
 enum Entry<A: Aggregate> {
     /// A command whose events are on their way to the disk.
-    Append { sequence: u64, outcome: Option<AppendResult>, receipt: Receipt, reply: Reply<A> },
+    Append { sequence: u64, outcome: Option<AppendResult>, command: Remembered, reply: Reply<A> },
     /// A command that repeats an earlier one.
     Repeat { command: Remembered, reply: Reply<A> },
     /// A read, a rejection, a conflict, a command without events.
     Answer(Answer),
-    /// A snapshot of a state that is not durable yet, with the memory it had.
-    Snapshot { memory: CommandMemory, keep: Keep },
+    /// A snapshot of a state that is not durable yet.
+    Snapshot(Keep),
 }
 
 struct State<A: Aggregate> {
@@ -37,24 +38,35 @@ struct State<A: Aggregate> {
     entries: VecDeque<Entry<A>>,
     /// The first failure since the state was last rebuilt: all that was decided later fails too.
     failure: Option<Failure>,
+    /// What is durable. When an entry leaves, this is the memory as it was when the entry was decided.
     memory: CommandMemory,
+    /// The commands of the appends that wait, in their order.
+    in_flight: VecDeque<Remembered>,
+    /// How many commands are remembered.
+    capacity: usize,
 }
 
-/// The waiting answers, and the memory of commands, which learns positions as they leave.
+/// The waiting answers, and the memory of commands, which takes in a command as its answer leaves.
 pub(crate) struct Commits<A: Aggregate> {
     state: Mutex<State<A>>,
+    /// How many entries there are, to be asked without the lock.
+    waiting: AtomicUsize,
     idle: Notify,
 }
 
 impl<A: Aggregate> Commits<A> {
-    pub(crate) fn new() -> Arc<Self> {
+    /// Without anything that waits; it remembers `capacity` commands, at least one.
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
                 next_sequence: 0,
                 entries: VecDeque::new(),
                 failure: None,
                 memory: CommandMemory::default(),
+                in_flight: VecDeque::new(),
+                capacity: capacity.max(1),
             }),
+            waiting: AtomicUsize::new(0),
             idle: Notify::new(),
         })
     }
@@ -67,14 +79,19 @@ impl<A: Aggregate> Commits<A> {
         state.memory = memory;
     }
 
-    /// The remembered command with this id.
+    /// The remembered command with this id, durable or under way.
     pub(crate) fn find(&self, command_id: CommandId) -> Option<Remembered> {
-        self.state.lock().memory.find(command_id).copied()
+        self.state.lock().find(command_id).copied()
     }
 
     /// Whether an append failed, so that the live state is built on sand.
     pub(crate) fn failed(&self) -> bool {
         self.state.lock().failure.is_some()
+    }
+
+    /// How many answers wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Whether nothing waits.
@@ -94,14 +111,13 @@ impl<A: Aggregate> Commits<A> {
     }
 
     /// Takes in a command whose events are about to be appended; its sequence number is for [`Commits::complete`].
-    pub(crate) fn append(&self, command: Remembered, capacity: usize, reply: Reply<A>) -> u64 {
+    pub(crate) fn append(&self, command: Remembered, reply: Reply<A>) -> u64 {
         let mut state = self.state.lock();
         let sequence = state.next_sequence;
         state.next_sequence += 1;
-        state.memory.push(command, capacity);
-        let receipt =
-            Receipt { version: command.version, position: None, events: command.events, duplicate: false };
-        state.entries.push_back(Entry::Append { sequence, outcome: None, receipt, reply });
+        state.in_flight.push_back(command);
+        state.entries.push_back(Entry::Append { sequence, outcome: None, command, reply });
+        self.waiting.store(state.entries.len(), Ordering::Relaxed);
         sequence
     }
 
@@ -117,10 +133,7 @@ impl<A: Aggregate> Commits<A> {
 
     /// Calls `keep` with the memory as it is now, when everything decided before is durable; never, if it fails.
     pub(crate) fn snapshot(&self, keep: Keep) {
-        let mut state = self.state.lock();
-        let memory = state.memory.clone();
-        state.entries.push_back(Entry::Snapshot { memory, keep });
-        self.release(state);
+        self.enqueue(Entry::Snapshot(keep));
     }
 
     fn enqueue(&self, entry: Entry<A>) {
@@ -144,15 +157,15 @@ impl<A: Aggregate> Commits<A> {
 
     /// Lets every answer at the front go that has nothing left to wait for.
     fn release(&self, mut state: MutexGuard<'_, State<A>>) {
-        let waited = !state.entries.is_empty();
         while let Some(entry) = state.entries.pop_front() {
             if let Err(entry) = state.leave(entry) {
                 state.entries.push_front(entry);
-                return;
+                break;
             }
         }
-        drop(state);
-        if waited {
+        self.waiting.store(state.entries.len(), Ordering::Relaxed);
+        if state.entries.is_empty() {
+            drop(state);
             self.idle.notify_waiters();
         }
     }
@@ -162,29 +175,26 @@ impl<A: Aggregate> State<A> {
     /// Sends an answer, or gives it back where its append is still under way.
     fn leave(&mut self, entry: Entry<A>) -> Result<(), Entry<A>> {
         match entry {
-            Entry::Append { outcome: Some(result), receipt, reply, .. } => {
+            Entry::Append { outcome: Some(result), command, reply, .. } => {
                 // Whoever no longer waits for the answer does not get it.
-                drop(reply.send(self.settle(receipt, result)));
+                drop(reply.send(self.settle(command, result)));
             }
             Entry::Append { .. } => return Err(entry),
             Entry::Repeat { command, reply } => drop(reply.send(self.repeated(&command))),
             Entry::Answer(answer) => answer(self.failure.clone().map_or(Ok(()), Err)),
-            Entry::Snapshot { memory, keep } if self.failure.is_none() => {
-                if let Some(memory) = memory.settled_by(&self.memory) {
-                    keep(memory);
-                }
-            }
-            Entry::Snapshot { .. } => {}
+            Entry::Snapshot(keep) if self.failure.is_none() => keep(self.memory.clone()),
+            Entry::Snapshot(_) => {}
         }
         Ok(())
     }
 
-    fn settle(&mut self, receipt: Receipt, result: AppendResult) -> Result<Receipt, SendError<A>> {
+    fn settle(&mut self, mut command: Remembered, result: AppendResult) -> Result<Receipt, SendError<A>> {
+        self.in_flight.pop_front();
         match result {
             Ok(appended) => {
-                let position = last_of_first_stream(receipt, appended.first);
-                self.memory.settle(receipt.version, position);
-                Ok(Receipt { position: Some(position), ..receipt })
+                command.position = last_of_first_stream(&command, appended.first);
+                self.memory.push(command, self.capacity);
+                Ok(Receipt { duplicate: false, ..command.receipt() })
             }
             Err(error) => {
                 let failure = Failure::from(error);
@@ -197,14 +207,26 @@ impl<A: Aggregate> State<A> {
     fn repeated(&self, command: &Remembered) -> Result<Receipt, SendError<A>> {
         match &self.failure {
             Some(failure) => Err(SendError::from_failure(failure.clone())),
-            None => Ok(self.memory.find(command.command_id).unwrap_or(command).receipt()),
+            // It was remembered when this was decided, and that is the memory now.
+            None => {
+                Ok(self.memory.find(command.command_id, self.capacity).unwrap_or(command).receipt())
+            }
         }
+    }
+
+    /// Looks among the last commands, first at those under way: they are later than the durable ones.
+    fn find(&self, command_id: CommandId) -> Option<&Remembered> {
+        let is_it = |command: &&Remembered| command.command_id == command_id;
+        let within = self.capacity.saturating_sub(self.in_flight.len());
+        let under_way = self.in_flight.iter().rev().take(self.capacity).find(is_it);
+        let found = under_way.or_else(|| self.memory.find(command_id, within));
+        found.or_else(|| self.in_flight.front().filter(|_| self.memory.is_empty()).filter(is_it))
     }
 }
 
 /// The command's own events come first in its batch, so that this is where the last of them stands.
-fn last_of_first_stream(receipt: Receipt, first: Position) -> Position {
-    Position(first.0 + u64::from(receipt.events.saturating_sub(1)))
+fn last_of_first_stream(command: &Remembered, first: Position) -> Position {
+    Position(first.0 + u64::from(command.events.saturating_sub(1)))
 }
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
 //! One command, from request to append: the heart of the write path, without a single await.
 
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_persistence::{
     Batch, CodecError, CommandMetadata, Completion, Event, EventId, Expected, NewEvent, Position,
-    StreamAppend, Version,
+    StreamAppend, Version, validate_batch,
 };
-use smallvec::SmallVec;
 
 use crate::commits::Reply;
-use crate::error::panic_message;
+use crate::error::catch;
 use crate::instance::Instance;
 use crate::mailbox::CommandRequest;
 use crate::memory::Remembered;
@@ -70,8 +68,8 @@ fn carry_out<A: Aggregate>(
     let context = Context::new(instance.stream.clone(), live.version, metadata);
     let (command, reply) = (request.command, request.reply);
     let state = &live.state;
-    match catch_unwind(AssertUnwindSafe(|| state.handle(command, &context))) {
-        Err(panic) => panicked(instance, &*panic, reply),
+    match catch(|| state.handle(command, &context)) {
+        Err(message) => panicked(instance, message, reply),
         Ok(Err(rejection)) => {
             instance.kind.metrics.rejections.increment(1);
             answer(instance, reply, Err(SendError::Rejected(rejection)));
@@ -82,7 +80,7 @@ fn carry_out<A: Aggregate>(
             answer(instance, reply, Ok(receipt));
             Decision::Standing
         }
-        Ok(Ok(events)) => record(instance, live, events, context.into_metadata(), along, reply),
+        Ok(Ok(events)) => record(instance, live, events, context.metadata(), along, reply),
     }
 }
 
@@ -109,25 +107,53 @@ fn record<A: Aggregate>(
     instance: &Instance<A>,
     live: &mut Live<A>,
     events: Vec<A::Event>,
-    metadata: CommandMetadata,
+    metadata: &CommandMetadata,
     along: Option<StreamAppend>,
     reply: Reply<A>,
 ) -> Decision {
-    let encoded = match events.iter().map(|event| encode::<A>(event, &metadata)).collect::<Result<_, _>>() {
-        Ok(encoded) => encoded,
-        Err(error) => {
-            answer(instance, reply, Err(SendError::Codec(error)));
+    let batch = match catch(|| batch(instance, live, &events, metadata, along)) {
+        Ok(Ok(batch)) => batch,
+        Ok(Err(error)) => {
+            answer(instance, reply, Err(error));
             return Decision::Standing;
         }
+        Err(message) => return panicked(instance, message, reply),
     };
-    let applied =
-        catch_unwind(AssertUnwindSafe(|| events.into_iter().for_each(|event| live.state.apply(event))));
-    if let Err(panic) = applied {
-        return panicked(instance, &*panic, reply);
+    let last_event = batch.streams.first().and_then(|own| own.events.last()).map(|event| event.id);
+    let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+    if let Err(message) = catch(|| events.into_iter().for_each(|event| live.state.apply(event))) {
+        return panicked(instance, message, reply);
     }
-    submit(instance, live, encoded, &metadata, along, reply);
+    live.version = live.version.plus(u64::from(count));
+    live.time = metadata.time;
+    live.last_event = last_event;
+    submit(instance, live.version, count, batch, metadata, reply);
     instance.snapshot_when_due(live);
     Decision::Standing
+}
+
+/// The events as they are to be appended. A batch that no journal can take is refused here, before the state
+/// moves: what is decided after it has no part in it.
+fn batch<A: Aggregate>(
+    instance: &Instance<A>,
+    live: &Live<A>,
+    events: &[A::Event],
+    metadata: &CommandMetadata,
+    along: Option<StreamAppend>,
+) -> Result<Batch, SendError<A>> {
+    let expected = match live.version {
+        Version::NONE => Expected::NoStream,
+        version => Expected::Version(version),
+    };
+    let events: Result<_, _> = events.iter().map(|event| encode::<A>(event, metadata)).collect();
+    let own = StreamAppend {
+        stream: instance.stream.clone(),
+        expected,
+        events: events.map_err(SendError::Codec)?,
+    };
+    let batch = Batch { streams: std::iter::once(own).chain(along).collect() };
+    validate_batch(&batch).map_err(SendError::NotCommitted)?;
+    Ok(batch)
 }
 
 fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<NewEvent, CodecError> {
@@ -145,31 +171,20 @@ fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<
 
 fn submit<A: Aggregate>(
     instance: &Instance<A>,
-    live: &mut Live<A>,
-    events: SmallVec<[NewEvent; 1]>,
+    version: Version,
+    events: u32,
+    batch: Batch,
     metadata: &CommandMetadata,
-    along: Option<StreamAppend>,
     reply: Reply<A>,
 ) {
-    let expected = match live.version {
-        Version::NONE => Expected::NoStream,
-        version => Expected::Version(version),
-    };
-    let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
-    live.version = live.version.plus(u64::from(count));
-    live.time = metadata.time;
-    live.last_event = events.last().map(|event| event.id);
     let command = Remembered {
         command_id: metadata.command_id,
         hash: metadata.command_hash,
-        version: live.version,
-        events: count,
+        version,
+        events,
         position: Position::START,
     };
-    let sequence = instance.commits.append(command, instance.kind.options.command_ids_max, reply);
-    let mut batch = Batch::default();
-    batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events });
-    batch.streams.extend(along);
+    let sequence = instance.commits.append(command, reply);
     let commits = Arc::clone(&instance.commits);
     instance.kind.journal.submit(batch, Completion::new(move |result| commits.complete(sequence, result)));
     instance.kind.metrics.commands.increment(1);
@@ -187,12 +202,7 @@ fn answer<A: Aggregate>(instance: &Instance<A>, reply: Reply<A>, result: Result<
     }));
 }
 
-fn panicked<A: Aggregate>(
-    instance: &Instance<A>,
-    panic: &(dyn std::any::Any + Send),
-    reply: Reply<A>,
-) -> Decision {
-    let message = panic_message(panic);
+fn panicked<A: Aggregate>(instance: &Instance<A>, message: String, reply: Reply<A>) -> Decision {
     tracing::error!(stream = %instance.stream, message, "the aggregate's code panicked; its state is rebuilt");
     instance.kind.metrics.panics.increment(1);
     answer(instance, reply, Err(SendError::Panicked { message }));

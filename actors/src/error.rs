@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals_persistence::{
     AppendError, CodecError, CommandId, EventError, InvalidStreamId, Outcome, ReadError, Version,
@@ -269,6 +270,12 @@ pub enum StateError {
         /// The panic's message.
         message: String,
     },
+    /// The code that was to look at the state panicked; the instance goes on.
+    #[error("looking at the state panicked: {message}")]
+    ReadPanicked {
+        /// The panic's message.
+        message: String,
+    },
     /// The state cannot be written down.
     #[error("the state cannot be encoded")]
     Codec(#[from] CodecError),
@@ -288,6 +295,7 @@ impl StateError {
             Self::Read(error) => error.code(),
             Self::Event { source, .. } => source.code(),
             Self::ApplyPanicked { .. } => "apply_panicked",
+            Self::ReadPanicked { .. } => "read_panicked",
             Self::Codec(_) => "state_not_encodable",
         }
     }
@@ -367,8 +375,13 @@ pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Runs code of the aggregate's author; a panic in it becomes its message.
+pub(crate) fn catch<R>(run: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_message(&*panic))
+}
+
 /// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -10,6 +10,7 @@ use ractor::{ActorRef, ActorRuntime};
 
 use crate::Aggregate;
 use crate::commits::Commits;
+use crate::error::catch;
 use crate::kind::Kind;
 use crate::mailbox::{Mailbox, Refused, Request};
 use crate::memory::CommandMemory;
@@ -35,7 +36,7 @@ impl<A: Aggregate> Instance<A> {
             kind: Arc::clone(kind),
             stream,
             mailbox: Mailbox::new(),
-            commits: Commits::new(),
+            commits: Commits::new(kind.options.command_ids_max),
             last_used: AtomicI64::new(kind.clock.now().0),
             actor: Mutex::new(None),
         })
@@ -59,9 +60,11 @@ impl<A: Aggregate> Instance<A> {
         }
     }
 
-    /// Admits a request and tells the actor of it.
-    pub(crate) fn admit(&self, request: Request<A>) -> Result<(), Refused<A>> {
-        if self.mailbox.admit(request, self.kind.options.mailbox_capacity)? {
+    /// Admits a request and tells the actor of it. What is decided and waits for the disk counts as well: a disk
+    /// that stands still must not let answers pile up without end.
+    pub(crate) fn admit<T: Into<Request<A>>>(&self, request: T) -> Result<(), Refused<T>> {
+        let capacity = self.kind.options.mailbox_capacity.saturating_sub(self.commits.waiting());
+        if self.mailbox.admit(request, capacity)? {
             self.signal(Signal::Work);
         }
         Ok(())
@@ -80,27 +83,27 @@ impl<A: Aggregate> Instance<A> {
             return;
         }
         live.snapshot = live.version;
-        if let Some(draft) = self.draft(live) {
-            let snapshots = self.kind.snapshot_writer.clone();
-            self.commits.snapshot(Box::new(move |memory| draft.hand_over(snapshots.as_ref(), memory)));
-        }
+        self.snapshot(live);
     }
 
     /// Takes a snapshot on passivation, if it is worth one. Everything is durable then.
-    pub(crate) fn snapshot_on_leaving(&self, mut live: Live<A>) {
+    pub(crate) fn snapshot_on_leaving(&self, live: &Live<A>) {
         if live.version.0 >= live.snapshot.0 + self.kind.options.snapshot_on_passivation_events {
-            live.snapshot = Version::NONE;
-            if let Some(draft) = self.draft(&live) {
-                let snapshots = self.kind.snapshot_writer.clone();
-                self.commits.snapshot(Box::new(move |memory| draft.hand_over(snapshots.as_ref(), memory)));
-            }
+            self.snapshot(live);
+        }
+    }
+
+    fn snapshot(&self, live: &Live<A>) {
+        if let Some(draft) = self.draft(live) {
+            let writer = self.kind.snapshot_writer.clone();
+            self.commits.snapshot(Box::new(move |memory| draft.hand_over(writer.as_ref(), memory)));
         }
     }
 
     fn draft(&self, live: &Live<A>) -> Option<Draft> {
         let fingerprint = self.kind.snapshots.as_ref()?.fingerprint;
         let event_id = live.last_event?;
-        match CodecId::Bincode.encode(&live.state) {
+        match catch(|| CodecId::Bincode.encode(&live.state).map_err(|error| error.to_string())).flatten() {
             Ok(state) => Some(Draft {
                 stream: self.stream.clone(),
                 journal: self.kind.journal.id(),
@@ -110,8 +113,8 @@ impl<A: Aggregate> Instance<A> {
                 fingerprint,
                 state,
             }),
-            Err(error) => {
-                tracing::warn!(stream = %self.stream, %error, "the state cannot be kept as a snapshot");
+            Err(reason) => {
+                tracing::warn!(stream = %self.stream, reason, "the state cannot be kept as a snapshot");
                 None
             }
         }
@@ -149,8 +152,16 @@ impl<A: Aggregate> Restart for Instance<A> {
         &self.stream
     }
 
+    fn has_left(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
     fn restart(self: Arc<Self>) {
         self.spawn();
         self.signal(Signal::Work);
+        // The actor before may have taken the word to drain with it.
+        if self.kind.registry.is_closed() {
+            self.signal(Signal::Drain);
+        }
     }
 }

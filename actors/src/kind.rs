@@ -10,10 +10,10 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::command::content_hash;
-use crate::error::{Failure, with_sources};
+use crate::error::{Failure, catch, with_sources};
 use crate::inspect::{Inspector, inspector};
 use crate::instance::Instance;
-use crate::mailbox::{CommandRequest, Refused, Request};
+use crate::mailbox::{CommandRequest, ReadRequest, Refused, Request};
 use crate::metrics::KindMetrics;
 use crate::registry::Registry;
 use crate::replay::Snapshots;
@@ -55,7 +55,7 @@ impl<A: Aggregate> Kind<A> {
     ) -> Result<Answered<A>, SendError<A>> {
         let hash = content_hash(&command).map_err(SendError::Codec)?;
         let (reply, answered) = oneshot::channel();
-        let request = Request::Command(CommandRequest {
+        let request = CommandRequest {
             command,
             command_id: options.command_id.unwrap_or_else(CommandId::generate),
             id_chosen: options.command_id.is_some(),
@@ -63,11 +63,12 @@ impl<A: Aggregate> Kind<A> {
             options,
             span: tracing::Span::current(),
             reply,
-        });
-        match self.admit(stream, request) {
-            Ok(()) => Ok(answered),
-            Err(refusal) => Err(self.refused_command(refusal)),
-        }
+        };
+        let capacity = self.options.mailbox_capacity;
+        self.admit(stream, request).map(|()| answered).map_err(|refusal| match refusal {
+            Refusal::Full(request) => SendError::MailboxFull { command: request.command, capacity },
+            Refusal::Stopping(request) => SendError::Stopping { command: request.command },
+        })
     }
 
     /// Lets `look` see the live state; what it makes of it arrives when that state is durable.
@@ -79,27 +80,33 @@ impl<A: Aggregate> Kind<A> {
         let (reply, seen) = oneshot::channel();
         let reply = Arc::new(parking_lot::Mutex::new(Some(reply)));
         let refuse_reply = Arc::clone(&reply);
-        let request = Request::Read {
+        let request = ReadRequest {
             look: Box::new(move |live| {
-                let value = look(live);
+                // The closure is its caller's: a panic in it is no reason for the instance to end.
+                let value = catch(|| look(live)).map_err(|message| StateError::ReadPanicked { message });
                 Box::new(move |durable: Result<(), Failure>| {
-                    send_once(&reply, durable.map(|()| value).map_err(StateError::from_failure));
+                    send_once(&reply, durable.map_err(StateError::from_failure).and(value));
                 })
             }),
             refuse: Box::new(move |error| send_once(&refuse_reply, Err(error))),
         };
-        match self.admit(stream, request) {
-            Ok(()) => Ok(seen),
-            Err(Refusal::Full(_)) => Err(StateError::MailboxFull { capacity: self.options.mailbox_capacity }),
-            Err(Refusal::Stopping(_)) => Err(StateError::Stopping),
-        }
+        let capacity = self.options.mailbox_capacity;
+        self.admit(stream, request).map(|()| seen).map_err(|refusal| match refusal {
+            Refusal::Full(_) => StateError::MailboxFull { capacity },
+            Refusal::Stopping(_) => StateError::Stopping,
+        })
     }
 
-    fn admit(self: &Arc<Self>, stream: &StreamId, mut request: Request<A>) -> Result<(), Refusal<A>> {
+    fn admit<T: Into<Request<A>>>(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        mut request: T,
+    ) -> Result<(), Refusal<T>> {
         loop {
             let Some((instance, made)) =
                 self.registry.get_or_insert(stream, || Instance::new(self, stream.clone()))
             else {
+                self.metrics.refused.increment(1);
                 return Err(Refusal::Stopping(request));
             };
             if made {
@@ -107,7 +114,10 @@ impl<A: Aggregate> Kind<A> {
             }
             match instance.admit(request) {
                 Ok(()) => return Ok(()),
-                Err(Refused::Full(request)) => return Err(Refusal::Full(request)),
+                Err(Refused::Full(request)) => {
+                    self.metrics.refused.increment(1);
+                    return Err(Refusal::Full(request));
+                }
                 // It is passivating: out of the way with it, the next incarnation takes the request.
                 Err(Refused::Closed(back)) => {
                     self.registry.remove(&instance);
@@ -125,19 +135,6 @@ impl<A: Aggregate> Kind<A> {
         }
     }
 
-    fn refused_command(&self, refusal: Refusal<A>) -> SendError<A> {
-        self.metrics.refused.increment(1);
-        match refusal {
-            Refusal::Full(Request::Command(request)) => {
-                SendError::MailboxFull { command: request.command, capacity: self.options.mailbox_capacity }
-            }
-            Refusal::Stopping(Request::Command(request)) => SendError::Stopping { command: request.command },
-            Refusal::Full(Request::Read { .. }) | Refusal::Stopping(Request::Read { .. }) => {
-                unreachable!("a command was sent, so a command comes back")
-            }
-        }
-    }
-
     /// Takes an instance that passivated out of the registry.
     pub(crate) fn remove(&self, instance: &Instance<A>) {
         self.registry.remove(instance);
@@ -146,10 +143,10 @@ impl<A: Aggregate> Kind<A> {
     }
 }
 
-/// Why a request was not taken; it comes back.
-enum Refusal<A: Aggregate> {
-    Full(Request<A>),
-    Stopping(Request<A>),
+/// Why a request was not taken; it comes back as what it was.
+enum Refusal<T> {
+    Full(T),
+    Stopping(T),
 }
 
 fn send_once<R>(

@@ -38,10 +38,29 @@ impl<A: Aggregate> CommandRequest<A> {
 /// Looks at the live state and makes the answer; the answer leaves when the state is durable.
 pub(crate) type Look<A> = Box<dyn FnOnce(&Live<A>) -> Box<dyn FnOnce(Result<(), Failure>) + Send> + Send>;
 
+/// A look at the state that waits for its turn.
+pub(crate) struct ReadRequest<A: Aggregate> {
+    pub(crate) look: Look<A>,
+    pub(crate) refuse: Box<dyn FnOnce(StateError) + Send>,
+}
+
 /// What an instance can be asked.
+#[expect(clippy::large_enum_variant, reason = "nearly every request is a command; a box each would cost more")]
 pub(crate) enum Request<A: Aggregate> {
     Command(CommandRequest<A>),
-    Read { look: Look<A>, refuse: Box<dyn FnOnce(StateError) + Send> },
+    Read(ReadRequest<A>),
+}
+
+impl<A: Aggregate> From<CommandRequest<A>> for Request<A> {
+    fn from(request: CommandRequest<A>) -> Self {
+        Self::Command(request)
+    }
+}
+
+impl<A: Aggregate> From<ReadRequest<A>> for Request<A> {
+    fn from(request: ReadRequest<A>) -> Self {
+        Self::Read(request)
+    }
 }
 
 impl<A: Aggregate> Request<A> {
@@ -52,16 +71,16 @@ impl<A: Aggregate> Request<A> {
                 // Whoever no longer waits for the answer does not get it.
                 drop(request.reply.send(Err(crate::SendError::from_failure(failure))));
             }
-            Self::Read { refuse, .. } => refuse(StateError::from_failure(failure)),
+            Self::Read(request) => (request.refuse)(StateError::from_failure(failure)),
         }
     }
 }
 
-/// Why a request was not admitted; it comes back.
-pub(crate) enum Refused<A: Aggregate> {
-    Full(Request<A>),
+/// Why a request was not admitted; it comes back as what it was.
+pub(crate) enum Refused<T> {
+    Full(T),
     /// The instance is passivating: another incarnation takes it.
-    Closed(Request<A>),
+    Closed(T),
 }
 
 struct State<A: Aggregate> {
@@ -80,7 +99,7 @@ impl<A: Aggregate> Mailbox<A> {
     }
 
     /// Admits a request, and says whether the actor must be told.
-    pub(crate) fn admit(&self, request: Request<A>, capacity: usize) -> Result<bool, Refused<A>> {
+    pub(crate) fn admit<T: Into<Request<A>>>(&self, request: T, capacity: usize) -> Result<bool, Refused<T>> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(Refused::Closed(request));
@@ -88,7 +107,7 @@ impl<A: Aggregate> Mailbox<A> {
         if state.queue.len() >= capacity {
             return Err(Refused::Full(request));
         }
-        state.queue.push_back(request);
+        state.queue.push_back(request.into());
         Ok(!std::mem::replace(&mut state.scheduled, true))
     }
 
@@ -123,7 +142,12 @@ impl<A: Aggregate> Mailbox<A> {
         state.closed
     }
 
-    /// Whether there are requests that no actor was told of, or whose actor is gone.
+    /// Whether it was closed: its instance has left.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
+    /// Whether no request waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.lock().queue.is_empty()
     }

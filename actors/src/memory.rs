@@ -25,14 +25,12 @@ impl Remembered {
     }
 }
 
-/// The commands that appended an instance's last events, and the one that created it.
+/// The commands that appended an instance's last durable events, and the one that created it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CommandMemory {
     /// The creating command never leaves: a create that is repeated years later is still a repetition.
     first: Option<Remembered>,
     latest: VecDeque<Remembered>,
-    /// How many of `latest`, from the front, have their position.
-    settled: usize,
 }
 
 impl CommandMemory {
@@ -44,62 +42,34 @@ impl CommandMemory {
         self.latest.push_back(command);
         while self.latest.len() > capacity.max(1) {
             self.latest.pop_front();
-            self.settled = self.settled.saturating_sub(1);
         }
     }
 
     /// Takes in a recorded event; the events of one command stand together.
     pub(crate) fn replay(&mut self, event: &RecordedEvent, capacity: usize) {
-        let continues = self.latest.back().is_some_and(|last| last.command_id == event.command.command_id);
-        if continues {
-            for last in [self.latest.back_mut(), self.first.as_mut()].into_iter().flatten() {
-                if last.command_id == event.command.command_id {
-                    last.version = event.version;
-                    last.position = event.position;
-                    last.events += 1;
-                }
+        let command_id = event.command.command_id;
+        if self.latest.back().is_some_and(|last| last.command_id == command_id) {
+            let of_command = |command: &&mut Remembered| command.command_id == command_id;
+            for command in self.latest.back_mut().into_iter().chain(self.first.as_mut()).filter(of_command) {
+                command.version = event.version;
+                command.position = event.position;
+                command.events += 1;
             }
             return;
         }
-        self.push(
-            Remembered {
-                command_id: event.command.command_id,
-                hash: event.command.command_hash,
-                version: event.version,
-                events: 1,
-                position: event.position,
-            },
-            capacity,
-        );
-        self.settled = self.latest.len();
+        let hash = event.command.command_hash;
+        let (version, position) = (event.version, event.position);
+        self.push(Remembered { command_id, hash, version, events: 1, position }, capacity);
     }
 
-    /// Tells the command that ends at `version` where its events went.
-    pub(crate) fn settle(&mut self, version: Version, position: Position) {
-        if let Some(command) = self.latest.get_mut(self.settled).filter(|command| command.version == version)
-        {
-            command.position = position;
-            self.settled += 1;
-        }
-        if let Some(first) = self.first.as_mut().filter(|first| first.version == version) {
-            first.position = position;
-        }
+    /// Whether no command was ever taken in.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
-    /// This memory with the positions that a later one has learned; `None` where it has forgotten one of them.
-    pub(crate) fn settled_by(mut self, later: &Self) -> Option<Self> {
-        for command in self.latest.iter_mut().skip(self.settled).chain(self.first.as_mut()) {
-            if command.position == Position::START {
-                command.position = later.find(command.command_id)?.position;
-            }
-        }
-        self.settled = self.latest.len();
-        Some(self)
-    }
-
-    /// The command with this id, where it is remembered.
-    pub(crate) fn find(&self, command_id: CommandId) -> Option<&Remembered> {
-        let found = self.latest.iter().rev().find(|command| command.command_id == command_id);
+    /// The command with this id, where it is the creating one or among the last `within`.
+    pub(crate) fn find(&self, command_id: CommandId, within: usize) -> Option<&Remembered> {
+        let found = self.latest.iter().rev().take(within).find(|command| command.command_id == command_id);
         found.or_else(|| self.first.as_ref().filter(|first| first.command_id == command_id))
     }
 }

@@ -41,7 +41,6 @@ impl fmt::Debug for Node {
 
 impl Node {
     /// Begins to describe a node.
-    #[must_use]
     pub fn builder() -> NodeBuilder {
         NodeBuilder {
             journal: None,
@@ -223,7 +222,10 @@ fn start_writer(store: Arc<dyn SnapshotStore>) -> Option<SnapshotWriter> {
 fn register<A: Aggregate>(parts: &Parts) -> Registered {
     let kind = Arc::new(Kind::<A> {
         journal: Arc::clone(&parts.journal),
-        snapshots: parts.snapshots.clone().map(Snapshots::of::<A>),
+        snapshots: parts
+            .snapshots
+            .clone()
+            .map(|store| Snapshots::of::<A>(store, parts.options.command_ids_max)),
         snapshot_writer: parts.snapshot_writer.clone(),
         clock: Arc::clone(&parts.clock),
         options: parts.options.clone(),

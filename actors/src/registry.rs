@@ -19,7 +19,7 @@ type Shard<A> = Mutex<HashMap<StreamId, Arc<Instance<A>>>>;
 pub(crate) struct Registry<A: Aggregate> {
     shards: Vec<Shard<A>>,
     live: AtomicUsize,
-    /// Set when the node stops: from then on no instance is brought up.
+    /// Set when the node stops: from then on nothing is admitted.
     closed: AtomicBool,
     emptied: Notify,
 }
@@ -39,6 +39,11 @@ impl<A: Aggregate> Registry<A> {
         &self.shards[hash]
     }
 
+    /// Whether the node stops: nothing is admitted any more, to live instances neither.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// The live instance of a stream, made by `make` where there is none; `None` once the registry is closed.
     /// `made` is true when it was made here: whoever made it starts it.
     pub(crate) fn get_or_insert(
@@ -47,11 +52,12 @@ impl<A: Aggregate> Registry<A> {
         make: impl FnOnce() -> Arc<Instance<A>>,
     ) -> Option<(Arc<Instance<A>>, bool)> {
         let mut shard = self.shard(stream).lock();
+        // Before looking: senders that go on sending must not keep a live instance from ever being drained.
+        if self.is_closed() {
+            return None;
+        }
         if let Some(instance) = shard.get(stream) {
             return Some((Arc::clone(instance), false));
-        }
-        if self.closed.load(Ordering::SeqCst) {
-            return None;
         }
         let instance = make();
         // Started under the lock: nobody may see an instance that nobody works for.
@@ -83,7 +89,7 @@ impl<A: Aggregate> Registry<A> {
         self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    /// Brings up no instance from now on. Each shard is visited, so that whoever was inside is out.
+    /// Hands out no instance from now on. Each shard is visited, so that whoever was inside is out.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.shards.iter().for_each(|shard| drop(shard.lock()));

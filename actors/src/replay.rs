@@ -1,6 +1,5 @@
 //! Bringing a state up from its events: the one place where recorded events meet `apply`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_persistence::{
@@ -9,7 +8,7 @@ use annals_persistence::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::panic_message;
+use crate::error::catch;
 use crate::memory::CommandMemory;
 use crate::{Aggregate, StateError};
 
@@ -107,10 +106,12 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>) -> Self {
+    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>, memory_capacity: usize) -> Self {
         const BODY_LAYOUT: u64 = 1;
-        // The aggregate's own shape, and ours by its number.
-        Self { store, fingerprint: fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) }
+        // The aggregate's own shape, ours by its number, and how many commands are remembered: a memory that was
+        // cut to another length is not the one that replay would give.
+        let memory = (memory_capacity as u64).rotate_left(32);
+        Self { store, fingerprint: fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) ^ memory }
     }
 }
 
@@ -162,7 +163,7 @@ async fn load_from<A: Aggregate>(
 
 fn decode_body<A: Aggregate>(bytes: &[u8]) -> Option<(A, SnapshotBody)> {
     let body = CodecId::Bincode.decode::<SnapshotBody>(bytes).ok()?;
-    let state = CodecId::Bincode.decode(&body.state).ok()?;
+    let state = catch(|| CodecId::Bincode.decode(&body.state)).ok()?.ok()?;
     Some((state, body))
 }
 
@@ -204,16 +205,12 @@ async fn fold<A: Aggregate>(
 
 /// Decodes a recorded event and applies it.
 fn apply_recorded<A: Aggregate>(state: &mut A, recorded: &RecordedEvent) -> Result<(), StateError> {
-    let event =
+    let stream = || recorded.stream.to_string();
+    // Decoding may run the author's code too.
+    catch(|| {
         A::Event::decode(&recorded.type_name, recorded.schema_version, recorded.codec, &recorded.payload)
-            .map_err(|source| StateError::Event {
-                stream: recorded.stream.to_string(),
-                version: recorded.version,
-                source,
-            })?;
-    catch_unwind(AssertUnwindSafe(|| state.apply(event))).map_err(|panic| StateError::ApplyPanicked {
-        stream: recorded.stream.to_string(),
-        version: recorded.version,
-        message: panic_message(&*panic),
+            .map(|event| state.apply(event))
     })
+    .map_err(|message| StateError::ApplyPanicked { stream: stream(), version: recorded.version, message })?
+    .map_err(|source| StateError::Event { stream: stream(), version: recorded.version, source })
 }

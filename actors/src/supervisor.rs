@@ -16,6 +16,8 @@ const RESTART_AFTER: Duration = Duration::from_millis(100);
 /// Something whose actor can be replaced.
 pub(crate) trait Restart: Send + Sync {
     fn stream(&self) -> &StreamId;
+    /// Whether it left of its own accord, so that nothing can wait for it any more.
+    fn has_left(&self) -> bool;
     fn restart(self: Arc<Self>);
 }
 
@@ -77,10 +79,11 @@ impl Actor for SupervisorActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SupervisionEvent::ActorTerminated(cell, ..) => {
-                state.watched.0.lock().remove(&cell.get_id());
+            // ractor reports a kill as a termination too: only the instance knows whether it meant to go.
+            SupervisionEvent::ActorTerminated(cell, _, reason) => {
+                state.replace(&cell, reason.as_deref().unwrap_or("stopped from outside"));
             }
-            SupervisionEvent::ActorFailed(cell, error) => state.replace(&cell, &error),
+            SupervisionEvent::ActorFailed(cell, error) => state.replace(&cell, &error.to_string()),
             _ => {}
         }
         Ok(())
@@ -88,10 +91,13 @@ impl Actor for SupervisorActor {
 }
 
 impl State {
-    fn replace(&self, cell: &ActorCell, error: &ActorProcessingErr) {
-        let failed = self.watched.0.lock().remove(&cell.get_id());
-        let Some(instance) = failed.and_then(|instance| instance.upgrade()) else { return };
-        tracing::error!(stream = %instance.stream(), %error, "an instance's actor failed and is replaced");
+    fn replace(&self, cell: &ActorCell, reason: &str) {
+        let ended = self.watched.0.lock().remove(&cell.get_id());
+        let Some(instance) = ended.and_then(|instance| instance.upgrade()) else { return };
+        if instance.has_left() {
+            return;
+        }
+        tracing::error!(stream = %instance.stream(), reason, "an instance's actor failed and is replaced");
         let wait = self.clock.sleep(RESTART_AFTER);
         tokio::spawn(async move {
             wait.await;

@@ -107,6 +107,8 @@ impl<A: Aggregate> Worker<A> {
             Ok(()) => self.handle_some(),
             Err(failure) => self.refuse_waiting(&failure),
         }
+        // A parked instance that is asked is in use as well: if it left, it would forget how long it has to wait.
+        self.instance.last_used.store(self.instance.kind.clock.now().0, Ordering::Relaxed);
     }
 
     /// Nothing here awaits, so no request that was taken can get lost between two polls.
@@ -116,9 +118,7 @@ impl<A: Aggregate> Worker<A> {
         while let Some(request) = requests.next() {
             let Some(live) = self.live.as_mut().filter(|_| !instance.commits.failed()) else {
                 self.live = None;
-                instance
-                    .mailbox
-                    .put_back(std::iter::once(request).chain(requests.collect::<Vec<_>>()).into_iter());
+                instance.mailbox.put_back(std::iter::once(request).chain(requests.collect::<Vec<_>>()));
                 return;
             };
             match request {
@@ -127,13 +127,9 @@ impl<A: Aggregate> Worker<A> {
                         self.live = None;
                     }
                 }
-                Request::Read { look, .. } => {
-                    let answer = look(live);
-                    instance.commits.answer(answer);
-                }
+                Request::Read(request) => instance.commits.answer((request.look)(live)),
             }
         }
-        instance.last_used.store(instance.kind.clock.now().0, Ordering::Relaxed);
     }
 
     /// Makes the state live, from the journal where it is not. It begins only when every append of an earlier
@@ -227,7 +223,7 @@ impl<A: Aggregate> Worker<A> {
 
     fn leave(&mut self, myself: &ActorRef<Signal>) {
         if let Some(live) = self.live.take() {
-            self.instance.snapshot_on_leaving(live);
+            self.instance.snapshot_on_leaving(&live);
         }
         self.instance.kind.metrics.passivations.increment(1);
         self.instance.kind.remove(&self.instance);

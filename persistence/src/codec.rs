@@ -103,3 +103,6 @@ impl CodecError {
         Self::Decode { codec, reason: reason.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,15 @@ pub trait Event: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`CodecError::Encode`] when a field refuses.
-    fn encode(&self) -> Result<Vec<u8>, CodecError>;
+    fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        self.encode_as(self.codec())
+    }
+
+    /// The event's bytes in another codec.
+    ///
+    /// # Errors
+    /// [`CodecError::Encode`] when a field refuses.
+    fn encode_as(&self, codec: CodecId) -> Result<Vec<u8>, CodecError>;
 
     /// The event of this type that these bytes spell.
     ///
@@ -48,6 +56,26 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// [`EventError::UnknownType`] or [`EventError::NewerVersion`] when this release does not have the type,
     /// [`EventError::Codec`] when the bytes are no such event.
     fn decode(name: &str, version: u16, codec: CodecId, payload: &[u8]) -> Result<Self, EventError>;
+
+    /// An event's payload as JSON, whatever its codec: JSON as it stands, anything else decoded and written anew.
+    ///
+    /// # Errors
+    /// As [`Event::decode`].
+    fn payload_json(
+        name: &str,
+        version: u16,
+        codec: CodecId,
+        payload: &[u8],
+    ) -> Result<serde_json::Value, EventError> {
+        let json = match codec {
+            CodecId::Json => CodecId::Json.decode(payload),
+            CodecId::Bincode => {
+                let event = Self::decode(name, version, codec, payload)?;
+                event.encode_as(CodecId::Json).and_then(|text| CodecId::Json.decode(&text))
+            }
+        };
+        json.map_err(|source| EventError::Codec { name: name.to_owned(), version, source })
+    }
 
     /// What to answer to a type that [`Event::decode`] does not have.
     #[doc(hidden)]

@@ -284,3 +284,6 @@ impl InvalidStreamId {
         "invalid_stream_name"
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,13 @@ use crate::{
     AppendError, JournalId, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, Version,
 };
 
+mod validate;
+
+pub use validate::{
+    ACTOR_BYTES_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_TYPE_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX,
+    batch_bytes, validate_batch,
+};
+
 /// What an append expects to find in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
@@ -215,7 +222,7 @@ pub struct AllPage {
 
 /// An append-only log of events: the only truth there is.
 ///
-/// An engine implements this; users call it through [`JournalExt`], which turns pages into streams. What every
+/// An engine implements this; users call it through [`JournalExt`](crate::JournalExt), which turns pages into streams. What every
 /// engine must hold is in the `conformance` module, as tests that any engine can run:
 ///
 /// * a batch is taken whole or not at all, and answered only when it is durable;

@@ -1,17 +1,77 @@
 //! The event log of Annals: journals, snapshots, codecs.
+//!
+//! A [`Journal`] is an append-only log of events in streams, and the only truth there is: a batch is taken whole or
+//! not at all, on what it expects to find, and answered when it is durable. [`EmbeddedJournal`] keeps one in a
+//! directory, [`MemoryJournal`] one for a test. A [`SnapshotStore`] is a cache of states that spares a replay its
+//! beginning: [`SledSnapshots`] on disk, [`MemorySnapshots`] for a test. What is stored is encoded by a [`CodecId`],
+//! named and versioned by an [`Event`], and its [`Shape`] has a fingerprint, so that a change is noticed.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use annals_persistence::{
+//!     AppendError, Batch, CodecId, CommandMetadata, EventId, Expected, Filter, Journal, JournalExt, MemoryJournal,
+//!     NewEvent, Position, StreamId, Timestamp, Version,
+//! };
+//! use futures_util::StreamExt;
+//!
+//! fn deposited(cents: u32) -> NewEvent {
+//!     NewEvent {
+//!         id: EventId::generate(),
+//!         type_name: "money-deposited".into(),
+//!         schema_version: 1,
+//!         codec: CodecId::Json,
+//!         payload: format!("{{\"cents\":{cents}}}").into(),
+//!         command: CommandMetadata::internal(Timestamp::now()),
+//!         tags: Vec::new(),
+//!     }
+//! }
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+//! let account = StreamId::aggregate("account", "4711")?;
+//!
+//! // Batches are submitted without waiting for one another, and decided in order.
+//! let first = journal.append(Batch::of(account.clone(), Expected::NoStream, [deposited(100)]));
+//! let second = journal.append(Batch::of(account.clone(), Expected::Version(Version(1)), [deposited(200)]));
+//! assert_eq!((first.await?.last, second.await?.last), (Position(1), Position(2)));
+//!
+//! // Of two writers that saw the same version one wins.
+//! let late = journal.append(Batch::of(account, Expected::Version(Version(1)), [deposited(300)])).await;
+//! assert!(matches!(late, Err(AppendError::Conflict { actual: Version(2), .. })));
+//!
+//! // A subscription delivers what was appended, then what is.
+//! let mut events = journal.subscribe(Position::START, Filter::default().category("account"));
+//! let event = events.next().await.ok_or("the subscription goes on")??;
+//! assert_eq!((event.version, &event.payload[..]), (Version(1), &b"{\"cents\":100}"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `conformance` | the suites that every journal and every snapshot store must pass, to run on your own |
+
 mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod embedded;
 mod error;
 mod event;
 mod filter;
 mod ids;
 mod journal;
+mod memory;
 mod read;
 mod record;
 mod shape;
 mod snapshot;
 mod version;
+mod vfs;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
+pub use embedded::{EmbeddedJournal, EmbeddedOptions, LogDamage, TornTail, VerifyProgress, VerifyReport};
 pub use error::{AppendError, OpenError, Outcome, ReadError};
 pub use event::{Event, EventError, EventType};
 pub use filter::Filter;
@@ -20,11 +80,16 @@ pub use ids::{
     StreamId, check_type_name,
 };
 pub use journal::{
-    AllPage, AppendResult, Appended, Batch, Completion, Direction, Durable, Expected, Journal, JournalHealth,
-    StreamAppend, StreamInfo, Ticket,
+    ACTOR_BYTES_MAX, AllPage, AppendResult, Appended, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Completion,
+    Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, StreamAppend, StreamInfo,
+    TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
+pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_text};
-pub use snapshot::{Snapshot, SnapshotStore};
+pub use snapshot::{
+    MemorySnapshots, SledOptions, SledSnapshots, Snapshot, SnapshotOpenError, SnapshotStore,
+};
 pub use version::{Position, Timestamp, Version};
+pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};

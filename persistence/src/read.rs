@@ -162,3 +162,6 @@ impl AllReader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,3 +182,6 @@ macro_rules! tuples {
 }
 
 tuples! { (A), (A, B), (A, B, C), (A, B, C, D), (A, B, C, D, E), (A, B, C, D, E, F) }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{EventId, JournalId, StreamId, Version};
 
+mod envelope;
+mod memory;
+mod sled;
+
+pub use self::sled::{SledOptions, SledSnapshots, SnapshotOpenError};
+pub use memory::MemorySnapshots;
+
 /// A state at a version, and all that is needed to doubt it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -24,15 +31,20 @@ pub struct Snapshot {
 /// Where snapshots are kept. It may forget any of them at any time, and nothing but time is lost: every failure is
 /// the store's own affair, logged there, never an error for its user. Calls may block for a disk read.
 pub trait SnapshotStore: fmt::Debug + Send + Sync + 'static {
-    /// The latest snapshots of a stream, newest first; none when there are none or they cannot be trusted.
+    /// The snapshots of a stream, the one saved last first; none when there are none or they cannot be trusted.
     fn load(&self, stream: &StreamId) -> Vec<Snapshot>;
 
-    /// Keeps a snapshot, and at most one older one beside it.
+    /// Keeps a snapshot, and at most one older one beside it: the one saved before, unless it is of the same version.
+    /// One stream's snapshots are saved by one caller at a time.
     fn save(&self, stream: &StreamId, snapshot: &Snapshot);
 
     /// Forgets a stream's snapshots.
     fn remove(&self, stream: &StreamId);
 
-    /// Lets go of files; what was saved should be there after a clean restart.
+    /// Lets go of files; what was saved should be there after a clean restart. A closed store has no snapshots and
+    /// keeps none.
     fn close(&self);
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
         impl #private::bus::IntegrationEvent for #ident {
             const NAME: &'static str = #name;
             const VERSION: u16 = #version;
-            const TOPIC: #private::bus::TopicParts = #topic;
+            const TOPIC: #private::bus::TopicParts<'static> = #topic;
 
             fn schema() -> #private::schemars::Schema {
                 #schema

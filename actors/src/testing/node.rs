@@ -19,14 +19,12 @@ pub struct TestNode {
 
 impl TestNode {
     /// Begins to describe one.
-    #[must_use]
     pub fn builder() -> TestNodeBuilder {
         TestNodeBuilder::over(Arc::new(MemoryJournal::new()), VirtualClock::default())
     }
 
     /// Begins to describe the node that a crash of this one leaves: the same clock, and the journal as far as it
     /// was durable.
-    #[must_use]
     pub fn crashed(&self) -> TestNodeBuilder {
         TestNodeBuilder::over(Arc::new(self.journal.reopened()), self.clock.clone())
     }

@@ -15,7 +15,6 @@ use crate::{Aggregate, Context};
 /// # Panics
 /// When an event does not survive its codec.
 #[track_caller]
-#[must_use]
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut given = Given {
         state: A::default(),
@@ -30,7 +29,6 @@ pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<
 
 /// A state to send a command to.
 #[derive(Debug, Clone)]
-#[must_use = "a scenario checks nothing before `when` and `then`"]
 pub struct Given<A: Aggregate> {
     state: A,
     version: Version,
@@ -144,6 +142,7 @@ impl<A: Aggregate> When<A> {
     /// # Panics
     /// With a diff, when it is another, or with the events, when there were any.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a scenario is written with values throughout")]
     pub fn then_rejected(self, expected: A::Rejection) -> Given<A>
     where
         A::Event: Debug,

@@ -1,0 +1,159 @@
+//! Snapshots are a cache: never ahead of the disk, and any doubt means replay.
+
+use std::sync::Arc;
+
+use annals_actors::NodeOptions;
+use annals_actors::testing::TestNode;
+use annals_persistence::{EventId, JournalId, Snapshot, Version};
+
+use crate::support::{
+    Command, Kept, Ledger, answer, calm, eventually, ledger, let_run, passivate_all, sent, test_node,
+};
+
+fn every_ten() -> NodeOptions {
+    NodeOptions { snapshot_every_events: 10, ..calm() }
+}
+
+async fn keeping(kept: &Arc<Kept>) -> TestNode {
+    test_node().snapshots(kept.clone()).options(every_ten()).start().await.unwrap()
+}
+
+async fn again(node: &TestNode, kept: &Arc<Kept>) -> TestNode {
+    node.crashed().aggregate::<Ledger>().snapshots(kept.clone()).options(every_ten()).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn one_is_taken_every_so_many_events() {
+    let kept = Arc::new(Kept::default());
+    let node = keeping(&kept).await;
+    for _ in 0..35 {
+        ledger(&node, "a").send(Command::Add(1)).await.unwrap();
+    }
+    eventually("they are written", || kept.versions("a") == [10, 20, 30]).await;
+}
+
+#[tokio::test]
+async fn none_is_ahead_of_the_disk() {
+    let kept = Arc::new(Kept::default());
+    let node = keeping(&kept).await;
+    node.journal.hold();
+    let sends: Vec<_> = (0..25).map(|_| sent(ledger(&node, "a").send(Command::Add(1)))).collect();
+    eventually("all are submitted", || node.journal.held() == 25).await;
+    let_run().await;
+    assert!(kept.versions("a").is_empty());
+    node.journal.release_next(10);
+    eventually("the first is written", || kept.versions("a") == [10]).await;
+    node.journal.poison("the disk is gone");
+    for command in sends {
+        // The answers are the business of other tests.
+        drop(answer(command).await);
+    }
+    node.node.shutdown().await;
+    assert_eq!(kept.versions("a"), [10], "what failed is in no snapshot");
+}
+
+#[tokio::test]
+async fn one_taken_under_load_knows_every_command_of_its_state() {
+    let kept = Arc::new(Kept::default());
+    let options = NodeOptions { command_ids_max: 5, ..every_ten() };
+    let node = test_node().snapshots(kept.clone()).options(options.clone()).start().await.unwrap();
+    node.journal.hold();
+    let send = |number: u32| {
+        sent(ledger(&node, "a").send(Command::Add(1)).command_id(crate::support::id(u128::from(number))))
+    };
+    let sends: Vec<_> = (1..=30).map(send).collect();
+    eventually("all are submitted", || node.journal.held() == 30).await;
+    node.journal.release_next(12);
+    eventually("the first is written", || kept.versions("a") == [10]).await;
+    let after = node.crashed().aggregate::<Ledger>().snapshots(kept).options(options).start().await.unwrap();
+    for (number, known) in [(1, true), (7, false), (8, true), (10, true), (12, true), (13, false)] {
+        let request = ledger(&after, "a").send(Command::Add(1)).command_id(crate::support::id(number));
+        // No version is 99: unless the command is known, nothing comes of it.
+        assert_eq!(request.expecting(Version(99)).await.is_ok(), known, "command {number}");
+    }
+    drop(sends);
+}
+
+#[tokio::test]
+async fn on_passivation_one_is_taken_only_if_it_is_worth_it() {
+    let kept = Arc::new(Kept::default());
+    let options = NodeOptions { snapshot_every_events: 1000, ..calm() };
+    let node = test_node().snapshots(kept.clone()).options(options).start().await.unwrap();
+    let add = async |count: usize| {
+        ledger(&node, "a").send(Command::AddMany(vec![1; count])).await.unwrap();
+        passivate_all(&node).await;
+    };
+    add(19).await;
+    assert!(kept.versions("a").is_empty());
+    add(1).await;
+    eventually("twenty are worth it", || kept.versions("a") == [20]).await;
+    add(19).await;
+    add(1).await;
+    eventually("they count from the last one", || kept.versions("a") == [20, 40]).await;
+}
+
+/// Takes a snapshot, spoils it, and expects the truth all the same.
+async fn is_doubted(spoil: impl Fn(&mut Snapshot)) {
+    let kept = Arc::new(Kept::default());
+    let node = keeping(&kept).await;
+    for amount in 0..25 {
+        ledger(&node, "a").send(Command::Add(amount)).await.unwrap();
+    }
+    let live = ledger(&node, "a").state().await.unwrap();
+    node.node.shutdown().await;
+    assert_eq!(kept.versions("a"), [10, 20]);
+    kept.spoil(spoil);
+    let after = again(&node, &kept).await;
+    assert_eq!(ledger(&after, "a").state().await.unwrap(), live);
+    assert_eq!(ledger(&after, "a").send(Command::Add(1)).await.unwrap().version, Version(26));
+}
+
+#[tokio::test]
+async fn only_the_journal_is_the_truth() {
+    is_doubted(|_| {}).await;
+    is_doubted(|snapshot| snapshot.journal = JournalId::generate()).await;
+    is_doubted(|snapshot| snapshot.event_id = EventId::generate()).await;
+    is_doubted(|snapshot| snapshot.fingerprint ^= 1).await;
+    is_doubted(|snapshot| snapshot.state.truncate(5)).await;
+    is_doubted(|snapshot| snapshot.state.clear()).await;
+    is_doubted(|snapshot| snapshot.state.push(0)).await;
+    is_doubted(|snapshot| snapshot.version = Version(21)).await;
+    is_doubted(|snapshot| snapshot.version = Version(2000)).await;
+    is_doubted(|snapshot| snapshot.version = Version(0)).await;
+}
+
+#[tokio::test]
+async fn a_good_one_is_used() {
+    let kept = Arc::new(Kept::default());
+    let node = keeping(&kept).await;
+    crate::support::arm("behind the snapshot");
+    crate::support::disarm("behind the snapshot");
+    ledger(&node, "a").send(Command::Fragile("behind the snapshot".into())).await.unwrap();
+    for _ in 0..12 {
+        ledger(&node, "a").send(Command::Add(1)).await.unwrap();
+    }
+    node.node.shutdown().await;
+    // From now on a full replay would panic.
+    crate::support::arm("behind the snapshot");
+    let after = again(&node, &kept).await;
+    assert_eq!(ledger(&after, "a").state().await.unwrap().state.sum, 12);
+}
+
+#[tokio::test]
+async fn one_that_remembers_another_number_of_commands_is_doubted() {
+    let kept = Arc::new(Kept::default());
+    let node = test_node()
+        .snapshots(kept.clone())
+        .options(NodeOptions { command_ids_max: 2, ..every_ten() })
+        .start()
+        .await
+        .unwrap();
+    for number in 1..=10 {
+        ledger(&node, "a").send(Command::Add(1)).command_id(crate::support::id(number)).await.unwrap();
+    }
+    node.node.shutdown().await;
+    assert_eq!(kept.versions("a"), [10]);
+    let after = again(&node, &kept).await;
+    let known = ledger(&after, "a").send(Command::Add(1)).command_id(crate::support::id(5)).await.unwrap();
+    assert!(known.duplicate, "with room for more, replay remembers more");
+}

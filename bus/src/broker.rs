@@ -1,0 +1,97 @@
+//! Brokers: what carries integration events between services.
+
+use std::fmt;
+use std::sync::Arc;
+
+use annals_actors::Clock;
+use annals_persistence::Journal;
+use futures_util::future::BoxFuture;
+
+use crate::relay::RelayStatus;
+use crate::subscription::{Inlet, SubscriptionStatus};
+use crate::{BusStartError, Envelope, Publications};
+
+mod in_process;
+
+pub use in_process::InProcessBroker;
+
+/// Why a broker has not taken an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Not now; trying again may help.
+    #[error("the event could not be delivered now: {reason}")]
+    Unavailable {
+        /// What the broker said.
+        reason: String,
+    },
+    /// Never, unless somebody changes the configuration.
+    #[error("the broker refuses the event: {reason}")]
+    Configuration {
+        /// What the broker said.
+        reason: String,
+    },
+}
+
+impl PublishError {
+    /// An error that trying again may mend.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into() }
+    }
+
+    /// An error that only another configuration mends.
+    pub fn configuration(reason: impl Into<String>) -> Self {
+        Self::Configuration { reason: reason.into() }
+    }
+
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "publish_unavailable",
+            Self::Configuration { .. } => "publish_refused",
+        }
+    }
+}
+
+/// Where a relay puts events.
+pub trait Publisher: Send + Sync + 'static {
+    /// Publishes an event; `Ok` only when it is safe with whoever took it.
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>>;
+}
+
+/// A service as a broker sees it.
+#[derive(Debug, Clone)]
+pub struct ServicePort {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Its journal: what it publishes is read from there, and cursors are kept there.
+    pub journal: Arc<dyn Journal>,
+    /// The clock that back-off and cursors go by.
+    pub clock: Arc<dyn Clock>,
+    /// What it publishes.
+    pub publications: Arc<Publications>,
+    /// What it subscribes to.
+    pub subscriptions: Vec<Arc<Inlet>>,
+}
+
+/// What carries integration events between services.
+pub trait Broker: fmt::Debug + Send + Sync + 'static {
+    /// What it is called in status reports.
+    fn name(&self) -> &'static str;
+
+    /// Connects a service, for as long as what it gets back is not detached or dropped.
+    fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>>;
+}
+
+/// A service's connection to a broker. Dropping it lets go at once, as a crash would.
+pub trait Attachment: fmt::Debug + Send + Sync + 'static {
+    /// The relays that read this service's journal.
+    fn relays(&self) -> Vec<RelayStatus>;
+
+    /// How far this service's subscriptions are, one entry for each source that feeds them.
+    fn subscriptions(&self) -> Vec<SubscriptionStatus>;
+
+    /// Stops taking and giving events, finishes what is under way, writes cursors.
+    fn detach(&self) -> BoxFuture<'_, ()>;
+}

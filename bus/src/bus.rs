@@ -1,0 +1,99 @@
+//! A service's bus: what it publishes and what it subscribes to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::broker::Attachment;
+use crate::dead_letter::DeadLetters;
+use crate::relay::RelayStatus;
+use crate::subscription::{Inlet, SubscriptionStatus};
+
+mod builder;
+
+pub use builder::BusBuilder;
+
+/// How long stopping waits for events under way.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A service's running bus. Cloning is cheap; when the last clone is dropped, everything stops at once, as in a crash.
+/// [`Bus::shutdown`] finishes what is under way.
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    service: Arc<str>,
+    broker: &'static str,
+    inlets: Arc<[Arc<Inlet>]>,
+    attachment: Option<Arc<dyn Attachment>>,
+    dead_letters: DeadLetters,
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus")
+            .field("service", &self.0.service)
+            .field("broker", &self.0.broker)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    /// The service's name.
+    #[must_use]
+    pub fn service(&self) -> &Arc<str> {
+        &self.0.service
+    }
+
+    /// What the broker is called; `none` where there is none, so that nothing leaves the journal.
+    #[must_use]
+    pub fn broker(&self) -> &'static str {
+        self.0.broker
+    }
+
+    /// The events that could not be handled.
+    #[must_use]
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.0.dead_letters
+    }
+
+    /// How the subscriptions are doing: one entry for each source that feeds one, one for each that nothing feeds.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        match &self.0.attachment {
+            Some(attachment) => attachment.subscriptions(),
+            None => self.0.inlets.iter().map(|inlet| inlet.unfed()).collect(),
+        }
+    }
+
+    /// How the relays that read this service's journal are doing.
+    #[must_use]
+    pub fn relays(&self) -> Vec<RelayStatus> {
+        self.0.attachment.as_ref().map(|attachment| attachment.relays()).unwrap_or_default()
+    }
+
+    /// Where brokers deliver a subscription's events.
+    #[must_use]
+    pub fn inlet(&self, subscription: &str) -> Option<&Arc<Inlet>> {
+        self.0.inlets.iter().find(|inlet| **inlet.name() == *subscription)
+    }
+
+    /// Takes no more events, finishes those under way (for a bounded time), writes cursors. The node is its owner's
+    /// to shut down, afterwards.
+    pub async fn shutdown(&self) {
+        self.0.inlets.iter().for_each(|inlet| inlet.refuse());
+        if let Some(attachment) = &self.0.attachment {
+            attachment.detach().await;
+        }
+        join_all(self.0.inlets.iter().map(|inlet| inlet.drained(DRAIN))).await;
+        self.0.inlets.iter().for_each(|inlet| inlet.close());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inlets.iter().for_each(|inlet| inlet.close());
+    }
+}

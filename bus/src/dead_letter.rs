@@ -1,0 +1,300 @@
+//! Dead letters: events that could not be handled, kept in the journal, to be looked at and replayed.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use annals_actors::Clock;
+use annals_macros::Event;
+use annals_persistence::{
+    Batch, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt, ReadError, StreamAppend,
+    StreamId, Timestamp, Version,
+};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::envelope::time_text;
+use crate::subscription::{DeliveryError, letter_id};
+use crate::{Envelope, Topic, record};
+
+mod replay;
+
+pub use replay::{DeadLetters, ReplaySummary};
+
+/// What the streams of dead letters are called: this and the subscription's name.
+const STREAM_PREFIX: &str = "dlq-";
+
+/// What their full names begin with.
+const STREAM_NAMES: &str = "$dlq-";
+
+/// How many streams are listed at a time.
+const PAGE_STREAMS: usize = 256;
+
+/// Identifies a dead letter: derived from its subscription and event, so the same event has the same id each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeadLetterId(Uuid);
+
+impl fmt::Display for DeadLetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for DeadLetterId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::from_str(text).map(Self)
+    }
+}
+
+/// An event that a subscription could not handle.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: DeadLetterId,
+    /// The subscription.
+    pub subscription: String,
+    /// The topic that it came from.
+    pub topic: Topic,
+    /// The event's id.
+    pub event_id: String,
+    /// Why the last attempt failed.
+    pub reason: String,
+    /// How often it was tried, replays included.
+    pub attempts: u32,
+    /// When it was tried first.
+    #[serde(serialize_with = "as_text")]
+    pub first_time: Timestamp,
+    /// When it was tried last.
+    #[serde(serialize_with = "as_text")]
+    pub last_time: Timestamp,
+    /// The event, as it arrived.
+    pub event: Box<RawValue>,
+}
+
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time_text(*time))
+}
+
+#[derive(Debug, Event)]
+#[serde(rename_all_fields = "camelCase")]
+enum LetterEvent {
+    #[event("dead-letter")]
+    Written {
+        id: DeadLetterId,
+        subscription: String,
+        topic: Topic,
+        event_id: String,
+        reason: String,
+        attempts: u32,
+        first_time: Timestamp,
+        last_time: Timestamp,
+        event: Box<RawValue>,
+    },
+    /// Somebody replayed it; without an error it is done with.
+    #[event("dead-letter-replayed")]
+    Replayed {
+        id: DeadLetterId,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<String>,
+    },
+}
+
+/// How an event came to be a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) struct Fate {
+    pub(crate) reason: String,
+    pub(crate) attempts: u32,
+    pub(crate) first_time: Timestamp,
+    pub(crate) last_time: Timestamp,
+}
+
+/// Why dead letters could not be listed or replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadLetterError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record is none that this release knows.
+    #[error("event {version} of \"{stream}\" is no record of this release")]
+    Record {
+        /// The stream.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// What is wrong with it.
+        #[source]
+        source: EventError,
+    },
+    /// There is no such dead letter, or it was replayed with success.
+    #[error("there is no dead letter {id}")]
+    NotFound {
+        /// The id.
+        id: DeadLetterId,
+    },
+    /// The service does not have the subscription any more.
+    #[error("this service has no subscription \"{subscription}\"")]
+    NoSubscription {
+        /// Its name.
+        subscription: String,
+    },
+    /// It was replayed and has failed again; it stays a dead letter.
+    #[error("the replay failed: {0}")]
+    Delivery(DeliveryError),
+    /// It was replayed, but the outcome could not be written down.
+    #[error("the outcome of the replay could not be recorded: {reason}")]
+    NotRecorded {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl DeadLetterError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.code(),
+            Self::Record { source, .. } => source.code(),
+            Self::NotFound { .. } => "dead_letter_not_found",
+            Self::NoSubscription { .. } => "subscription_not_found",
+            Self::Delivery(error) => error.code(),
+            Self::NotRecorded { .. } => "replay_not_recorded",
+        }
+    }
+}
+
+/// Every unresolved dead letter in a journal, by subscription, oldest first. Needs nothing but the journal, so it
+/// works on a stopped service's too.
+///
+/// # Errors
+/// [`DeadLetterError`] when the journal cannot be read.
+pub async fn dead_letters(journal: &Arc<dyn Journal>) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
+        for info in &page {
+            all.extend(unresolved(journal, &info.stream).await?);
+        }
+        match page.into_iter().last() {
+            Some(last) => after = Some(last.stream),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// The unresolved dead letters of one stream, oldest first.
+async fn unresolved(
+    journal: &Arc<dyn Journal>,
+    stream: &StreamId,
+) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    let mut letters: Vec<DeadLetter> = Vec::new();
+    let mut records = journal.read_stream(stream, Version(1), Direction::Forward);
+    while let Some(recorded) = records.next().await {
+        let recorded = recorded?;
+        let event = record::read(&recorded).map_err(|source| DeadLetterError::Record {
+            stream: stream.clone(),
+            version: recorded.version,
+            source,
+        })?;
+        apply(&mut letters, event, recorded.command.time);
+    }
+    Ok(letters)
+}
+
+fn apply(letters: &mut Vec<DeadLetter>, event: LetterEvent, time: Timestamp) {
+    match event {
+        LetterEvent::Written {
+            id,
+            subscription,
+            topic,
+            event_id,
+            reason,
+            attempts,
+            first_time,
+            last_time,
+            event,
+        } => {
+            letters.retain(|letter| letter.id != id);
+            letters.push(DeadLetter {
+                id,
+                subscription,
+                topic,
+                event_id,
+                reason,
+                attempts,
+                first_time,
+                last_time,
+                event,
+            });
+        }
+        LetterEvent::Replayed { id, error: None } => letters.retain(|letter| letter.id != id),
+        LetterEvent::Replayed { id, error: Some(reason) } => {
+            if let Some(letter) = letters.iter_mut().find(|letter| letter.id == id) {
+                (letter.reason, letter.last_time) = (reason, time);
+                letter.attempts += 1;
+            }
+        }
+    }
+}
+
+/// Writes one subscription's dead letters.
+#[derive(Debug)]
+pub(crate) struct LetterBox {
+    subscription: Arc<str>,
+    stream: StreamId,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+}
+
+impl LetterBox {
+    pub(crate) fn new(
+        subscription: &Arc<str>,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, InvalidStreamId> {
+        let stream = StreamId::internal(&format!("{STREAM_PREFIX}{subscription}"))?;
+        Ok(Self { subscription: Arc::clone(subscription), stream, journal, clock })
+    }
+
+    /// The record of a dead letter, ready to append.
+    pub(crate) fn append_of(&self, envelope: &Envelope, fate: Fate) -> Result<StreamAppend, String> {
+        let written = LetterEvent::Written {
+            id: DeadLetterId(letter_id(&self.subscription, envelope)),
+            subscription: self.subscription.to_string(),
+            topic: envelope.topic.clone(),
+            event_id: envelope.id.to_string(),
+            reason: fate.reason,
+            attempts: fate.attempts,
+            first_time: fate.first_time,
+            last_time: fate.last_time,
+            event: envelope.to_json().map_err(|error| error.to_string())?,
+        };
+        self.append(&written)
+    }
+
+    fn append(&self, event: &LetterEvent) -> Result<StreamAppend, String> {
+        let event = record::record(event, self.clock.now()).map_err(|error| error.to_string())?;
+        Ok(StreamAppend {
+            stream: self.stream.clone(),
+            expected: Expected::Any,
+            events: [event].into_iter().collect(),
+        })
+    }
+
+    async fn replayed(&self, id: DeadLetterId, error: Option<String>) -> Result<(), DeadLetterError> {
+        let not_recorded = |reason| DeadLetterError::NotRecorded { reason };
+        let append = self.append(&LetterEvent::Replayed { id, error }).map_err(not_recorded)?;
+        let batch = Batch { streams: [append].into_iter().collect() };
+        self.journal.append(batch).await.map(drop).map_err(|error| not_recorded(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use annals_actors::SystemClock;
+use annals_persistence::MemoryJournal;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn envelope(id: &str) -> Envelope {
+    let json =
+        json!({"specversion": "1.0", "id": id, "source": "s", "type": "t", "data": {"exact": 12.3400}});
+    Envelope::from_json(json.to_string().as_bytes(), &Topic::named("topic")).unwrap()
+}
+
+fn letter_box(journal: &Arc<dyn Journal>, name: &str) -> LetterBox {
+    LetterBox::new(&name.into(), Arc::clone(journal), Arc::new(SystemClock)).unwrap()
+}
+
+async fn write(letters: &LetterBox, id: &str) {
+    let fate =
+        Fate { reason: "bad".into(), attempts: 8, first_time: Timestamp(0), last_time: Timestamp(1_500_000) };
+    let append = letters.append_of(&envelope(id), fate).unwrap();
+    let batch = Batch { streams: [append].into_iter().collect() };
+    letters.journal.append(batch).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_needs_nothing_but_the_journal() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    assert!(dead_letters(&journal).await.unwrap().is_empty());
+    write(&letter_box(&journal, "b"), "1").await;
+    write(&letter_box(&journal, "a"), "2").await;
+    write(&letter_box(&journal, "a"), "3").await;
+    let letters = dead_letters(&journal).await.unwrap();
+    let listed: Vec<_> = letters.iter().map(|l| (l.subscription.as_str(), l.event_id.as_str())).collect();
+    assert_eq!(listed, [("a", "2"), ("a", "3"), ("b", "1")]);
+    let json: Value = serde_json::to_value(&letters[0]).unwrap();
+    assert_eq!(
+        (&json["firstTime"], &json["lastTime"]),
+        (&json!("1970-01-01T00:00:00Z"), &json!("1970-01-01T00:00:01.5Z"))
+    );
+    assert_eq!(
+        (&json["attempts"], &json["reason"], &json["topic"]),
+        (&json!(8), &json!("bad"), &json!("topic"))
+    );
+    assert_eq!(json["event"]["id"], "2");
+    assert_eq!(letters[0].id.to_string().parse::<DeadLetterId>().unwrap(), letters[0].id);
+}
+
+#[tokio::test]
+async fn replays_are_recorded() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let letters = letter_box(&journal, "a");
+    write(&letters, "1").await;
+    let id = dead_letters(&journal).await.unwrap()[0].id;
+    letters.replayed(id, Some("still bad".into())).await.unwrap();
+    let listed = dead_letters(&journal).await.unwrap();
+    assert_eq!((listed[0].reason.as_str(), listed[0].attempts), ("still bad", 9));
+    letters.replayed(id, None).await.unwrap();
+    assert!(dead_letters(&journal).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_event_has_one_letter_however_often_it_fails() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let letters = letter_box(&journal, "a");
+    write(&letters, "1").await;
+    write(&letters, "1").await;
+    assert_eq!(dead_letters(&journal).await.unwrap().len(), 1);
+}

@@ -1,0 +1,88 @@
+//! Why a bus does not start.
+
+use std::sync::Arc;
+
+use annals_persistence::InvalidStreamId;
+
+use crate::Topic;
+use crate::inbox::InboxError;
+
+/// Why a bus does not start. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusStartError {
+    /// Two subscriptions of the service have one name.
+    #[error(
+        "two subscriptions are called \"{name}\"; each needs its own name, it is what its inbox is kept under"
+    )]
+    SubscriptionTwice {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// A name that cannot be part of a stream's.
+    #[error("\"{name}\" cannot be the name of a service or subscription")]
+    InvalidName {
+        /// The name.
+        name: Arc<str>,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidStreamId,
+    },
+    /// A topic that not every broker takes.
+    #[error("subscription \"{subscription}\": \"{topic}\" cannot be a topic: {reason}")]
+    InvalidTopic {
+        /// The subscription.
+        subscription: Arc<str>,
+        /// The topic.
+        topic: Topic,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A limit that lets nothing through.
+    #[error(
+        "subscription \"{subscription}\" may have no events in flight; it needs at least 1, at most {most}"
+    )]
+    InvalidLimit {
+        /// The subscription.
+        subscription: Arc<str>,
+        /// The most.
+        most: usize,
+    },
+    /// What a subscription has handled cannot be read back.
+    #[error("the inbox of subscription \"{subscription}\" cannot be read")]
+    Inbox {
+        /// The subscription.
+        subscription: Arc<str>,
+        /// What is wrong with it.
+        #[source]
+        source: InboxError,
+    },
+    /// Another service is attached to the broker under this name.
+    #[error("a service called \"{service}\" is attached to the broker already")]
+    ServiceTaken {
+        /// The name.
+        service: Arc<str>,
+    },
+    /// The broker refuses.
+    #[error("the broker refuses the service: {reason}")]
+    Broker {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl BusStartError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::SubscriptionTwice { .. } => "subscription_twice",
+            Self::InvalidName { .. } => "invalid_bus_name",
+            Self::InvalidTopic { .. } => "invalid_topic",
+            Self::InvalidLimit { .. } => "invalid_subscription_limit",
+            Self::Inbox { source, .. } => source.code(),
+            Self::ServiceTaken { .. } => "service_taken",
+            Self::Broker { .. } => "broker_refused",
+        }
+    }
+}

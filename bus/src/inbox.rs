@@ -1,0 +1,234 @@
+//! The inbox: what a subscription has handled, as events of its own stream, so that nothing is handled twice.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Clock;
+use annals_macros::Event;
+use annals_persistence::{
+    AppendError, Batch, CodecError, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt,
+    ReadError, StreamAppend, StreamId, Version,
+};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::Envelope;
+use crate::identity::event_key;
+use crate::reaction::Target;
+use crate::record;
+
+mod index;
+
+pub(crate) use index::{Index, OrderKey, Seen};
+
+/// A command that a business rule said no to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rejection {
+    #[serde(rename = "type")]
+    pub(crate) type_name: String,
+    pub(crate) id: String,
+    pub(crate) reason: String,
+}
+
+#[derive(Debug, Event)]
+#[serde(rename_all_fields = "camelCase")]
+pub(crate) enum InboxEvent {
+    /// What is to be done about an event, when that is more than one command: kept, never computed again.
+    #[event("inbox-planned")]
+    Planned { source: String, event_id: String, targets: Vec<Target> },
+    /// Everything that was to be done is done.
+    #[event("inbox-handled")]
+    Handled {
+        source: String,
+        event_id: String,
+        #[serde(flatten)]
+        place: Place,
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        rejections: Vec<Rejection>,
+    },
+    /// It became a dead letter.
+    #[event("inbox-dead-lettered")]
+    DeadLettered {
+        source: String,
+        event_id: String,
+        #[serde(flatten)]
+        place: Place,
+    },
+}
+
+/// An event's place in the order of its key, where it has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) sequence: Option<u64>,
+}
+
+impl Place {
+    fn of(envelope: &Envelope) -> Self {
+        match envelope.sequence.filter(|_| envelope.is_ours()) {
+            Some(sequence) => Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence) },
+            None => Self::default(),
+        }
+    }
+}
+
+/// Writes and reads one subscription's inbox.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    stream: StreamId,
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a record was not written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+/// Why an inbox cannot be read back.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum InboxError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A record is none that this release knows.
+    #[error("event {version} of \"{stream}\" is no record of this release")]
+    Record {
+        /// The stream.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// What is wrong with it.
+        #[source]
+        source: EventError,
+    },
+}
+
+impl InboxError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.code(),
+            Self::Record { source, .. } => source.code(),
+        }
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        subscription: &str,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, InvalidStreamId> {
+        let stream = StreamId::internal(&format!("inbox-{subscription}"))?;
+        Ok(Self { stream, journal, clock })
+    }
+
+    /// Reads everything back: what was handled in the last while, the last sequence of every key, open plans.
+    pub(crate) async fn load(&self, remember: Duration, remember_max: usize) -> Result<Index, InboxError> {
+        let mut index = Index::new(remember, remember_max);
+        let mut records = self.journal.read_stream(&self.stream, Version(1), Direction::Forward);
+        while let Some(recorded) = records.next().await {
+            let recorded = recorded?;
+            let event = record::read(&recorded).map_err(|source| InboxError::Record {
+                stream: recorded.stream.clone(),
+                version: recorded.version,
+                source,
+            })?;
+            apply(&mut index, event, recorded.command.time);
+        }
+        index.forget_old(self.clock.now());
+        Ok(index)
+    }
+
+    /// The record that an event is handled, to go along with a command's own events.
+    pub(crate) fn handled(
+        &self,
+        envelope: &Envelope,
+        rejections: Vec<Rejection>,
+    ) -> Result<StreamAppend, CodecError> {
+        self.append_of(&InboxEvent::Handled {
+            source: envelope.source.to_string(),
+            event_id: envelope.id.to_string(),
+            place: Place::of(envelope),
+            rejections,
+        })
+    }
+
+    /// The record that an event is a dead letter.
+    pub(crate) fn dead_lettered(&self, envelope: &Envelope) -> Result<StreamAppend, CodecError> {
+        self.append_of(&InboxEvent::DeadLettered {
+            source: envelope.source.to_string(),
+            event_id: envelope.id.to_string(),
+            place: Place::of(envelope),
+        })
+    }
+
+    /// The record of what is to be done about an event.
+    pub(crate) fn planned(
+        &self,
+        envelope: &Envelope,
+        targets: &[Target],
+    ) -> Result<StreamAppend, CodecError> {
+        self.append_of(&InboxEvent::Planned {
+            source: envelope.source.to_string(),
+            event_id: envelope.id.to_string(),
+            targets: targets.to_vec(),
+        })
+    }
+
+    fn append_of(&self, event: &InboxEvent) -> Result<StreamAppend, CodecError> {
+        let event = record::record(event, self.clock.now())?;
+        Ok(StreamAppend {
+            stream: self.stream.clone(),
+            expected: Expected::Any,
+            events: [event].into_iter().collect(),
+        })
+    }
+
+    /// Appends records, all or none.
+    pub(crate) async fn write(
+        &self,
+        appends: impl IntoIterator<Item = StreamAppend>,
+    ) -> Result<(), RecordError> {
+        let batch = Batch { streams: appends.into_iter().collect() };
+        self.journal.append(batch).await?;
+        Ok(())
+    }
+}
+
+fn apply(index: &mut Index, event: InboxEvent, time: annals_persistence::Timestamp) {
+    match event {
+        InboxEvent::Planned { source, event_id, targets } => {
+            index.plan(event_key(&source, &event_id), targets.into());
+        }
+        InboxEvent::Handled { source, event_id, place, .. } => {
+            let key = event_key(&source, &event_id);
+            index.settle(key, Seen::Handled, order_key(&source, place), time);
+        }
+        InboxEvent::DeadLettered { source, event_id, place } => {
+            let key = event_key(&source, &event_id);
+            index.settle(key, Seen::DeadLettered, order_key(&source, place), time);
+        }
+    }
+}
+
+fn order_key(source: &str, place: Place) -> Option<(OrderKey, u64)> {
+    Some((OrderKey::new(source, &place.key?), place.sequence?))
+}
+
+/// Plans that are not carried out, by event.
+pub(crate) type Plans = HashMap<u128, Arc<[Target]>>;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use annals_actors::VirtualClock;
+use annals_persistence::{MemoryJournal, Timestamp};
+use serde_json::json;
+
+use super::*;
+use crate::Topic;
+
+fn envelope(id: &str, sequence: u64) -> Envelope {
+    Envelope {
+        id: id.into(),
+        source: "s".into(),
+        event_type: "t".into(),
+        topic: Topic::named("t"),
+        subject: Some("key".into()),
+        partition_key: None,
+        sequence: Some(sequence),
+        previous: Some(0),
+        time: None,
+        data_schema: None,
+        trace: None,
+        correlation_id: None,
+        causation_id: None,
+        data: None,
+        extensions: BTreeMap::new(),
+    }
+}
+
+fn inbox(clock: &VirtualClock) -> Inbox {
+    Inbox::new("sub", Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn target() -> Target {
+    Target { type_name: "order".into(), id: "1".into(), command: json!({"Ship": 1}) }
+}
+
+#[tokio::test]
+async fn everything_is_read_back() {
+    let inbox = inbox(&VirtualClock::default());
+    let (done, open, dead) = (envelope("1", 4), envelope("2", 5), envelope("3", 6));
+    inbox.write([inbox.planned(&done, &[target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.planned(&open, &[target(), target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.handled(&done, Vec::new()).unwrap()]).await.unwrap();
+    inbox.write([inbox.dead_lettered(&dead).unwrap()]).await.unwrap();
+    let index = inbox.load(DAY, 100).await.unwrap();
+    let key = |envelope: &Envelope| event_key(&envelope.source, &envelope.id);
+    assert_eq!(index.seen(key(&done)), Some(Seen::Handled));
+    assert_eq!(index.seen(key(&dead)), Some(Seen::DeadLettered));
+    assert_eq!(index.seen(key(&open)), None);
+    assert!(index.open_plan(key(&done)).is_none());
+    assert_eq!(&*index.open_plan(key(&open)).unwrap(), &[target(), target()]);
+    assert_eq!(index.last(OrderKey::of(&done)), Some(6));
+}
+
+#[tokio::test]
+async fn ids_are_forgotten_in_time_but_not_the_last_sequence() {
+    let clock = VirtualClock::default();
+    let inbox = inbox(&clock);
+    let old = envelope("1", 4);
+    inbox.write([inbox.handled(&old, Vec::new()).unwrap()]).await.unwrap();
+    clock.advance(DAY * 2);
+    let index = inbox.load(DAY, 100).await.unwrap();
+    assert_eq!(index.seen(event_key(&old.source, &old.id)), None);
+    assert_eq!(index.last(OrderKey::of(&old)), Some(4));
+}
+
+#[test]
+fn no_more_ids_are_kept_than_may_be() {
+    let mut index = Index::new(DAY, 10);
+    for event in 0..100 {
+        index.settle(event, Seen::Handled, None, Timestamp(0));
+    }
+    let kept = (0..100).filter(|event| index.seen(*event).is_some()).count();
+    assert_eq!((kept, index.seen(99)), (10, Some(Seen::Handled)));
+}

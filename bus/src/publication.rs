@@ -1,0 +1,261 @@
+//! What a service publishes: the translation of its domain events into integration events.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use annals_actors::Aggregate;
+use annals_persistence::{Event, EventError, Filter, RecordedEvent, StreamId};
+use serde_json::value::RawValue;
+
+use crate::{IntegrationEvent, Topic, TopicArguments};
+
+mod sealing;
+mod sequence;
+
+pub(crate) use sealing::{Sealed, seal};
+pub(crate) use sequence::Sequences;
+
+/// An integration event that a domain event translates into.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub(crate) topic: Topic,
+    pub(crate) event_type: Arc<str>,
+    pub(crate) subject: Option<Arc<str>>,
+    /// What could not be encoded is found out when it is to be published.
+    pub(crate) data: Result<Arc<RawValue>, String>,
+}
+
+impl Outgoing {
+    /// This event, on its own topic, about the aggregate instance that the domain event belongs to.
+    pub fn event<E: IntegrationEvent>(event: &E) -> Self {
+        Self::on(event, &TopicArguments::default())
+    }
+
+    /// This event, on a topic named here.
+    pub fn on<E: IntegrationEvent>(event: &E, topic: &TopicArguments) -> Self {
+        Self {
+            topic: Topic::with::<E>(topic),
+            event_type: E::type_name().into(),
+            subject: None,
+            data: serde_json::value::to_raw_value(event).map(Arc::from).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// About something else than the aggregate instance. Events of several streams have no common numbers, so it
+    /// is published without a sequence: subscribers keep the order in which it arrives.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<Arc<str>>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+}
+
+type Translator = Box<dyn Fn(&RecordedEvent) -> Result<Vec<Outgoing>, EventError> + Send + Sync>;
+
+/// What a service publishes, and under which source name.
+///
+/// Translation is a pure function of the domain event: it runs in the relay, after the commit, and again whenever
+/// something must be found out anew.
+///
+/// ```
+/// # use annals_bus::{IntegrationEvent, Outgoing, Publications};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Default, Clone, Serialize, Deserialize, annals_actors::Shape)]
+/// # struct Customer;
+/// # #[derive(annals_actors::Event)]
+/// # enum CustomerEvent { #[event("customer-moved")] Moved { street: String } }
+/// # #[derive(Debug, thiserror::Error)]
+/// # #[error("no")]
+/// # struct No;
+/// # impl annals_actors::Aggregate for Customer {
+/// #     const TYPE: &'static str = "customer";
+/// #     type Command = ();
+/// #     type Event = CustomerEvent;
+/// #     type Rejection = No;
+/// #     fn handle(&self, _: (), _: &annals_actors::Context) -> Result<Vec<CustomerEvent>, No> { Ok(vec![]) }
+/// #     fn apply(&mut self, _: CustomerEvent) {}
+/// # }
+/// #[derive(Serialize, Deserialize, IntegrationEvent)]
+/// struct CustomerAddressUpdated {
+///     customer_id: String,
+///     street: String,
+/// }
+///
+/// let publications = Publications::new("customer").translate::<Customer>(|event, recorded| match event {
+///     CustomerEvent::Moved { street } => vec![Outgoing::event(&CustomerAddressUpdated {
+///         customer_id: recorded.stream.instance().to_owned(),
+///         street: street.clone(),
+///     })],
+/// });
+/// # let _ = publications;
+/// ```
+pub struct Publications {
+    source: Arc<str>,
+    translators: HashMap<&'static str, Vec<Translator>>,
+    declared: BTreeSet<Topic>,
+}
+
+impl fmt::Debug for Publications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publications")
+            .field("source", &self.source)
+            .field("aggregates", &self.translators.keys())
+            .field("declared", &self.declared)
+            .finish()
+    }
+}
+
+impl Publications {
+    /// Nothing yet, published under this source name: the service's.
+    #[must_use]
+    pub fn new(source: impl Into<Arc<str>>) -> Self {
+        Self { source: source.into(), translators: HashMap::new(), declared: BTreeSet::new() }
+    }
+
+    /// Says that this event is published, on its own topic. Optional; but with one topic declared, all must be:
+    /// subscriptions to others are not fed from here, and a translation into another topic is parked as a mistake.
+    #[must_use]
+    pub fn publishes<E: IntegrationEvent>(mut self) -> Self {
+        self.declared.insert(Topic::of::<E>());
+        self
+    }
+
+    /// Translates the events of an aggregate type. Called again for the same type, both translations hold.
+    #[must_use]
+    pub fn translate<A: Aggregate>(
+        mut self,
+        translate: impl Fn(&A::Event, &RecordedEvent) -> Vec<Outgoing> + Send + Sync + 'static,
+    ) -> Self {
+        let translator: Translator = Box::new(move |recorded| {
+            let event = A::Event::decode(
+                &recorded.type_name,
+                recorded.schema_version,
+                recorded.codec,
+                &recorded.payload,
+            )?;
+            Ok(translate(&event, recorded))
+        });
+        self.translators.entry(A::TYPE).or_default().push(translator);
+        self
+    }
+
+    /// The name that its events have as their source.
+    #[must_use]
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    /// The topics that were declared, in the order of their names.
+    pub fn declared(&self) -> impl Iterator<Item = &Topic> {
+        self.declared.iter()
+    }
+
+    /// Whether something may be published on this topic.
+    pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
+        !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains(topic))
+    }
+
+    /// The events worth reading.
+    pub(crate) fn filter(&self) -> Filter {
+        self.translators.keys().fold(Filter::default(), |filter, category| filter.category(*category))
+    }
+
+    /// What an event translates into, on all topics.
+    pub(crate) fn outgoing(&self, recorded: &RecordedEvent) -> Result<Vec<Outgoing>, TranslationError> {
+        let Some(translators) = self.translators.get(recorded.stream.category()) else {
+            return Ok(Vec::new());
+        };
+        let mut all = Vec::new();
+        for translator in translators {
+            let translated = catch_unwind(AssertUnwindSafe(|| translator(recorded)));
+            all.extend(translated.map_err(|_| TranslationError::Panicked)??);
+        }
+        self.check(&all)?;
+        Ok(all)
+    }
+
+    /// Two events of one domain event on one topic would have the same id and the same place in the order.
+    fn check(&self, all: &[Outgoing]) -> Result<(), TranslationError> {
+        let mut seen = BTreeSet::new();
+        for Outgoing { topic, data, .. } in all {
+            if let Some(reason) = topic.fault() {
+                return Err(TranslationError::InvalidTopic { topic: topic.clone(), reason });
+            }
+            if !self.may_publish(topic) {
+                return Err(TranslationError::NotDeclared { topic: topic.clone() });
+            }
+            if !seen.insert(topic) {
+                return Err(TranslationError::TopicTwice { topic: topic.clone() });
+            }
+            if let Err(reason) = data {
+                return Err(TranslationError::Encode { topic: topic.clone(), reason: reason.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why an event cannot be published as things are: a mistake in the service's code or configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TranslationError {
+    /// The domain event cannot be read.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The translation panicked.
+    #[error("the translation panicked")]
+    Panicked,
+    /// Two integration events of one domain event on one topic.
+    #[error(
+        "the event translates into two events on topic \"{topic}\"; one event has at most one on each topic"
+    )]
+    TopicTwice {
+        /// The topic.
+        topic: Topic,
+    },
+    /// The publications declare topics, and this is none of them.
+    #[error("topic \"{topic}\" is not declared; add it to `Publications::publishes`")]
+    NotDeclared {
+        /// The topic.
+        topic: Topic,
+    },
+    /// No broker takes such a topic.
+    #[error("\"{topic}\" cannot be a topic: {reason}")]
+    InvalidTopic {
+        /// The topic.
+        topic: Topic,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The integration event refuses to be written as JSON.
+    #[error("the event for topic \"{topic}\" cannot be encoded: {reason}")]
+    Encode {
+        /// The topic.
+        topic: Topic,
+        /// What the encoder said.
+        reason: String,
+    },
+}
+
+impl TranslationError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Event(error) => error.code(),
+            Self::Panicked => "translation_panicked",
+            Self::TopicTwice { .. } => "topic_published_twice",
+            Self::NotDeclared { .. } => "topic_not_declared",
+            Self::InvalidTopic { .. } => "invalid_topic",
+            Self::Encode { .. } => "integration_event_not_encodable",
+        }
+    }
+}
+
+/// What must not be mixed up when an event's place in the order is looked for.
+pub(crate) type Place = (StreamId, Topic);
+
+#[cfg(test)]
+mod tests;

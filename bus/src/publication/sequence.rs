@@ -1,0 +1,96 @@
+//! Which event of a stream was published before another, on the same topic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use annals_persistence::{Direction, Journal, RecordedEvent, Version};
+
+use super::sealing::SealError;
+use super::{Place, Publications};
+use crate::Topic;
+
+/// How many events are read at a time while looking back.
+const PAGE_EVENTS: usize = 32;
+
+/// What was published last in each place, as far as it is remembered. Two generations: when the young one is full it
+/// becomes the old one, and what was not asked for meanwhile is forgotten.
+#[derive(Debug)]
+pub(crate) struct Sequences {
+    young: HashMap<Place, u64>,
+    old: HashMap<Place, u64>,
+    generation_size: usize,
+    /// Every event since the first was seen, and nothing was forgotten: what is not here was never published.
+    complete: bool,
+}
+
+impl Sequences {
+    /// Remembers at least this many places. `from_start`: events come from the journal's first on.
+    pub(crate) fn new(places: usize, from_start: bool) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            generation_size: places.max(1),
+            complete: from_start,
+        }
+    }
+
+    /// The version of the event published on this topic before this one of the same stream; 0 when there is none.
+    /// This one is remembered as the last.
+    pub(crate) async fn previous(
+        &mut self,
+        publications: &Publications,
+        journal: &Arc<dyn Journal>,
+        recorded: &RecordedEvent,
+        topic: &Topic,
+    ) -> Result<u64, SealError> {
+        let place = (recorded.stream.clone(), topic.clone());
+        let remembered = self.young.get(&place).or_else(|| self.old.get(&place)).copied();
+        let previous = match remembered.filter(|last| *last < recorded.version.0) {
+            Some(last) => last,
+            None if self.complete && remembered.is_none() => 0,
+            None => look_back(publications, journal, recorded, topic).await?,
+        };
+        self.remember(place, recorded.version.0);
+        Ok(previous)
+    }
+
+    fn remember(&mut self, place: Place, version: u64) {
+        self.young.insert(place, version);
+        if self.young.len() >= self.generation_size {
+            let full = std::mem::take(&mut self.young);
+            self.complete &= self.old.is_empty();
+            self.old = full;
+        }
+    }
+}
+
+/// Reads the stream backward from the event, translating, to the one published before it.
+async fn look_back(
+    publications: &Publications,
+    journal: &Arc<dyn Journal>,
+    recorded: &RecordedEvent,
+    topic: &Topic,
+) -> Result<u64, SealError> {
+    let mut before = recorded.version.0;
+    while before > 1 {
+        let from = Version(before - 1);
+        let page = journal.stream_page(&recorded.stream, from, Direction::Backward, PAGE_EVENTS).await?;
+        for event in &page {
+            if is_published(publications, event, topic)? {
+                return Ok(event.version.0);
+            }
+        }
+        // Nothing more where the beginning was truncated away.
+        before = page.last().map_or(0, |last| last.version.0);
+    }
+    Ok(0)
+}
+
+fn is_published(
+    publications: &Publications,
+    event: &RecordedEvent,
+    topic: &Topic,
+) -> Result<bool, SealError> {
+    let outgoing = publications.outgoing(event)?;
+    Ok(outgoing.iter().any(|outgoing| outgoing.topic == *topic && outgoing.subject.is_none()))
+}

@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use annals_actors::Context;
+use annals_macros::{Event, Shape};
+use annals_persistence::{Batch, Expected, Journal, JournalExt, MemoryJournal, Position, Timestamp};
+use futures_util::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::sealing::SealError;
+use super::*;
+use crate::record;
+
+#[derive(Debug, Default, Clone, Serialize, Deserialize, Shape)]
+struct Thing;
+
+#[derive(Debug, Event)]
+enum ThingEvent {
+    #[event("thing-quiet")]
+    Quiet,
+    #[event("thing-one")]
+    One,
+    #[event("thing-both")]
+    Both,
+    #[event("thing-twice")]
+    Twice,
+    #[event("thing-other")]
+    Other,
+    #[event("thing-panic")]
+    Panic,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no")]
+struct No;
+
+impl Aggregate for Thing {
+    const TYPE: &'static str = "thing";
+    type Command = ();
+    type Event = ThingEvent;
+    type Rejection = No;
+
+    fn handle(&self, (): (), _: &Context) -> Result<Vec<ThingEvent>, No> {
+        Ok(Vec::new())
+    }
+
+    fn apply(&mut self, _: ThingEvent) {}
+}
+
+#[derive(Serialize, Deserialize, crate::IntegrationEvent)]
+struct First;
+
+#[derive(Serialize, Deserialize, crate::IntegrationEvent)]
+struct Second;
+
+fn publications() -> Publications {
+    Publications::new("things").translate::<Thing>(|event, _| match event {
+        ThingEvent::Quiet => vec![],
+        ThingEvent::One => vec![Outgoing::event(&First)],
+        ThingEvent::Both => vec![Outgoing::event(&First), Outgoing::event(&Second)],
+        ThingEvent::Twice => vec![Outgoing::event(&First), Outgoing::event(&First)],
+        ThingEvent::Other => vec![Outgoing::event(&Second).subject("somebody")],
+        ThingEvent::Panic => panic!("as told"),
+    })
+}
+
+async fn journal(events: &[ThingEvent]) -> (Arc<dyn Journal>, Vec<RecordedEvent>) {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    for event in events {
+        let stream = StreamId::aggregate("thing", "1").unwrap();
+        let event = record::record(event, Timestamp(1)).unwrap();
+        journal.append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
+    }
+    let recorded = journal.read_all(Position(1), Filter::default()).try_collect().await.unwrap();
+    (journal, recorded)
+}
+
+/// (topic, sequence, prevsequence) of everything published.
+async fn places(sequences: &mut Sequences, events: &[ThingEvent], from: usize) -> Vec<(String, u64, u64)> {
+    let (journal, recorded) = journal(events).await;
+    let mut places = Vec::new();
+    for event in &recorded[from..] {
+        for envelope in seal(&publications(), &journal, sequences, event, None).await.unwrap() {
+            places.push((envelope.topic.to_string(), envelope.sequence.unwrap(), envelope.previous.unwrap()));
+        }
+    }
+    places
+}
+
+#[tokio::test]
+async fn sequences_are_a_pure_function_of_the_journal() {
+    use ThingEvent::{Both, One, Quiet};
+    let events = [Both, Quiet, One, Quiet, Quiet, Both, One];
+    let expected: Vec<_> = [
+        ("first", 1, 0),
+        ("second", 1, 0),
+        ("first", 3, 1),
+        ("first", 6, 3),
+        ("second", 6, 1),
+        ("first", 7, 6),
+    ]
+    .map(|(name, sequence, previous)| (format!("v1.{name}"), sequence, previous))
+    .into();
+    // From the start, without any memory, and from the middle.
+    assert_eq!(places(&mut Sequences::new(100, true), &events, 0).await, expected);
+    assert_eq!(places(&mut Sequences::new(1, false), &events, 0).await, expected);
+    assert_eq!(places(&mut Sequences::new(100, false), &events, 4).await, expected[3..]);
+}
+
+#[tokio::test]
+async fn a_long_silence_is_looked_through() {
+    let mut events: Vec<_> = (0..100).map(|_| ThingEvent::Quiet).collect();
+    events.insert(0, ThingEvent::One);
+    events.push(ThingEvent::One);
+    let places = places(&mut Sequences::new(100, false), &events, 50).await;
+    assert_eq!(places, [("v1.first".to_owned(), 102, 1)]);
+}
+
+#[tokio::test]
+async fn the_first_keeps_the_id_and_further_ones_get_their_own() {
+    let (journal, recorded) = journal(&[ThingEvent::Both]).await;
+    let ids = async || -> Vec<_> {
+        let mut sequences = Sequences::new(100, true);
+        let sealed = seal(&publications(), &journal, &mut sequences, &recorded[0], None).await.unwrap();
+        sealed.iter().map(|envelope| envelope.id.to_string()).collect()
+    };
+    let first = ids().await;
+    assert_eq!(first[0], recorded[0].id.to_string());
+    assert_ne!(first[1], first[0]);
+    assert_eq!(ids().await, first);
+}
+
+#[tokio::test]
+async fn one_topic_alone_has_the_same_ids() {
+    let (journal, recorded) = journal(&[ThingEvent::Both]).await;
+    let mut sequences = Sequences::new(100, true);
+    let all = seal(&publications(), &journal, &mut sequences, &recorded[0], None).await.unwrap();
+    let second = Topic::of::<Second>();
+    let mut sequences = Sequences::new(100, true);
+    let one = seal(&publications(), &journal, &mut sequences, &recorded[0], Some(&second)).await.unwrap();
+    assert_eq!((one.len(), &one[0].id), (1, &all[1].id));
+}
+
+#[tokio::test]
+async fn another_subject_has_no_sequence() {
+    let (journal, recorded) = journal(&[ThingEvent::Other]).await;
+    let mut sequences = Sequences::new(100, true);
+    let sealed = seal(&publications(), &journal, &mut sequences, &recorded[0], None).await.unwrap();
+    assert_eq!((sealed[0].key(), sealed[0].sequence, sealed[0].previous), ("somebody", None, None));
+}
+
+#[tokio::test]
+async fn mistakes_have_codes() {
+    for (event, code) in
+        [(ThingEvent::Twice, "topic_published_twice"), (ThingEvent::Panic, "translation_panicked")]
+    {
+        let (journal, recorded) = journal(&[event]).await;
+        let mut sequences = Sequences::new(100, true);
+        let error = seal(&publications(), &journal, &mut sequences, &recorded[0], None).await.unwrap_err();
+        let SealError::Translation(error) = error else { panic!("{error}") };
+        assert_eq!(error.code(), code);
+    }
+    let (_, recorded) = journal(&[ThingEvent::Both]).await;
+    let declared = publications().publishes::<First>();
+    assert_eq!(declared.outgoing(&recorded[0]).unwrap_err().code(), "topic_not_declared");
+    assert!(declared.may_publish(&Topic::of::<First>()) && !declared.may_publish(&Topic::of::<Second>()));
+}

@@ -1,0 +1,261 @@
+//! The relay: publishes from the journal, which is the outbox.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use annals_actors::Clock;
+use annals_persistence::{Journal, Position, StreamId};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::broker::Publisher;
+use crate::{Publications, RetryPolicy, Topic};
+
+mod cursor;
+mod delivery;
+mod lanes;
+mod pump;
+
+use pump::Pump;
+
+/// Where a reader that has no cursor yet begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the first event there is.
+    #[default]
+    Beginning,
+    /// At what comes after it was started for the first time.
+    Now,
+}
+
+/// Limits and habits of a relay.
+#[derive(Debug, Clone)]
+pub struct RelayOptions {
+    /// How many events may be published and not yet acknowledged.
+    pub in_flight: usize,
+    /// The least time between two appends of the cursor.
+    pub cursor_every: Duration,
+    /// The pauses between attempts; a relay never gives up, so the number of attempts does not count.
+    pub retry: RetryPolicy,
+    /// How long to wait before something that needs another configuration is tried again.
+    pub parked_retry: Duration,
+    /// How many (stream, topic) pairs it remembers the last published event of.
+    pub sequences: usize,
+    /// Where it begins the first time.
+    pub start: StartFrom,
+    /// How long stopping waits for what is in flight.
+    pub drain: Duration,
+}
+
+impl Default for RelayOptions {
+    fn default() -> Self {
+        Self {
+            in_flight: 1024,
+            cursor_every: Duration::from_secs(1),
+            retry: RetryPolicy::default(),
+            parked_retry: Duration::from_secs(60),
+            sequences: 100_000,
+            start: StartFrom::Beginning,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What a relay is made of.
+pub struct RelayParts {
+    /// What it is called in status reports and metrics.
+    pub name: Arc<str>,
+    /// The stream that keeps its cursor.
+    pub cursor: StreamId,
+    /// What it reads.
+    pub journal: Arc<dyn Journal>,
+    /// What the events translate into.
+    pub publications: Arc<Publications>,
+    /// The one topic that it publishes; `None` publishes all.
+    pub topic: Option<Topic>,
+    /// Where it puts them.
+    pub publisher: Arc<dyn Publisher>,
+    /// What its pauses go by.
+    pub clock: Arc<dyn Clock>,
+    /// Limits and habits.
+    pub options: RelayOptions,
+}
+
+impl std::fmt::Debug for RelayParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayParts")
+            .field("name", &self.name)
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a relay is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Everything up to this position is published.
+    pub cursor: Position,
+    /// The last durable position that a relay could be concerned with.
+    pub durable: Position,
+    /// How many events are published and not yet acknowledged, or wait behind such.
+    pub in_flight: usize,
+    /// How many events it has published since it was started.
+    pub published: u64,
+    /// What needs somebody to change something, if it is parked.
+    pub parked: Option<String>,
+    /// What failed last.
+    pub last_error: Option<String>,
+}
+
+impl RelayStatus {
+    /// How many positions it is behind; 0 when it has caught up.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.durable.0.saturating_sub(self.cursor.0)
+    }
+}
+
+/// A running relay. Dropping it stops it at once, as a crash would; [`Relay::stop`] lets it finish.
+#[derive(Debug)]
+pub struct Relay {
+    shared: Arc<Shared>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Relay {
+    /// Starts a relay on the current tokio runtime.
+    #[must_use]
+    pub fn start(parts: RelayParts) -> Self {
+        let shared = Arc::new(Shared::new(&parts));
+        let pump = Pump::new(parts, Arc::clone(&shared));
+        Self { shared, task: Mutex::new(Some(tokio::spawn(pump.run()))) }
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn status(&self) -> RelayStatus {
+        self.shared.status()
+    }
+
+    /// Tries again at once what is parked.
+    pub fn resume(&self) {
+        self.shared.resume.notify_waiters();
+    }
+
+    /// Reads no further, waits (a bounded time) for what is in flight, writes the cursor.
+    pub async fn stop(&self) {
+        self.shared.stopping.send_replace(true);
+        let task = self.task.lock().take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(relay = %self.shared.name, %error, "the relay ended by itself");
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+}
+
+/// What the pump, its deliveries and the handle share.
+#[derive(Debug)]
+struct Shared {
+    name: Arc<str>,
+    journal: Arc<dyn Journal>,
+    /// Everything up to here is acknowledged.
+    floor: AtomicU64,
+    in_flight: AtomicUsize,
+    published: AtomicU64,
+    trouble: Mutex<Trouble>,
+    resume: Notify,
+    stopping: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    parked: Option<String>,
+    last_error: Option<String>,
+}
+
+impl Shared {
+    fn new(parts: &RelayParts) -> Self {
+        Self {
+            name: Arc::clone(&parts.name),
+            journal: Arc::clone(&parts.journal),
+            floor: AtomicU64::new(0),
+            in_flight: AtomicUsize::new(0),
+            published: AtomicU64::new(0),
+            trouble: Mutex::default(),
+            resume: Notify::new(),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    fn status(&self) -> RelayStatus {
+        let trouble = self.trouble.lock();
+        RelayStatus {
+            name: Arc::clone(&self.name),
+            cursor: self.cursor(),
+            durable: self.journal.durable().borrow().external,
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            published: self.published.load(Ordering::Relaxed),
+            parked: trouble.parked.clone(),
+            last_error: trouble.last_error.clone(),
+        }
+    }
+
+    fn cursor(&self) -> Position {
+        Position(self.floor.load(Ordering::Acquire))
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends when the relay is to stop.
+    async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives in `self`, so that waiting ends only when it says so.
+        drop(stopping.wait_for(|stopping| *stopping).await);
+    }
+
+    fn failed(&self, reason: &str) {
+        self.trouble.lock().last_error = Some(reason.to_owned());
+        self.measure_lag();
+    }
+
+    /// Sounds the alarm, once for each reason.
+    fn park(&self, reason: &str) {
+        let before = self.trouble.lock().parked.replace(reason.to_owned());
+        self.failed(reason);
+        if before.as_deref() != Some(reason) {
+            tracing::error!(relay = %self.name, reason, "the relay is parked until somebody mends this");
+        }
+        metrics::gauge!("annals_bus_relay_parked", "relay" => self.name.to_string()).set(1.0);
+    }
+
+    fn unpark(&self) {
+        if self.trouble.lock().parked.take().is_some() {
+            tracing::info!(relay = %self.name, "the relay goes on");
+            metrics::gauge!("annals_bus_relay_parked", "relay" => self.name.to_string()).set(0.0);
+        }
+    }
+
+    fn measure_lag(&self) {
+        let lag = self.journal.durable().borrow().external.0.saturating_sub(self.cursor().0);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody lags 2^52 events behind")]
+        metrics::gauge!("annals_bus_lag_events", "relay" => self.name.to_string()).set(lag as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The cursor: how far everything is published, kept in the journal itself.
+
+use std::sync::Arc;
+
+use annals_actors::Clock;
+use annals_macros::Event;
+use annals_persistence::{Batch, Direction, Expected, Journal, JournalExt, Position, StreamId, Version};
+
+use crate::record;
+
+#[derive(Debug, Event)]
+enum CursorEvent {
+    /// Everything up to this position is published.
+    #[event("cursor-moved")]
+    Moved { position: Position },
+}
+
+/// Where a cursor is kept.
+#[derive(Debug, Clone)]
+pub(super) struct CursorStream {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) stream: StreamId,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl CursorStream {
+    /// The last position written down; `None` the first time.
+    pub(super) async fn load(&self) -> Result<Option<Position>, String> {
+        let last = Version(u64::MAX);
+        let page = self.journal.stream_page(&self.stream, last, Direction::Backward, 1).await;
+        let Some(recorded) = page.map_err(|error| error.to_string())?.into_iter().next() else {
+            return Ok(None);
+        };
+        let CursorEvent::Moved { position } = record::read(&recorded).map_err(|error| error.to_string())?;
+        Ok(Some(position))
+    }
+
+    /// Writes a position down.
+    pub(super) async fn save(&self, position: Position) -> Result<(), String> {
+        let event = record::record(&CursorEvent::Moved { position }, self.clock.now());
+        let batch =
+            Batch::of(self.stream.clone(), Expected::Any, [event.map_err(|error| error.to_string())?]);
+        self.journal.append(batch).await.map(drop).map_err(|error| error.to_string())
+    }
+}

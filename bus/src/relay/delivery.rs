@@ -1,0 +1,98 @@
+//! One event until it is acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Clock;
+use annals_persistence::Position;
+
+use super::Shared;
+use super::lanes::{Job, LaneKey};
+use crate::broker::{PublishError, Publisher};
+use crate::{RelayOptions, RetryPolicy};
+
+/// Whether an event has left.
+pub(super) enum Delivered {
+    Acknowledged {
+        key: LaneKey,
+        position: Position,
+    },
+    /// The relay stops before it has.
+    GivenUp,
+}
+
+/// What every delivery needs.
+pub(super) struct Deliverer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) publisher: Arc<dyn Publisher>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) retry: RetryPolicy,
+    pub(super) parked_retry: Duration,
+}
+
+impl Deliverer {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        publisher: Arc<dyn Publisher>,
+        clock: Arc<dyn Clock>,
+        options: &RelayOptions,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            publisher,
+            clock,
+            retry: options.retry,
+            parked_retry: options.parked_retry,
+        }
+    }
+
+    /// Publishes until it is acknowledged, under the same id.
+    pub(super) async fn deliver(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
+        let (mut failures, mut parked) = (0, false);
+        loop {
+            match self.publisher.publish(&job.envelope).await {
+                Ok(()) => {
+                    if parked {
+                        self.shared.unpark();
+                    }
+                    return Delivered::Acknowledged { key, position: job.position };
+                }
+                Err(error) => {
+                    failures += 1;
+                    parked |= matches!(error, PublishError::Configuration { .. });
+                    if self.wait_after(&error, failures).await {
+                        return Delivered::GivenUp;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits as long as this error asks for; whether the relay is to stop instead.
+    async fn wait_after(&self, error: &PublishError, failures: u32) -> bool {
+        metrics::counter!("annals_bus_publish_failures_total", "relay" => self.shared.name.to_string(), "code" => error.code())
+            .increment(1);
+        match error {
+            PublishError::Configuration { .. } => {
+                self.shared.park(&error.to_string());
+                self.pause(self.parked_retry).await
+            }
+            PublishError::Unavailable { .. } => {
+                self.shared.failed(&error.to_string());
+                tracing::debug!(relay = %self.shared.name, failures, %error, "publishing again later");
+                self.pause(self.retry.pause(failures)).await
+            }
+        }
+    }
+
+    /// Sleeps, or until resumed; whether the relay is to stop.
+    pub(super) async fn pause(&self, duration: Duration) -> bool {
+        let resumed = self.shared.resume.notified();
+        tokio::select! {
+            () = self.shared.stopped() => {}
+            () = resumed => {}
+            () = self.clock.sleep(duration) => {}
+        }
+        self.shared.is_stopping()
+    }
+}

@@ -1,0 +1,264 @@
+//! The relay's loop: reads, publishes, takes acknowledgements, moves the cursor.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use annals_actors::Clock;
+use annals_persistence::{JournalExt, Position, ReadError, RecordedEvent};
+use futures_util::future::{BoxFuture, OptionFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+
+use super::cursor::CursorStream;
+use super::delivery::{Delivered, Deliverer};
+use super::lanes::{Job, LaneKey, Lanes};
+use super::{RelayOptions, RelayParts, Shared, StartFrom};
+use crate::publication::{Sequences, seal};
+use crate::{Publications, Topic};
+
+pub(super) struct Pump {
+    shared: Arc<Shared>,
+    publications: Arc<Publications>,
+    topic: Option<Topic>,
+    cursor: CursorStream,
+    clock: Arc<dyn Clock>,
+    options: RelayOptions,
+    deliverer: Arc<Deliverer>,
+    sequences: Sequences,
+    lanes: Lanes,
+    running: FuturesUnordered<BoxFuture<'static, Delivered>>,
+    /// The last position looked at.
+    read: Position,
+    /// The last position written down.
+    saved: Position,
+    /// Waits, then writes the cursor down; answers with the position if that went well.
+    saving: Option<BoxFuture<'static, Option<Position>>>,
+    /// Where "now" was when the relay was started.
+    started_at: Position,
+}
+
+/// Whether the loop goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    Stop,
+}
+
+impl Pump {
+    pub(super) fn new(parts: RelayParts, shared: Arc<Shared>) -> Self {
+        let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
+        let started_at = journal.durable().borrow().position;
+        Self {
+            deliverer: Arc::new(Deliverer::new(&shared, publisher, Arc::clone(&clock), &options)),
+            cursor: CursorStream { journal, stream: cursor, clock: Arc::clone(&clock) },
+            sequences: Sequences::new(options.sequences, false),
+            lanes: Lanes::default(),
+            running: FuturesUnordered::new(),
+            read: Position::START,
+            saved: Position::START,
+            saving: None,
+            shared,
+            publications,
+            topic,
+            clock,
+            options,
+            started_at,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        if self.begin().await == Flow::GoOn {
+            while self.read_and_publish().await == Flow::GoOn {}
+        }
+        self.drain().await;
+    }
+
+    /// Finds out where to begin; tries until it knows or is stopped.
+    async fn begin(&mut self) -> Flow {
+        loop {
+            match self.find_start().await {
+                Ok(()) => return Flow::GoOn,
+                Err(reason) => {
+                    self.shared.failed(&reason);
+                    tracing::warn!(relay = %self.shared.name, reason, "the relay cannot find its cursor yet");
+                    if self.deliverer.pause(self.options.retry.longest_pause).await {
+                        return Flow::Stop;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn find_start(&mut self) -> Result<(), String> {
+        let start = match (self.cursor.load().await?, self.options.start) {
+            (Some(position), _) => position,
+            (None, StartFrom::Beginning) => Position::START,
+            (None, StartFrom::Now) => {
+                // Written down at once, or a restart before the first event would take another "now".
+                self.cursor.save(self.started_at).await?;
+                self.started_at
+            }
+        };
+        (self.read, self.saved) = (start, start);
+        self.shared.floor.store(start.0, Ordering::Release);
+        self.sequences = Sequences::new(self.options.sequences, start == Position::START);
+        Ok(())
+    }
+
+    /// One subscription to the journal, until it fails or the relay is to stop.
+    async fn read_and_publish(&mut self) -> Flow {
+        let mut events = self.cursor.journal.subscribe(self.read.next(), self.publications.filter());
+        let shared = Arc::clone(&self.shared);
+        let stopped = shared.stopped();
+        tokio::pin!(stopped);
+        loop {
+            let room = self.lanes.len() < self.options.in_flight;
+            tokio::select! {
+                biased;
+                () = &mut stopped => return Flow::Stop,
+                Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
+                Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
+                event = events.next(), if room => {
+                    if let Some(flow) = self.take_read(event).await {
+                        return flow;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the subscription yields; `Some` ends the subscription.
+    async fn take_read(&mut self, event: Option<Result<RecordedEvent, ReadError>>) -> Option<Flow> {
+        match event {
+            Some(Ok(event)) => (self.publish(&event).await == Flow::Stop).then_some(Flow::Stop),
+            Some(Err(ReadError::Closed)) | None => {
+                self.shared.failed("the journal is closed");
+                // Whoever closed it stops the relay too; what is in flight may still be acknowledged.
+                Some(Flow::Stop)
+            }
+            Some(Err(error)) => {
+                self.shared.park(&error.to_string());
+                let stop = self.deliverer.pause(self.options.retry.longest_pause).await;
+                Some(if stop { Flow::Stop } else { Flow::GoOn })
+            }
+        }
+    }
+
+    /// Publishes what an event translates into; where that cannot be said, waits until it can.
+    async fn publish(&mut self, event: &RecordedEvent) -> Flow {
+        let mut parked = false;
+        loop {
+            let journal = &self.cursor.journal;
+            match seal(&self.publications, journal, &mut self.sequences, event, self.topic.as_ref()).await {
+                Ok(sealed) => {
+                    if parked {
+                        self.shared.unpark();
+                    }
+                    self.read = event.position;
+                    self.send_all(sealed, event.position);
+                    return Flow::GoOn;
+                }
+                Err(error) => {
+                    parked = true;
+                    self.shared.park(&format!("event {} of {}: {error}", event.position, event.stream));
+                    if self.wait_parked().await == Flow::Stop {
+                        return Flow::Stop;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits while parked, taking the answers that still come.
+    async fn wait_parked(&mut self) -> Flow {
+        let deliverer = Arc::clone(&self.deliverer);
+        let pause = deliverer.pause(self.options.parked_retry);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                stop = &mut pause => return if stop { Flow::Stop } else { Flow::GoOn },
+                Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
+            }
+        }
+    }
+
+    fn send_all(&mut self, sealed: crate::publication::Sealed, position: Position) {
+        for envelope in sealed {
+            if let Some((key, job)) = self.lanes.admit(Job { envelope, position }) {
+                self.send(key, job);
+            }
+        }
+        self.settle();
+    }
+
+    fn send(&mut self, key: LaneKey, job: Job) {
+        self.running.push(Arc::clone(&self.deliverer).deliver(key, job).boxed());
+    }
+
+    fn take_answer(&mut self, delivered: Delivered) {
+        // What was given up stays outstanding, so that the cursor stays below it.
+        let Delivered::Acknowledged { key, position } = delivered else { return };
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("annals_bus_published_total", "topic" => key.0.to_string()).increment(1);
+        if let Some(job) = self.lanes.acknowledge(&key, position) {
+            self.send(key, job);
+        }
+        self.settle();
+        self.arm();
+    }
+
+    fn settle(&self) {
+        self.shared.floor.store(self.lanes.floor(self.read).0, Ordering::Release);
+        self.shared.in_flight.store(self.lanes.len(), Ordering::Relaxed);
+    }
+
+    /// Sees to it that the cursor is written down, at most once in a while: the writing takes the position as it is
+    /// when the time has come.
+    fn arm(&mut self) {
+        if self.saving.is_some() || self.shared.cursor() <= self.saved {
+            return;
+        }
+        let (cursor, shared) = (self.cursor.clone(), Arc::clone(&self.shared));
+        let due = self.clock.sleep(self.options.cursor_every);
+        let save = async move {
+            due.await;
+            shared.measure_lag();
+            let position = shared.cursor();
+            match cursor.save(position).await {
+                Ok(()) => Some(position),
+                Err(reason) => {
+                    shared.failed(&reason);
+                    None
+                }
+            }
+        };
+        self.saving = Some(save.boxed());
+    }
+
+    fn take_saved(&mut self, saved: Option<Position>) {
+        self.saving = None;
+        self.saved = saved.unwrap_or(self.saved);
+        // Acknowledgements that came while it was written want to be written too.
+        self.arm();
+    }
+
+    /// Waits for what is in flight, for a bounded time, then writes the cursor down.
+    async fn drain(&mut self) {
+        let deadline = self.clock.sleep(self.options.drain);
+        tokio::pin!(deadline);
+        while !self.running.is_empty() {
+            tokio::select! {
+                () = &mut deadline => break,
+                Some(delivered) = self.running.next() => self.take_answer(delivered),
+            }
+        }
+        let position = self.shared.cursor();
+        if position > self.saved
+            && self.shared.published.load(Ordering::Relaxed) > 0
+            && let Err(reason) = self.cursor.save(position).await
+        {
+            // The events after the last cursor written are published again, under the same ids.
+            tracing::warn!(relay = %self.shared.name, reason, "the cursor could not be written");
+        }
+    }
+}

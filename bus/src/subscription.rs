@@ -1,0 +1,349 @@
+//! Subscriptions: one handler on one topic, as an actor with a lane for every key.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Clock;
+use annals_persistence::Position;
+use parking_lot::Mutex;
+use ractor::ActorRef;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use crate::dead_letter::LetterBox;
+use crate::handler::AnyHandler;
+use crate::identity::{derived, event_key};
+use crate::inbox::{Inbox, Index, OrderKey};
+use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments};
+
+mod actor;
+mod desk;
+mod effect;
+mod run;
+mod unreadable;
+
+use actor::{Message, SubscriptionActor};
+use desk::{Arrival, Reply};
+use effect::Kinds;
+
+/// Limits and habits of a subscription.
+#[derive(Debug, Clone)]
+pub struct SubscriptionOptions {
+    /// The topic, where it is not the event's own.
+    pub topic: TopicArguments,
+    /// Where it begins in each source that it has not heard of yet.
+    pub start: StartFrom,
+    /// How often and in what pauses an event is tried before it becomes a dead letter.
+    pub retry: RetryPolicy,
+    /// How many events may be under way at once; more are refused until there is room.
+    pub in_flight: usize,
+    /// How many commands of one event may be under way at once.
+    pub commands_in_flight: usize,
+    /// How long a handler may take; longer is a failed attempt.
+    pub handler_timeout: Duration,
+    /// How many events of one key may wait for an earlier one, on brokers that do not keep the order.
+    pub reorder_capacity: usize,
+    /// How long they wait.
+    pub reorder_timeout: Duration,
+    /// How long ids of handled events are remembered.
+    pub remember: Duration,
+    /// How many ids of handled events are remembered at most.
+    pub remember_max: usize,
+}
+
+impl Default for SubscriptionOptions {
+    fn default() -> Self {
+        Self {
+            topic: TopicArguments::default(),
+            start: StartFrom::Beginning,
+            retry: RetryPolicy::default(),
+            in_flight: 1024,
+            commands_in_flight: 64,
+            handler_timeout: Duration::from_secs(60),
+            reorder_capacity: 64,
+            reorder_timeout: Duration::from_secs(5),
+            remember: Duration::from_secs(7 * 24 * 60 * 60),
+            remember_max: 1_000_000,
+        }
+    }
+}
+
+/// How a subscription is doing with one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionStatus {
+    /// The subscription.
+    pub name: Arc<str>,
+    /// Its topic.
+    pub topic: Topic,
+    /// The service that feeds it; `None` when none does yet, or when only the broker knows.
+    pub source: Option<Arc<str>>,
+    /// Everything up to this position of the source's journal is handled.
+    pub cursor: Position,
+    /// The last position of the source's journal that could concern it.
+    pub durable: Position,
+    /// How many events are under way.
+    pub in_flight: usize,
+    /// What failed last.
+    pub last_error: Option<String>,
+}
+
+impl SubscriptionStatus {
+    /// How many positions it is behind; 0 when it has caught up.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.durable.0.saturating_sub(self.cursor.0)
+    }
+}
+
+/// Why an event was not taken: the broker is to deliver it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliveryError {
+    /// As many events are under way as may be.
+    #[error("{capacity} events are under way already; deliver it again later")]
+    Busy {
+        /// How many may be.
+        capacity: usize,
+    },
+    /// The subscription is stopping.
+    #[error("the subscription is stopping")]
+    Stopping,
+    /// It cannot be handled now.
+    #[error("{reason}; deliver it again later")]
+    Again {
+        /// Why.
+        reason: String,
+    },
+    /// A replayed dead letter has failed again.
+    #[error("{reason}")]
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl DeliveryError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "subscription_busy",
+            Self::Stopping => "subscription_stopping",
+            Self::Again { .. } => "delivery_postponed",
+            Self::Failed { .. } => "replay_failed",
+        }
+    }
+}
+
+/// What every part of a subscription needs.
+pub(crate) struct Core {
+    pub(crate) name: Arc<str>,
+    pub(crate) service: Arc<str>,
+    pub(crate) topic: Topic,
+    pub(crate) options: SubscriptionOptions,
+    pub(crate) handler: Box<dyn AnyHandler>,
+    pub(crate) kinds: Kinds,
+    pub(crate) inbox: Inbox,
+    pub(crate) letters: LetterBox,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) last_error: Mutex<Option<String>>,
+}
+
+impl Core {
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Sleeps; whether the subscription is to stop instead.
+    pub(crate) async fn pause(&self, duration: Duration) -> bool {
+        let mut stopping = self.stopping.subscribe();
+        tokio::select! {
+            // The sender lives in `self`, so that waiting ends only when it says so.
+            _ = stopping.wait_for(|stopping| *stopping) => true,
+            () = self.clock.sleep(duration) => self.is_stopping(),
+        }
+    }
+}
+
+/// Where a broker delivers a subscription's events. An `Ok` is the acknowledgement: what the event makes happen is
+/// durable, or the event is a dead letter.
+pub struct Inlet {
+    core: Arc<Core>,
+    actor: ActorRef<Message>,
+    room: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Inlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inlet")
+            .field("name", &self.core.name)
+            .field("topic", &self.core.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inlet {
+    pub(crate) async fn open(core: Core, index: Index) -> Result<Self, ractor::SpawnErr> {
+        let room = Arc::new(Semaphore::new(core.options.in_flight));
+        let core = Arc::new(core);
+        let arguments = (Arc::clone(&core), index);
+        let (actor, _ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
+        Ok(Self { core, actor, room })
+    }
+
+    /// The subscription's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.core.name
+    }
+
+    /// The service that subscribes.
+    #[must_use]
+    pub fn service(&self) -> &Arc<str> {
+        &self.core.service
+    }
+
+    /// The topic subscribed to.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.core.topic
+    }
+
+    /// Its limits and habits.
+    #[must_use]
+    pub fn options(&self) -> &SubscriptionOptions {
+        &self.core.options
+    }
+
+    /// How many events are under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.core.options.in_flight - self.room.available_permits()
+    }
+
+    /// What failed last.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.core.last_error.lock().clone()
+    }
+
+    /// Takes an event from a broker that may mix up the order.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when it is to be delivered again.
+    pub async fn deliver(&self, envelope: Arc<Envelope>) -> Result<(), DeliveryError> {
+        let permit = Arc::clone(&self.room).try_acquire_owned();
+        let busy = DeliveryError::Busy { capacity: self.core.options.in_flight };
+        self.hand_over(envelope, permit.map_err(|_| busy)?, Manner::default()).await
+    }
+
+    /// Takes an event as it came over the wire. One that cannot be read becomes a dead letter.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when it is to be delivered again.
+    pub async fn deliver_body(&self, content_type: &str, body: &[u8]) -> Result<(), DeliveryError> {
+        match Envelope::from_body(content_type, body, &self.core.topic) {
+            Ok(envelope) => self.deliver(Arc::new(envelope)).await,
+            Err(error) => {
+                let envelope = Arc::new(unreadable::envelope(&self.core.topic, content_type, body));
+                let permit =
+                    Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
+                let manner = Manner { fault: Some(error.to_string()), ..Manner::default() };
+                self.hand_over(envelope, permit, manner).await
+            }
+        }
+    }
+
+    /// Takes an event from a broker that keeps the order of each key, waiting while there is no room.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when it is to be delivered again.
+    pub async fn deliver_in_order(&self, envelope: Arc<Envelope>) -> Result<(), DeliveryError> {
+        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
+        self.hand_over(envelope, permit, Manner { in_order: true, ..Manner::default() }).await
+    }
+
+    /// Runs a dead letter again, once.
+    pub(crate) async fn replay(&self, envelope: Arc<Envelope>) -> Result<(), DeliveryError> {
+        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
+        self.hand_over(envelope, permit, Manner { replay: true, ..Manner::default() }).await
+    }
+
+    /// Its status while nothing feeds it.
+    pub(crate) fn unfed(&self) -> SubscriptionStatus {
+        SubscriptionStatus {
+            name: Arc::clone(self.name()),
+            topic: self.topic().clone(),
+            source: None,
+            cursor: Position::START,
+            durable: Position::START,
+            in_flight: self.in_flight(),
+            last_error: self.last_error(),
+        }
+    }
+
+    pub(crate) fn letters(&self) -> &LetterBox {
+        &self.core.letters
+    }
+
+    async fn hand_over(
+        &self,
+        envelope: Arc<Envelope>,
+        permit: OwnedSemaphorePermit,
+        manner: Manner,
+    ) -> Result<(), DeliveryError> {
+        if self.core.is_stopping() {
+            return Err(DeliveryError::Stopping);
+        }
+        let (sender, answer) = oneshot::channel();
+        let arrival = Arrival {
+            event: event_key(&envelope.source, &envelope.id),
+            lane: OrderKey::of(&envelope),
+            envelope,
+            manner,
+            reply: Reply { sender, _permit: permit },
+        };
+        let handed_over = self.actor.send_message(Message::Arrived(Box::new(arrival)));
+        handed_over.map_err(|_| DeliveryError::Stopping)?;
+        answer.await.unwrap_or(Err(DeliveryError::Stopping))
+    }
+
+    /// Refuses what comes from now on, and ends pauses between attempts.
+    pub(crate) fn refuse(&self) {
+        self.core.stopping.send_replace(true);
+    }
+
+    /// Ends when nothing is under way, or after this long.
+    pub(crate) async fn drained(&self, deadline: Duration) {
+        let all = u32::try_from(self.core.options.in_flight).unwrap_or(u32::MAX);
+        tokio::select! {
+            _ = self.room.acquire_many(all) => {}
+            () = self.core.clock.sleep(deadline) => {
+                tracing::warn!(subscription = %self.core.name, in_flight = self.in_flight(), "stopped with events under way");
+            }
+        }
+    }
+
+    /// Stops the actor.
+    pub(crate) fn close(&self) {
+        self.refuse();
+        self.actor.stop(None);
+    }
+}
+
+/// How an event was delivered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    /// The broker keeps the order of each key.
+    in_order: bool,
+    /// An operator replays a dead letter.
+    replay: bool,
+    /// Why it cannot be read.
+    fault: Option<String>,
+}
+
+/// The id that a subscription's dead letter for an event has.
+pub(crate) fn letter_id(subscription: &str, envelope: &Envelope) -> uuid::Uuid {
+    derived(&["dead letter", subscription, &envelope.source, &envelope.id])
+}

@@ -1,0 +1,87 @@
+//! The subscription's actor: owns the desk, starts runs, takes their outcomes. It never waits for anything itself.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::desk::{Arrival, Desk, Job, Outcome, Step};
+use super::run::run;
+use super::{Core, DeliveryError};
+use crate::inbox::{Index, OrderKey};
+
+pub(super) enum Message {
+    Arrived(Box<Arrival>),
+    Finished(Box<(Job, Outcome)>),
+    Overdue { lane: OrderKey, watch: u64 },
+}
+
+pub(super) struct SubscriptionActor;
+
+pub(super) struct State {
+    core: Arc<Core>,
+    desk: Desk,
+}
+
+impl Actor for SubscriptionActor {
+    type Msg = Message;
+    type State = State;
+    type Arguments = (Arc<Core>, Index);
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Message>,
+        (core, index): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let desk = Desk::new(index, core.options.reorder_capacity);
+        Ok(State { core, desk })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let steps = match message {
+            Message::Arrived(arrival) => state.desk.admit(*arrival),
+            Message::Finished(finished) => {
+                let (job, outcome) = *finished;
+                state.desk.finish(&job, outcome, state.core.clock.now())
+            }
+            Message::Overdue { lane, watch } => state.desk.overdue(lane, watch),
+        };
+        for step in steps {
+            state.take(step, myself.clone());
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn take(&self, step: Step, actor: ActorRef<Message>) {
+        match step {
+            Step::Run(job) => {
+                tokio::spawn(run_and_report(Arc::clone(&self.core), job, actor));
+            }
+            Step::Watch { lane, watch } => {
+                let patience = self.core.clock.sleep(self.core.options.reorder_timeout);
+                tokio::spawn(async move {
+                    patience.await;
+                    // A subscription that is gone has nothing early.
+                    drop(actor.send_message(Message::Overdue { lane, watch }));
+                });
+            }
+        }
+    }
+}
+
+async fn run_and_report(core: Arc<Core>, job: Job, actor: ActorRef<Message>) {
+    let outcome = AssertUnwindSafe(run(&core, &job)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(subscription = %core.name, event = %job.envelope.id, "the subscription panicked over an event");
+        Outcome::Postponed { error: DeliveryError::Again { reason: "the subscription panicked".into() }, plan: None }
+    });
+    // A subscription that is gone has told its broker by dropping the reply.
+    drop(actor.send_message(Message::Finished(Box::new((job, outcome)))));
+}

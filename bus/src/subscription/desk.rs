@@ -1,0 +1,298 @@
+//! Which event runs when: duplicates, the order of each key, the reorder buffer. No I/O, no time of its own.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use annals_persistence::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{DeliveryError, Manner};
+use crate::Envelope;
+use crate::inbox::{Index, OrderKey, Seen};
+use crate::reaction::Target;
+
+/// An event at the door.
+pub(super) struct Arrival {
+    pub(super) event: u128,
+    pub(super) lane: OrderKey,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) manner: Manner,
+    pub(super) reply: Reply,
+}
+
+/// Who waits for what becomes of an event; it takes up room until then.
+pub(super) struct Reply {
+    pub(super) sender: oneshot::Sender<Result<(), DeliveryError>>,
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    fn give(self, answer: Result<(), DeliveryError>) {
+        // A broker that no longer waits will deliver it again.
+        drop(self.sender.send(answer));
+    }
+}
+
+/// An event to run now.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) event: u128,
+    pub(super) lane: OrderKey,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) manner: Manner,
+    /// What is to be done about it, where an earlier run has written that down.
+    pub(super) plan: Option<Arc<[Target]>>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The effect is durable, or the event is a dead letter.
+    Settled(Seen),
+    /// Not now. A plan that was written down is resumed next time.
+    Postponed { error: DeliveryError, plan: Option<Arc<[Target]>> },
+    /// A replay failed; the dead letter stays.
+    ReplayFailed { reason: String, plan: Option<Arc<[Target]>> },
+}
+
+/// What the actor has to do next.
+#[derive(Debug)]
+pub(super) enum Step {
+    Run(Job),
+    /// Tell the desk when the lane's reorder buffer has waited long enough.
+    Watch {
+        lane: OrderKey,
+        watch: u64,
+    },
+}
+
+#[derive(Default)]
+struct Lane {
+    running: bool,
+    queue: VecDeque<Job>,
+    /// The sequence of the last event that was queued or runs.
+    tail: Option<u64>,
+    /// Events that came before their predecessor.
+    early: BTreeMap<u64, Job>,
+    /// The timer that counts; older ones are void.
+    watch: u64,
+    watched: bool,
+}
+
+/// A subscription's events between arrival and answer.
+pub(super) struct Desk {
+    index: Index,
+    lanes: HashMap<OrderKey, Lane>,
+    replies: HashMap<u128, Vec<Reply>>,
+    reorder_capacity: usize,
+}
+
+/// Where an event stands in its lane.
+enum Standing {
+    Next,
+    Passed,
+    Early,
+}
+
+impl Desk {
+    pub(super) fn new(index: Index, reorder_capacity: usize) -> Self {
+        Self { index, lanes: HashMap::new(), replies: HashMap::new(), reorder_capacity }
+    }
+
+    /// Takes an event in.
+    pub(super) fn admit(&mut self, arrival: Arrival) -> Vec<Step> {
+        let Arrival { event, lane, envelope, manner, reply } = arrival;
+        if let Some(waiting) = self.replies.get_mut(&event) {
+            // A duplicate of one under way waits for what becomes of the first.
+            waiting.push(reply);
+            return Vec::new();
+        }
+        if self.is_done(event, &manner) {
+            reply.give(Ok(()));
+            return Vec::new();
+        }
+        self.replies.insert(event, vec![reply]);
+        self.place(Job { event, lane, envelope, manner, plan: self.index.open_plan(event) })
+    }
+
+    fn is_done(&self, event: u128, manner: &Manner) -> bool {
+        match self.index.seen(event) {
+            Some(Seen::Handled) => true,
+            Some(Seen::DeadLettered) => !manner.replay,
+            None => false,
+        }
+    }
+
+    fn place(&mut self, job: Job) -> Vec<Step> {
+        let key = job.lane;
+        match self.standing(&job) {
+            Standing::Next => self.line_up(job),
+            Standing::Passed => self.answer(job.event, &Ok(())),
+            Standing::Early => return self.keep_early(job),
+        }
+        self.advance(key)
+    }
+
+    /// The order rule: an event runs when its predecessor is handled and itself is not.
+    fn standing(&self, job: &Job) -> Standing {
+        let Some((previous, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) else {
+            return Standing::Next;
+        };
+        match self.tail(job.lane) {
+            Some(tail) if sequence <= tail => Standing::Passed,
+            tail if previous <= tail.unwrap_or(0) => Standing::Next,
+            // A broker that keeps the order would not bring the predecessor later.
+            _ if job.manner.in_order => Standing::Next,
+            _ => Standing::Early,
+        }
+    }
+
+    fn tail(&self, key: OrderKey) -> Option<u64> {
+        self.lanes.get(&key).and_then(|lane| lane.tail).or_else(|| self.index.last(key))
+    }
+
+    fn line_up(&mut self, job: Job) {
+        let lane = self.lanes.entry(job.lane).or_default();
+        if let Some((_, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) {
+            lane.tail = Some(sequence);
+        }
+        lane.queue.push_back(job);
+    }
+
+    fn keep_early(&mut self, job: Job) -> Vec<Step> {
+        let (key, event) = (job.lane, job.event);
+        let sequence = job.envelope.sequence.unwrap_or_default();
+        let lane = self.lanes.entry(key).or_default();
+        if lane.early.len() >= self.reorder_capacity || lane.early.contains_key(&sequence) {
+            self.answer(
+                event,
+                &Err(DeliveryError::Again { reason: "too many events wait for an earlier one".into() }),
+            );
+            return Vec::new();
+        }
+        lane.early.insert(sequence, job);
+        lane.watch_if_needed(key).into_iter().collect()
+    }
+
+    /// Lines up what is no longer early, and starts the lane's next event.
+    fn advance(&mut self, key: OrderKey) -> Vec<Step> {
+        self.release_early(key);
+        let Some(lane) = self.lanes.get_mut(&key) else { return Vec::new() };
+        let mut steps = Vec::new();
+        if !lane.running {
+            if let Some(job) = lane.queue.pop_front() {
+                lane.running = true;
+                steps.push(Step::Run(job));
+            } else if lane.early.is_empty() {
+                self.lanes.remove(&key);
+                return steps;
+            }
+        }
+        steps.extend(lane.watch_if_needed(key));
+        steps
+    }
+
+    fn release_early(&mut self, key: OrderKey) {
+        while let Some(job) =
+            self.lanes.get_mut(&key).and_then(|lane| lane.early.pop_first()).map(|(_, job)| job)
+        {
+            match self.standing(&job) {
+                Standing::Next => self.line_up(job),
+                Standing::Passed => self.answer(job.event, &Ok(())),
+                Standing::Early => {
+                    let sequence = job.envelope.sequence.unwrap_or_default();
+                    self.lanes.entry(key).or_default().early.insert(sequence, job);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The lane's early events have waited long enough: of a key never seen the first is taken, others go back.
+    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64) -> Vec<Step> {
+        let never_seen = self.tail(key).is_none();
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.watch == watch) else {
+            return Vec::new();
+        };
+        lane.watched = false;
+        if never_seen {
+            if let Some((_, first)) = lane.early.pop_first() {
+                self.line_up(first);
+            }
+        } else {
+            let early = std::mem::take(&mut lane.early);
+            self.send_back(early.into_values(), "an earlier event of its key has not arrived");
+        }
+        self.advance(key)
+    }
+
+    /// Takes note of what became of a run.
+    pub(super) fn finish(&mut self, job: &Job, outcome: Outcome, now: Timestamp) -> Vec<Step> {
+        if let Some(lane) = self.lanes.get_mut(&job.lane) {
+            lane.running = false;
+        }
+        match outcome {
+            Outcome::Settled(seen) => self.settle(job, seen, now),
+            Outcome::ReplayFailed { reason, plan } => {
+                self.keep_plan(job.event, plan);
+                self.answer(job.event, &Err(DeliveryError::Failed { reason }));
+            }
+            Outcome::Postponed { error, plan } => {
+                self.keep_plan(job.event, plan);
+                self.answer(job.event, &Err(error));
+                self.clear(job.lane);
+            }
+        }
+        self.advance(job.lane)
+    }
+
+    fn settle(&mut self, job: &Job, seen: Seen, now: Timestamp) {
+        let place = place_of(&job.envelope).map(|(_, sequence)| (job.lane, sequence));
+        self.index.settle(job.event, seen, place, now);
+        self.answer(job.event, &Ok(()));
+    }
+
+    fn keep_plan(&mut self, event: u128, plan: Option<Arc<[Target]>>) {
+        if let Some(plan) = plan {
+            self.index.plan(event, plan);
+        }
+    }
+
+    /// Sends the whole lane back: what follows an event that was not handled must not overtake it.
+    fn clear(&mut self, key: OrderKey) {
+        let Some(lane) = self.lanes.remove(&key) else { return };
+        let waiting = lane.queue.into_iter().chain(lane.early.into_values());
+        self.send_back(waiting, "the event before it could not be handled yet");
+    }
+
+    fn send_back(&mut self, jobs: impl Iterator<Item = Job>, reason: &str) {
+        for job in jobs {
+            self.answer(job.event, &Err(DeliveryError::Again { reason: reason.into() }));
+        }
+    }
+
+    fn answer(&mut self, event: u128, answer: &Result<(), DeliveryError>) {
+        for reply in self.replies.remove(&event).into_iter().flatten() {
+            reply.give(answer.clone());
+        }
+    }
+}
+
+impl Lane {
+    fn watch_if_needed(&mut self, key: OrderKey) -> Option<Step> {
+        if self.watched || self.early.is_empty() {
+            return None;
+        }
+        self.watched = true;
+        self.watch += 1;
+        Some(Step::Watch { lane: key, watch: self.watch })
+    }
+}
+
+/// The predecessor's sequence and its own, for events that have both.
+fn place_of(envelope: &Envelope) -> Option<(u64, u64)> {
+    Some((envelope.previous?, envelope.sequence?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::Topic;
+use crate::identity::event_key;
+
+type Answer = oneshot::Receiver<Result<(), DeliveryError>>;
+
+struct Bench {
+    desk: Desk,
+    room: Arc<Semaphore>,
+}
+
+fn envelope(id: &str, place: Option<(u64, u64)>) -> Arc<Envelope> {
+    Arc::new(Envelope {
+        id: id.into(),
+        source: "s".into(),
+        event_type: "t".into(),
+        topic: Topic::named("t"),
+        subject: Some("key".into()),
+        partition_key: None,
+        sequence: place.map(|(_, sequence)| sequence),
+        previous: place.map(|(previous, _)| previous),
+        time: None,
+        data_schema: None,
+        trace: None,
+        correlation_id: None,
+        causation_id: None,
+        data: None,
+        extensions: BTreeMap::new(),
+    })
+}
+
+impl Bench {
+    fn new() -> Self {
+        let index = Index::new(Duration::from_secs(60), 1000);
+        Self { desk: Desk::new(index, 2), room: Arc::new(Semaphore::new(100)) }
+    }
+
+    fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Vec<Step>, Answer) {
+        let (sender, answer) = oneshot::channel();
+        let permit = Arc::clone(&self.room).try_acquire_owned().unwrap();
+        let arrival = Arrival {
+            event: event_key(&envelope.source, &envelope.id),
+            lane: OrderKey::of(&envelope),
+            envelope,
+            manner,
+            reply: Reply { sender, _permit: permit },
+        };
+        (self.desk.admit(arrival), answer)
+    }
+
+    /// Events are called by their sequence.
+    fn admit(&mut self, previous: u64, sequence: u64) -> (Vec<Step>, Answer) {
+        self.admit_as(envelope(&sequence.to_string(), Some((previous, sequence))), Manner::default())
+    }
+
+    fn finish(&mut self, job: &Job, outcome: Outcome) -> Vec<Step> {
+        self.desk.finish(job, outcome, Timestamp(0))
+    }
+
+    fn handle(&mut self, job: &Job) -> Vec<Step> {
+        self.finish(job, Outcome::Settled(Seen::Handled))
+    }
+}
+
+/// The job that is to run, of steps that are exactly that.
+fn run(steps: Vec<Step>) -> Job {
+    match <[Step; 1]>::try_from(steps) {
+        Ok([Step::Run(job)]) => job,
+        other => panic!("one run was expected: {other:?}"),
+    }
+}
+
+fn watch(steps: &[Step]) -> (OrderKey, u64) {
+    match steps {
+        [Step::Watch { lane, watch }] => (*lane, *watch),
+        other => panic!("one watch was expected: {other:?}"),
+    }
+}
+
+fn postponed() -> Outcome {
+    Outcome::Postponed { error: DeliveryError::Stopping, plan: None }
+}
+
+#[test]
+fn events_of_a_key_run_one_after_the_other() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    let (nothing, mut second_answer) = bench.admit(1, 2);
+    assert!(nothing.is_empty());
+    let second = run(bench.handle(&first));
+    assert_eq!(&*second.envelope.id, "2");
+    assert!(second_answer.try_recv().is_err());
+    assert!(bench.handle(&second).is_empty());
+    assert_eq!(second_answer.try_recv().unwrap(), Ok(()));
+    assert_eq!(bench.room.available_permits(), 100);
+    assert!(bench.desk.lanes.is_empty() && bench.desk.replies.is_empty());
+}
+
+#[test]
+fn what_was_passed_is_a_duplicate() {
+    let mut bench = Bench::new();
+    let fifth = run(bench.admit(0, 5).0);
+    bench.handle(&fifth);
+    for (previous, sequence) in [(0, 5), (0, 4), (0, 1)] {
+        let (steps, mut answer) = bench.admit(previous, sequence);
+        assert!(steps.is_empty());
+        assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    }
+}
+
+#[test]
+fn a_concurrent_duplicate_waits_for_the_first() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    let (nothing, mut duplicate) = bench.admit(0, 1);
+    assert!(nothing.is_empty());
+    assert!(duplicate.try_recv().is_err());
+    bench.handle(&first);
+    assert_eq!(duplicate.try_recv().unwrap(), Ok(()));
+}
+
+#[test]
+fn an_early_event_waits_for_its_predecessor() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    bench.handle(&first);
+    let (steps, _third) = bench.admit(2, 3);
+    watch(&steps);
+    let second = run(bench.admit(1, 2).0);
+    let third = run(bench.handle(&second));
+    assert_eq!(&*third.envelope.id, "3");
+}
+
+#[test]
+fn an_early_event_goes_back_when_nothing_comes() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    bench.handle(&first);
+    let (steps, mut third) = bench.admit(2, 3);
+    let (lane, number) = watch(&steps);
+    assert!(bench.desk.overdue(lane, number).is_empty());
+    assert!(matches!(third.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
+    assert!(bench.desk.lanes.is_empty());
+}
+
+#[test]
+fn a_subject_never_seen_is_accepted_after_the_buffers_time() {
+    let mut bench = Bench::new();
+    let (steps, _answers) = bench.admit(7, 8);
+    let (lane, number) = watch(&steps);
+    let (nothing, _later) = bench.admit(8, 9);
+    assert!(nothing.is_empty());
+    let eighth = run(bench.desk.overdue(lane, number));
+    assert_eq!(&*eighth.envelope.id, "8");
+    assert_eq!(&*run(bench.handle(&eighth)).envelope.id, "9");
+}
+
+#[test]
+fn the_reorder_buffer_is_bounded() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    bench.handle(&first);
+    let _kept = [bench.admit(2, 3), bench.admit(3, 4)];
+    let (_, mut refused) = bench.admit(4, 5);
+    assert!(matches!(refused.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
+}
+
+#[test]
+fn brokers_that_keep_the_order_need_not_wait() {
+    let mut bench = Bench::new();
+    let manner = Manner { in_order: true, ..Manner::default() };
+    let (steps, _answer) = bench.admit_as(envelope("9", Some((7, 9))), manner);
+    run(steps);
+}
+
+#[test]
+fn what_follows_a_postponed_event_goes_back_too() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    let (_, mut second) = bench.admit(1, 2);
+    assert!(bench.finish(&first, postponed()).is_empty());
+    assert!(matches!(second.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
+    // Delivered again, both run in order.
+    let first = run(bench.admit(0, 1).0);
+    let _second = bench.admit(1, 2);
+    assert_eq!(&*run(bench.handle(&first)).envelope.id, "2");
+}
+
+#[test]
+fn a_replay_runs_though_its_place_is_passed() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    bench.finish(&first, Outcome::Settled(Seen::DeadLettered));
+    let second = run(bench.admit(1, 2).0);
+    bench.handle(&second);
+    let manner = Manner { replay: true, ..Manner::default() };
+    let replayed = run(bench.admit_as(Arc::clone(&first.envelope), manner.clone()).0);
+    bench.finish(&replayed, Outcome::ReplayFailed { reason: "no".into(), plan: None });
+    let replayed = run(bench.admit_as(Arc::clone(&first.envelope), manner.clone()).0);
+    bench.handle(&replayed);
+    let (steps, mut done) = bench.admit_as(first.envelope, manner);
+    assert!(steps.is_empty());
+    assert_eq!(done.try_recv().unwrap(), Ok(()));
+    // The replay of an old event does not move its key back.
+    assert_eq!(bench.admit(1, 2).1.try_recv().unwrap(), Ok(()));
+}
+
+#[test]
+fn foreign_events_run_as_they_come() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit_as(envelope("b", None), Manner::default()).0);
+    let _waiting = bench.admit_as(envelope("a", None), Manner::default());
+    let second = run(bench.handle(&first));
+    assert_eq!(&*second.envelope.id, "a");
+    bench.handle(&second);
+    let (steps, mut duplicate) = bench.admit_as(envelope("b", None), Manner::default());
+    assert!(steps.is_empty());
+    assert_eq!(duplicate.try_recv().unwrap(), Ok(()));
+}
+
+#[test]
+fn a_plan_is_given_to_the_next_run() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    assert!(first.plan.is_none());
+    let plan: Arc<[Target]> = Arc::new([]);
+    let outcome = Outcome::Postponed { error: DeliveryError::Stopping, plan: Some(plan) };
+    bench.finish(&first, outcome);
+    assert!(run(bench.admit(0, 1).0).plan.is_some());
+}

@@ -1,0 +1,207 @@
+//! What an event makes happen, exactly once: its commands and the record that it is handled.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use annals_actors::{AggregateKind, Retry, SendOptions};
+use annals_persistence::{AppendError, CommandId, StreamAppend};
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::Core;
+use super::run::Failure;
+use crate::Envelope;
+use crate::inbox::{RecordError, Rejection};
+use crate::reaction::{Target, command_ids};
+
+/// The service's aggregate types by name.
+pub(crate) type Kinds = HashMap<&'static str, Arc<dyn AggregateKind>>;
+
+/// The commands of one event, and how far they are. It outlives attempts: what is done is not done again.
+pub(super) struct Effect<'a> {
+    core: &'a Core,
+    envelope: &'a Envelope,
+    targets: Arc<[Target]>,
+    ids: Vec<CommandId>,
+    answers: Vec<Option<Answer>>,
+    /// Whether the list of targets is in the journal.
+    planned: bool,
+}
+
+/// A command that was answered for good.
+#[derive(Debug, Clone)]
+enum Answer {
+    /// Carried out; whether what went along with it was appended.
+    Accepted {
+        along: bool,
+    },
+    Rejected(Rejection),
+}
+
+impl<'a> Effect<'a> {
+    pub(super) fn new(core: &'a Core, envelope: &'a Envelope, targets: Arc<[Target]>) -> Self {
+        let ids = command_ids(&core.name, &envelope.source, &envelope.id, &targets);
+        let answers = vec![None; targets.len()];
+        Self { core, envelope, targets, ids, answers, planned: false }
+    }
+
+    /// A list that is in the journal already.
+    pub(super) fn resumed(core: &'a Core, envelope: &'a Envelope, targets: Arc<[Target]>) -> Self {
+        Self { planned: true, ..Self::new(core, envelope, targets) }
+    }
+
+    /// The list of targets, if it is in the journal.
+    pub(super) fn durable_plan(&self) -> Option<Arc<[Target]>> {
+        self.planned.then(|| Arc::clone(&self.targets))
+    }
+
+    /// Does what is left to do.
+    pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
+        if self.targets.len() == 1 && !self.planned {
+            return self.carry_out_one().await;
+        }
+        if !self.targets.is_empty() {
+            self.plan().await?;
+            self.send_all().await?;
+        }
+        self.record_handled().await
+    }
+
+    /// One command: its events and the record go in one append, so either is there only with the other.
+    async fn carry_out_one(&mut self) -> Result<(), Failure> {
+        if self.answers[0].is_none() {
+            let along = self
+                .core
+                .inbox
+                .handled(self.envelope, Vec::new())
+                .map_err(|e| Failure::Never(e.to_string()))?;
+            self.answers[0] = Some(self.send(0, Some(along)).await?);
+        }
+        match self.answers[0] {
+            Some(Answer::Accepted { along: true }) => Ok(()),
+            _ => self.record_handled().await,
+        }
+    }
+
+    async fn plan(&mut self) -> Result<(), Failure> {
+        if !self.planned {
+            self.write(self.core.inbox.planned(self.envelope, &self.targets)).await?;
+            self.planned = true;
+        }
+        Ok(())
+    }
+
+    async fn record_handled(&self) -> Result<(), Failure> {
+        let rejected = |answer: &Option<Answer>| match answer {
+            Some(Answer::Rejected(rejection)) => Some(rejection.clone()),
+            _ => None,
+        };
+        let rejections = self.answers.iter().filter_map(rejected).collect();
+        self.write(self.core.inbox.handled(self.envelope, rejections)).await
+    }
+
+    async fn write(
+        &self,
+        append: Result<StreamAppend, annals_persistence::CodecError>,
+    ) -> Result<(), Failure> {
+        let append = append.map_err(|error| Failure::Never(error.to_string()))?;
+        self.core.inbox.write([append]).await.map_err(Failure::from)
+    }
+
+    /// Sends what is not answered: commands for one instance in their order, instances at the same time.
+    async fn send_all(&mut self) -> Result<(), Failure> {
+        let this = &*self;
+        let lanes = this.open_by_instance().into_iter().map(|indices| this.send_in_order(indices));
+        let limit = this.core.options.commands_in_flight.max(1);
+        let sent: Vec<_> = stream::iter(lanes).buffer_unordered(limit).collect().await;
+        let mut failure = None;
+        for (answers, failed) in sent {
+            answers.into_iter().for_each(|(index, answer)| self.answers[index] = Some(answer));
+            failure = worse(failure, failed);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn open_by_instance(&self) -> Vec<Vec<usize>> {
+        let mut lanes: Vec<Vec<usize>> = Vec::new();
+        let mut lane_of: HashMap<(&str, &str), usize> = HashMap::new();
+        for (index, target) in
+            self.targets.iter().enumerate().filter(|(index, _)| self.answers[*index].is_none())
+        {
+            let lane = *lane_of.entry((&target.type_name, &target.id)).or_insert(lanes.len());
+            if lane == lanes.len() {
+                lanes.push(Vec::new());
+            }
+            lanes[lane].push(index);
+        }
+        lanes
+    }
+
+    async fn send_in_order(&self, indices: Vec<usize>) -> (Vec<(usize, Answer)>, Option<Failure>) {
+        let mut answers = Vec::with_capacity(indices.len());
+        for index in indices {
+            match self.send(index, None).await {
+                Ok(answer) => answers.push((index, answer)),
+                Err(failure) => return (answers, Some(failure)),
+            }
+        }
+        (answers, None)
+    }
+
+    async fn send(&self, index: usize, along: Option<StreamAppend>) -> Result<Answer, Failure> {
+        let target = &self.targets[index];
+        let Some(kind) = self.core.kinds.get(target.type_name.as_str()) else {
+            return Err(Failure::Never(format!("this service has no aggregate \"{}\"", target.type_name)));
+        };
+        let went_along = along.is_some();
+        match kind.send_json(&target.id, target.command.clone(), self.options(index, along)).await {
+            Ok(receipt) => {
+                let appended = receipt.position.is_some() && !receipt.duplicate;
+                Ok(Answer::Accepted { along: went_along && appended })
+            }
+            Err(error) if error.rejected => Ok(Answer::Rejected(Rejection {
+                type_name: target.type_name.clone(),
+                id: target.id.clone(),
+                reason: error.message,
+            })),
+            Err(error) if error.code == "stopping" => Err(Failure::Stopping),
+            Err(error) => {
+                let reason = format!("{} {}: {}", target.type_name, target.id, error.message);
+                Err(if error.retry == Retry::Never { Failure::Never(reason) } else { Failure::Again(reason) })
+            }
+        }
+    }
+
+    fn options(&self, index: usize, along: Option<StreamAppend>) -> SendOptions {
+        SendOptions {
+            command_id: Some(self.ids[index]),
+            correlation_id: Some(self.envelope.correlation()),
+            causation_id: Some(self.envelope.as_cause()),
+            actor: Some(format!("subscription:{}", self.core.name).into()),
+            trace: self.envelope.trace,
+            along,
+            ..SendOptions::default()
+        }
+    }
+}
+
+/// The failure that decides, of two: going down is nobody's fault, and what never succeeds needs no retry.
+fn worse(one: Option<Failure>, other: Option<Failure>) -> Option<Failure> {
+    match (one, other) {
+        (Some(Failure::Stopping), _) | (_, Some(Failure::Stopping)) => Some(Failure::Stopping),
+        (Some(Failure::Never(reason)), _) | (_, Some(Failure::Never(reason))) => Some(Failure::Never(reason)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        match &error {
+            RecordError::Append(AppendError::Closed) => Self::Stopping,
+            RecordError::Append(AppendError::Invalid { .. }) | RecordError::Codec(_) => {
+                Self::Never(error.to_string())
+            }
+            RecordError::Append(_) => Self::Again(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One event: its attempts, and the dead letter that it becomes when all have failed.
+
+use std::sync::Arc;
+
+use annals_persistence::Timestamp;
+use tracing::Instrument;
+
+use super::desk::{Job, Outcome};
+use super::effect::Effect;
+use super::{Core, DeliveryError};
+use crate::dead_letter::Fate;
+use crate::handler::Delivery;
+use crate::inbox::Seen;
+use crate::{HandlerError, Reaction};
+
+/// Why an attempt failed.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// Another attempt may succeed.
+    Again(String),
+    /// None ever will.
+    Never(String),
+    /// The service is going down: no fault of the event's.
+    Stopping,
+}
+
+impl From<HandlerError> for Failure {
+    fn from(error: HandlerError) -> Self {
+        match error {
+            HandlerError::Retry { reason } => Self::Again(reason),
+            HandlerError::Poison { reason } => Self::Never(reason),
+        }
+    }
+}
+
+/// Runs an event to its end.
+pub(super) async fn run(core: &Core, job: &Job) -> Outcome {
+    let envelope = &job.envelope;
+    let span = tracing::info_span!(
+        "handle_event",
+        subscription = %core.name,
+        topic = %envelope.topic,
+        event_id = %envelope.id,
+        correlation_id = %envelope.correlation(),
+    );
+    let outcome = Run::new(core, job).to_the_end().instrument(span).await;
+    count(core, &outcome);
+    outcome
+}
+
+fn count(core: &Core, outcome: &Outcome) {
+    let word = match outcome {
+        Outcome::Settled(Seen::Handled) => "handled",
+        Outcome::Settled(Seen::DeadLettered) => "dead_letter",
+        Outcome::Postponed { .. } => "postponed",
+        Outcome::ReplayFailed { .. } => "replay_failed",
+    };
+    metrics::counter!("annals_bus_handled_total", "subscription" => core.name.to_string(), "outcome" => word)
+        .increment(1);
+}
+
+struct Run<'a> {
+    core: &'a Core,
+    job: &'a Job,
+    first_time: Timestamp,
+    attempts: u32,
+    effect: Option<Effect<'a>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(core: &'a Core, job: &'a Job) -> Self {
+        let effect = job.plan.clone().map(|plan| Effect::resumed(core, &job.envelope, plan));
+        Self { core, job, first_time: core.clock.now(), attempts: 0, effect }
+    }
+
+    async fn to_the_end(mut self) -> Outcome {
+        loop {
+            self.attempts += 1;
+            match self.attempt().await {
+                Ok(()) => return Outcome::Settled(Seen::Handled),
+                Err(Failure::Stopping) => return self.postponed(DeliveryError::Stopping),
+                Err(Failure::Never(reason)) => return self.failed(reason).await,
+                Err(Failure::Again(reason)) => {
+                    *self.core.last_error.lock() = Some(reason.clone());
+                    if self.job.manner.replay || self.attempts >= self.core.options.retry.attempts {
+                        return self.failed(reason).await;
+                    }
+                    if self.wait(&reason).await {
+                        return self.postponed(DeliveryError::Stopping);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(), Failure> {
+        if let Some(fault) = &self.job.manner.fault {
+            return Err(Failure::Never(fault.clone()));
+        }
+        if self.effect.is_none() {
+            let targets = self.react().await?.into_targets()?;
+            self.effect = Some(Effect::new(self.core, &self.job.envelope, targets.into()));
+        }
+        match &mut self.effect {
+            Some(effect) => effect.carry_out().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn react(&self) -> Result<Reaction, Failure> {
+        let delivery = Delivery {
+            envelope: Arc::clone(&self.job.envelope),
+            subscription: Arc::clone(&self.core.name),
+            attempt: self.attempts,
+            replay: self.job.manner.replay,
+        };
+        let limit = self.core.options.handler_timeout;
+        tokio::select! {
+            biased;
+            reaction = self.core.handler.run(&delivery) => Ok(reaction?),
+            () = self.core.clock.sleep(limit) => Err(Failure::Again(format!("the handler took longer than {limit:?}"))),
+        }
+    }
+
+    /// Waits for the next attempt; whether the subscription is to stop instead.
+    async fn wait(&self, reason: &str) -> bool {
+        metrics::counter!("annals_bus_retries_total", "subscription" => self.core.name.to_string())
+            .increment(1);
+        tracing::warn!(attempt = self.attempts, reason, "the event is tried again later");
+        self.core.pause(self.core.options.retry.pause(self.attempts)).await
+    }
+
+    fn postponed(&self, error: DeliveryError) -> Outcome {
+        Outcome::Postponed { error, plan: self.effect.as_ref().and_then(Effect::durable_plan) }
+    }
+
+    /// All attempts are used up, or none can help.
+    async fn failed(self, reason: String) -> Outcome {
+        *self.core.last_error.lock() = Some(reason.clone());
+        let plan = self.effect.as_ref().and_then(Effect::durable_plan);
+        if self.job.manner.replay {
+            return Outcome::ReplayFailed { reason, plan };
+        }
+        tracing::error!(attempts = self.attempts, reason, "the event becomes a dead letter");
+        match self.bury(reason).await {
+            Ok(()) => Outcome::Settled(Seen::DeadLettered),
+            Err(reason) => self.postponed(DeliveryError::Again { reason }),
+        }
+    }
+
+    /// Writes the dead letter and the inbox record, both or neither.
+    async fn bury(&self, reason: String) -> Result<(), String> {
+        let (core, envelope) = (self.core, &self.job.envelope);
+        let fate = Fate {
+            reason,
+            attempts: self.attempts,
+            first_time: self.first_time,
+            last_time: core.clock.now(),
+        };
+        let letter = core.letters.append_of(envelope, fate)?;
+        let record = core.inbox.dead_lettered(envelope).map_err(|error| error.to_string())?;
+        core.inbox.write([letter, record]).await.map_err(|error| error.to_string())?;
+        metrics::counter!("annals_bus_dead_letters_total", "subscription" => core.name.to_string())
+            .increment(1);
+        Ok(())
+    }
+}

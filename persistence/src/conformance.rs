@@ -1,0 +1,177 @@
+//! The suites that every journal and every snapshot store must pass, as tests that any engine can run.
+//!
+//! An engine of your own passes when this compiles and runs green (the crate's feature `conformance` brings it):
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use annals_persistence::conformance::JournalFactory;
+//! use annals_persistence::{Journal, MemoryJournal};
+//!
+//! struct Mine;
+//!
+//! impl JournalFactory for Mine {
+//!     async fn open(&self) -> Arc<dyn Journal> {
+//!         Arc::new(MemoryJournal::new())
+//!     }
+//! }
+//!
+//! annals_persistence::journal_conformance!(Mine);
+//! # fn main() {}
+//! ```
+//!
+//! Each case is a public function too. The random ones print their seed when they fail: `ANNALS_SEED` replays one,
+//! `ANNALS_CASES` says how many to run.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "this is test code that is compiled into a library: its way to fail is to panic"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{Journal, SnapshotStore};
+
+mod append;
+mod kit;
+mod lifecycle;
+mod model;
+mod read;
+mod snapshots;
+mod subscribe;
+
+pub use append::{
+    batches_are_whole_or_nothing, batches_of_one_caller_are_decided_in_order, big_payloads_survive,
+    completions_may_append_again, concurrent_writers_share_one_history, conflicts_say_what_is_there,
+    dropped_tickets_append_all_the_same, every_field_survives, expectations_decide,
+    invalid_batches_are_refused, limits_are_inclusive, versions_and_positions_are_dense,
+};
+pub use lifecycle::{
+    closed_journals_refuse, closing_answers_what_was_submitted, closing_ends_subscriptions,
+    reopening_keeps_everything,
+};
+pub use model::{Random, random_histories_match_a_model, replayable};
+pub use read::{
+    filters_select, read_all_ends_where_the_journal_did, stream_info_tells_the_end,
+    streams_are_listed_by_name, streams_read_backward, streams_read_forward, the_journal_reads_in_pages,
+    unusual_names_survive,
+};
+pub use snapshots::{
+    a_saved_snapshot_is_loaded, other_streams_snapshots_stay, removed_snapshots_are_gone,
+    snapshots_survive_a_restart, snapshots_work_from_many_threads, the_newest_and_the_one_before_are_kept,
+};
+pub use subscribe::{
+    internal_streams_wake_no_relay, subscriptions_begin_anywhere, subscriptions_have_no_gap_and_no_duplicate,
+    subscriptions_wait_for_what_they_want,
+};
+
+/// Makes the journal that a case runs on. A case gets a factory of its own.
+pub trait JournalFactory: Send + Sync + 'static {
+    /// A journal without events, another one every time.
+    fn open(&self) -> impl Future<Output = Arc<dyn Journal>> + Send;
+
+    /// The journal made last, opened anew after it was closed. Whoever implements this must have let go of it too:
+    /// the case may still hold it. `None` (the default) when the engine cannot; the case then ends.
+    fn reopen(&self) -> impl Future<Output = Option<Arc<dyn Journal>>> + Send {
+        std::future::ready(None)
+    }
+}
+
+/// Makes the snapshot store that a case runs on. A case gets a factory of its own.
+pub trait SnapshotFactory: Send + Sync + 'static {
+    /// A store without snapshots. Called once.
+    fn open(&self) -> Arc<dyn SnapshotStore>;
+
+    /// The same store opened anew, after the first was closed and dropped. `None` (the default) when snapshots do not
+    /// outlive the store.
+    fn reopen(&self) -> Option<Arc<dyn SnapshotStore>> {
+        None
+    }
+}
+
+/// The longest that one case may take.
+const CASE_DURATION_MAX: Duration = Duration::from_secs(300);
+
+/// Runs one case on a runtime of its own.
+///
+/// # Panics
+/// When the case fails, or takes longer than five minutes.
+pub fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be started");
+    runtime
+        .block_on(async { tokio::time::timeout(CASE_DURATION_MAX, case).await })
+        .expect("the case ends in time");
+}
+
+/// One `#[test]` for each thing that a [`Journal`](crate::Journal) must hold, on the journals of a
+/// [`JournalFactory`](crate::conformance::JournalFactory).
+#[macro_export]
+macro_rules! journal_conformance {
+    (@cases $factory:expr, $($case:ident)+) => {
+        $(#[test]
+        fn $case() {
+            $crate::conformance::run($crate::conformance::$case(&$factory));
+        })+
+    };
+    ($factory:expr) => {
+        $crate::journal_conformance! { @cases $factory,
+            expectations_decide
+            conflicts_say_what_is_there
+            batches_are_whole_or_nothing
+            batches_of_one_caller_are_decided_in_order
+            concurrent_writers_share_one_history
+            versions_and_positions_are_dense
+            every_field_survives
+            big_payloads_survive
+            limits_are_inclusive
+            invalid_batches_are_refused
+            completions_may_append_again
+            dropped_tickets_append_all_the_same
+            streams_read_forward
+            streams_read_backward
+            the_journal_reads_in_pages
+            filters_select
+            read_all_ends_where_the_journal_did
+            stream_info_tells_the_end
+            streams_are_listed_by_name
+            unusual_names_survive
+            subscriptions_have_no_gap_and_no_duplicate
+            subscriptions_begin_anywhere
+            subscriptions_wait_for_what_they_want
+            internal_streams_wake_no_relay
+            closed_journals_refuse
+            closing_answers_what_was_submitted
+            closing_ends_subscriptions
+            reopening_keeps_everything
+            random_histories_match_a_model
+        }
+    };
+}
+
+/// One `#[test]` for each thing that a [`SnapshotStore`](crate::SnapshotStore) must hold, on the stores of a
+/// [`SnapshotFactory`](crate::conformance::SnapshotFactory).
+#[macro_export]
+macro_rules! snapshot_conformance {
+    (@cases $factory:expr, $($case:ident)+) => {
+        $(#[test]
+        fn $case() {
+            $crate::conformance::$case(&$factory);
+        })+
+    };
+    ($factory:expr) => {
+        $crate::snapshot_conformance! { @cases $factory,
+            a_saved_snapshot_is_loaded
+            the_newest_and_the_one_before_are_kept
+            other_streams_snapshots_stay
+            removed_snapshots_are_gone
+            snapshots_work_from_many_threads
+            snapshots_survive_a_restart
+        }
+    };
+}

@@ -1,0 +1,535 @@
+//! The embedded journal: a segmented log in a directory of this machine, one writer, one sync per group.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
+use crate::{
+    AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
+    OpenError, Position, ReadError, RealVfs, RecordedEvent, StreamId, StreamInfo, Timestamp, Version, Vfs,
+    VfsLock,
+};
+
+mod format;
+mod hash;
+mod index;
+mod input;
+mod queue;
+mod read;
+mod record;
+mod recover;
+mod scan;
+mod segment;
+mod verify;
+mod writer;
+
+pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
+
+use format::{HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
+use index::{Index, SegmentEntry};
+use queue::{Queue, Submission};
+use recover::{LastWritten, Recovery, Torn, unreadable};
+use segment::{Segment, read_up_to, segment_bytes};
+use writer::{Active, Writer, is_no_space};
+
+/// How long dropping a journal waits for its writer to finish what it has.
+const DROP_PATIENCE: Duration = Duration::from_secs(10);
+/// The shortest segment that makes sense: a header and a page.
+const SEGMENT_BYTES_MIN: u64 = 8192;
+
+/// How an [`EmbeddedJournal`] works.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// How long a segment is, in bytes; space for all of it is reserved when it is made. A batch that does not fit
+    /// gets a longer one. Kept between 8 KiB and 1 GiB.
+    pub segment_bytes: u64,
+    /// The most bytes that one batch may take, metadata included; never more than
+    /// [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX). A larger one is refused with [`AppendError::Invalid`].
+    pub batch_bytes_max: usize,
+    /// The most bytes that may wait to be written. More is refused with [`AppendError::Busy`].
+    pub queue_bytes_max: usize,
+    /// The file system.
+    pub vfs: Arc<dyn Vfs>,
+    /// Whether nothing on the disk may change: appends are refused, torn tails stay, and a directory without a
+    /// journal is an error.
+    pub read_only: bool,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            batch_bytes_max: BATCH_BYTES_MAX,
+            queue_bytes_max: 64 << 20,
+            vfs: Arc::new(RealVfs),
+            read_only: false,
+        }
+    }
+}
+
+/// A journal in a directory of this machine: a log in segments, each group of appends made durable with one fsync
+/// before any of them is answered.
+///
+/// ```
+/// use std::sync::Arc;
+/// use annals_persistence::{
+///     Batch, CodecId, CommandMetadata, EmbeddedJournal, EmbeddedOptions, EventId, Expected, Journal, JournalExt,
+///     NewEvent, StreamId, Timestamp, Version,
+/// };
+///
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// let journal: Arc<dyn Journal> = Arc::new(EmbeddedJournal::open(dir.path(), EmbeddedOptions::default())?);
+/// let event = NewEvent {
+///     id: EventId::generate(),
+///     type_name: "order-placed".into(),
+///     schema_version: 1,
+///     codec: CodecId::Json,
+///     payload: b"{}".to_vec().into(),
+///     command: CommandMetadata::internal(Timestamp::now()),
+///     tags: Vec::new(),
+/// };
+/// let stream = StreamId::aggregate("order", "1")?;
+/// let appended = journal.append(Batch::of(stream, Expected::NoStream, [event])).await?;
+/// assert_eq!(appended.versions[0], Version(1));
+/// journal.close().await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EmbeddedJournal {
+    shared: Arc<Shared>,
+}
+
+/// What the journal and its writer have in common.
+struct Shared {
+    dir: PathBuf,
+    id: JournalId,
+    options: EmbeddedOptions,
+    index: RwLock<Index>,
+    queue: Queue,
+    health: Mutex<JournalHealth>,
+    /// Gone when the journal is closed: subscriptions end then.
+    durable: Mutex<Option<watch::Sender<Durable>>>,
+    durable_receiver: watch::Receiver<Durable>,
+    lock: Mutex<Option<Box<dyn VfsLock>>>,
+    writer: WriterState,
+}
+
+/// Whether the writer's thread is still there.
+struct WriterState {
+    stopped: watch::Sender<bool>,
+    /// The same for who cannot await: the thread while it runs, and word of its end.
+    running: Mutex<Option<thread::ThreadId>>,
+    ended: Condvar,
+}
+
+impl EmbeddedJournal {
+    /// Opens the journal in a directory, which is made if need be, and takes the directory's lock. The log is
+    /// looked through, every checksum; the remains of a group that was never acknowledged are cut off.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] when another journal has the directory, also one in this process;
+    /// [`OpenError::Format`] when a later release wrote it; [`OpenError::Damaged`] when bytes that were once durable
+    /// are not what was written, nothing being changed then; [`OpenError::Io`] when the system refuses.
+    pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let options = options.within_bounds();
+        let vfs = Arc::clone(&options.vfs);
+        if !options.read_only {
+            vfs.create_dir_all(dir).map_err(|source| unreadable(dir, source))?;
+        }
+        // Listed before the lock is taken, so that a mistyped directory is an error instead of a new lock file.
+        vfs.list(dir).map_err(|source| unreadable(dir, source))?;
+        let lock = lock(&*vfs, dir)?;
+        let mut ignored = |_| {};
+        let mut recovery = Recovery::new(&*vfs, dir, !options.read_only, &mut ignored);
+        recovery.run()?;
+        let opened = if options.read_only {
+            Opened::read_only(recovery, dir)?
+        } else {
+            Opened::writable(recovery, dir, &options)?
+        };
+        Self::start(dir, options, opened, lock)
+    }
+
+    /// Looks through the journal in a directory that no journal has open, every checksum and every number that must
+    /// follow another, and changes nothing. Damage is part of the report.
+    ///
+    /// # Errors
+    /// As [`EmbeddedJournal::open`], but for damage.
+    pub fn verify(
+        dir: impl AsRef<Path>,
+        vfs: &dyn Vfs,
+        mut progress: impl FnMut(VerifyProgress),
+    ) -> Result<VerifyReport, OpenError> {
+        verify::verify(vfs, dir.as_ref(), &mut progress)
+    }
+
+    fn start(
+        dir: &Path,
+        options: EmbeddedOptions,
+        opened: Opened,
+        lock: Box<dyn VfsLock>,
+    ) -> Result<Self, OpenError> {
+        let (durable, durable_receiver) = watch::channel(opened.index.durable);
+        let shared = Arc::new(Shared {
+            dir: dir.to_owned(),
+            id: opened.id,
+            queue: Queue::new(options.queue_bytes_max),
+            options,
+            index: RwLock::new(opened.index),
+            health: Mutex::new(JournalHealth::Healthy),
+            durable: Mutex::new(Some(durable)),
+            durable_receiver,
+            lock: Mutex::new(Some(lock)),
+            writer: WriterState {
+                stopped: watch::Sender::new(true),
+                running: Mutex::default(),
+                ended: Condvar::new(),
+            },
+        });
+        if let Some(active) = opened.active {
+            Shared::spawn_writer(&shared, active, opened.group).map_err(|source| unreadable(dir, source))?;
+        }
+        Ok(Self { shared })
+    }
+}
+
+impl EmbeddedOptions {
+    fn within_bounds(mut self) -> Self {
+        self.segment_bytes = self.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX / 2);
+        self.batch_bytes_max = self.batch_bytes_max.min(BATCH_BYTES_MAX);
+        self
+    }
+}
+
+/// Takes a directory's lock.
+fn lock(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn VfsLock>, OpenError> {
+    let path = dir.join("LOCK");
+    match vfs.lock(&path) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(OpenError::InUse { path }),
+        Err(source) => Err(unreadable(&path, source)),
+    }
+}
+
+/// What recovery leaves behind, put in order.
+struct Opened {
+    id: JournalId,
+    index: Index,
+    group: u64,
+    /// Where to append; `None` when nothing may change.
+    active: Option<Active>,
+}
+
+impl Opened {
+    fn read_only(recovery: Recovery<'_>, dir: &Path) -> Result<Self, OpenError> {
+        let Some(last) = recovery.index.segments.last() else {
+            let none = io::Error::new(io::ErrorKind::NotFound, "there is no journal in this directory");
+            return Err(unreadable(dir, none));
+        };
+        let id = last.segment.header.journal;
+        Ok(Self { id, index: recovery.index, group: recovery.group, active: None })
+    }
+
+    fn writable(recovery: Recovery<'_>, dir: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
+        let vfs = &*options.vfs;
+        if let Some(path) = &recovery.unfinished {
+            vfs.remove(path).and_then(|()| vfs.sync_dir(dir)).map_err(|source| unreadable(path, source))?;
+        }
+        if let Some(last) = &recovery.last_written {
+            rewrite(last).map_err(|source| last.segment.unreadable(source))?;
+        }
+        if let Some(torn) = &recovery.torn {
+            cut(torn).map_err(|source| torn.segment.unreadable(source))?;
+        }
+        let mut index = recovery.index;
+        if index.segments.is_empty() {
+            index.segments.push(first_segment(dir, options)?);
+        }
+        let active = index.segments.last().map(|last| active(last, options)).transpose()?;
+        let id = index.segments[0].segment.header.journal;
+        Ok(Self { id, index, group: recovery.group, active })
+    }
+}
+
+/// Writes the last group again, with the bytes it has, and syncs it. When a sync has failed, the system may keep the
+/// bytes in memory as if they had been written: they read well, and are gone after a loss of power. The sync that
+/// failed was the last one, so it is the last group that is doubtful, or the seal behind it.
+fn rewrite(last: &LastWritten) -> io::Result<()> {
+    let LastWritten { segment, start, end } = last;
+    let bytes = read_up_to(&*segment.file, *start, (end - start) as usize)?;
+    segment.file.write_all_at(&bytes, *start)?;
+    segment.file.sync_data()
+}
+
+/// Cuts the remains of a group off, so that nothing of it is ever taken for part of a later one.
+fn cut(torn: &Torn) -> io::Result<()> {
+    let Torn { segment, offset, bytes, reason } = torn;
+    tracing::warn!(
+        file = %segment.path.display(), offset, bytes, reason,
+        "cut off the remains of a group that was never acknowledged"
+    );
+    segment.file.set_len(*offset)?;
+    segment.file.sync_data()
+}
+
+fn first_segment(dir: &Path, options: &EmbeddedOptions) -> Result<SegmentEntry, OpenError> {
+    let header = Header {
+        number: 1,
+        base: Position(1),
+        base_group: 0,
+        salt: writer::new_salt(),
+        previous_salt: 0,
+        journal: JournalId::generate(),
+        created: Timestamp::now(),
+    };
+    let bytes = segment_bytes(options.segment_bytes, 0);
+    let segment = Segment::create(&*options.vfs, dir, header, bytes);
+    Ok(SegmentEntry::new(segment.map_err(|source| unreadable(dir, source))?, HEADER_BYTES as u64))
+}
+
+fn active(last: &SegmentEntry, options: &EmbeddedOptions) -> Result<Active, OpenError> {
+    let segment = Arc::clone(&last.segment);
+    let capacity = restored(&segment, options.segment_bytes).map_err(|source| segment.unreadable(source))?;
+    Ok(Active { segment, end: last.end, capacity: capacity.min(SEGMENT_BYTES_MAX), records: last.records })
+}
+
+/// Reserves the space again that a segment lost with its torn tail; answers how long it is.
+fn restored(segment: &Segment, segment_bytes: u64) -> io::Result<u64> {
+    let len = segment.file.len()?;
+    if len >= segment_bytes {
+        return Ok(len);
+    }
+    match segment.file.reserve(segment_bytes.next_multiple_of(4096)) {
+        Ok(()) => segment.file.sync_data()?,
+        // The next group then goes to another segment, or is refused until there is space.
+        Err(error) if is_no_space(&error) => {}
+        Err(error) => return Err(error),
+    }
+    segment.file.len()
+}
+
+impl Shared {
+    fn spawn_writer(shared: &Arc<Self>, active: Active, group: u64) -> io::Result<()> {
+        let writer = Writer::new(Arc::clone(shared), active, group);
+        shared.writer.stopped.send_replace(false);
+        // Held until the thread's id is in its place: the thread takes it out again when it ends.
+        let mut running = shared.writer.running.lock();
+        let thread = thread::Builder::new().name("annals-journal".into()).spawn(move || writer.run())?;
+        *running = Some(thread.thread().id());
+        Ok(())
+    }
+
+    /// Tells readers that more is durable.
+    fn announce(&self, durable: Durable) {
+        if let Some(sender) = &*self.durable.lock() {
+            sender.send_replace(durable);
+        }
+    }
+
+    /// The writer is gone. If that is because the journal is closed, so is everything else.
+    fn writer_stopped(&self) {
+        if !matches!(*self.health.lock(), JournalHealth::Poisoned { .. }) {
+            self.release();
+        }
+        self.writer.stopped.send_replace(true);
+        self.writer.running.lock().take();
+        self.writer.ended.notify_all();
+    }
+
+    /// Lets go of files, lock and subscribers.
+    fn release(&self) {
+        *self.health.lock() = JournalHealth::Closed;
+        self.durable.lock().take();
+        self.index.write().segments.clear();
+        self.lock.lock().take();
+    }
+
+    fn is_closed(&self) -> bool {
+        *self.health.lock() == JournalHealth::Closed
+    }
+
+    fn readable(&self) -> Result<(), ReadError> {
+        if self.is_closed() { Err(ReadError::Closed) } else { Ok(()) }
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), AppendError> {
+        if self.options.read_only {
+            return Err(AppendError::Invalid { reason: "the journal was opened for reading only".into() });
+        }
+        validate_batch(batch)?;
+        let (bytes, most) = (batch_bytes(batch), self.options.batch_bytes_max);
+        if bytes > most {
+            let reason = format!("it takes {bytes} bytes, the most is {most}");
+            return Err(AppendError::Invalid { reason });
+        }
+        Ok(())
+    }
+}
+
+impl Journal for EmbeddedJournal {
+    fn id(&self) -> JournalId {
+        self.shared.id
+    }
+
+    fn submit(&self, batch: Batch, done: Completion) {
+        let invalid = self.shared.check(&batch).err().map(Box::new);
+        if self.shared.options.read_only {
+            let error = invalid.map_or(AppendError::Closed, |error| *error);
+            return writer::complete(done, Err(error));
+        }
+        let bytes = batch.streams.iter().map(record::encoded_bound).sum();
+        let refused = self.shared.queue.push(Submission { batch, done, bytes, invalid });
+        if let Some((done, error)) = refused {
+            writer::complete(done, Err(error));
+        }
+    }
+
+    fn stream_page<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+        Box::pin(async move {
+            self.shared.readable()?;
+            read::stream_page(&self.shared.index, stream, from, direction, limit)
+        })
+    }
+
+    fn all_page<'a>(
+        &'a self,
+        from: Position,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<AllPage, ReadError>> {
+        Box::pin(async move {
+            self.shared.readable()?;
+            let short = read::is_short(&self.shared.index.read(), from);
+            match Handle::try_current() {
+                Ok(runtime) if !short => self.all_page_aside(&runtime, from, filter, limit).await,
+                _ => read::all_page(&self.shared.index, from, filter, limit),
+            }
+        })
+    }
+
+    fn stream_info<'a>(
+        &'a self,
+        stream: &'a StreamId,
+    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
+        Box::pin(async move {
+            self.shared.readable()?;
+            Ok(self.shared.index.read().info(stream))
+        })
+    }
+
+    fn streams_page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a StreamId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
+        Box::pin(async move {
+            self.shared.readable()?;
+            Ok(self.shared.index.read().page(prefix, after, limit))
+        })
+    }
+
+    fn durable(&self) -> watch::Receiver<Durable> {
+        self.shared.durable_receiver.clone()
+    }
+
+    fn health(&self) -> JournalHealth {
+        self.shared.health.lock().clone()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.shared.queue.close(AppendError::Closed);
+            // The sender is ours, so it cannot be gone.
+            let _ = self.shared.writer.stopped.subscribe().wait_for(|stopped| *stopped).await;
+            self.shared.release();
+        })
+    }
+}
+
+impl EmbeddedJournal {
+    /// Reads where a wait for the disk does not hold up others.
+    async fn all_page_aside(
+        &self,
+        runtime: &Handle,
+        from: Position,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<AllPage, ReadError> {
+        let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
+        let read = runtime.spawn_blocking(move || read::all_page(&shared.index, from, &filter, limit)).await;
+        match read {
+            Ok(page) => page,
+            // The runtime is shutting down.
+            Err(_) => Err(ReadError::Closed),
+        }
+    }
+}
+
+impl Drop for EmbeddedJournal {
+    /// Closes the journal; waits for the writer unless it is the writer that drops it.
+    fn drop(&mut self) {
+        self.shared.queue.close(AppendError::Closed);
+        match self.shared.writer.end_by(Instant::now() + DROP_PATIENCE) {
+            WriterEnd::Ended => self.shared.release(),
+            WriterEnd::Own => {}
+            WriterEnd::Busy => {
+                tracing::warn!(dir = %self.shared.dir.display(), "the journal's writer is still busy");
+            }
+        }
+    }
+}
+
+/// What waiting for the writer's end came to.
+enum WriterEnd {
+    Ended,
+    /// It is the writer itself that waits; it ends later.
+    Own,
+    Busy,
+}
+
+impl WriterState {
+    fn end_by(&self, deadline: Instant) -> WriterEnd {
+        let mut running = self.running.lock();
+        while let Some(thread) = *running {
+            if thread == thread::current().id() {
+                return WriterEnd::Own;
+            }
+            if self.ended.wait_until(&mut running, deadline).timed_out() {
+                return WriterEnd::Busy;
+            }
+        }
+        WriterEnd::Ended
+    }
+}
+
+impl fmt::Debug for EmbeddedJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedJournal")
+            .field("dir", &self.shared.dir)
+            .field("id", &self.shared.id)
+            .field("health", &*self.shared.health.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What waits to be written: bounded by bytes, closed for good when the journal is closed or poisoned.
+
+use std::collections::VecDeque;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{AppendError, Batch, Completion};
+
+/// A batch on its way to the writer.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) batch: Batch,
+    pub(super) done: Completion,
+    /// At least as many bytes as it takes in the log.
+    pub(super) bytes: usize,
+    /// Why it can never be appended. It waits its turn all the same: answers leave in order.
+    pub(super) invalid: Option<Box<AppendError>>,
+}
+
+/// Room kept for submissions when the queue has run empty; more is given back.
+const IDLE_CAPACITY: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Submission>,
+    /// Bytes that wait or are being written.
+    bytes: usize,
+    /// What every later submission is answered.
+    closed: Option<AppendError>,
+}
+
+impl Queue {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { state: Mutex::default(), filled: Condvar::new(), bytes_max }
+    }
+
+    /// Takes a submission in; or gives its completion back with the answer.
+    pub(super) fn push(&self, submission: Submission) -> Option<(Completion, AppendError)> {
+        let mut state = self.state.lock();
+        if let Some(error) = state.refusal(submission.bytes, self.bytes_max) {
+            return Some((submission.done, error));
+        }
+        state.bytes += submission.bytes;
+        state.waiting.push_back(submission);
+        let first = state.waiting.len() == 1;
+        drop(state);
+        if first {
+            self.filled.notify_one();
+        }
+        None
+    }
+
+    /// Waits for submissions and takes all of them; `false` when there will never be any more.
+    pub(super) fn take(&self, into: &mut VecDeque<Submission>) -> bool {
+        let mut state = self.state.lock();
+        into.shrink_to(IDLE_CAPACITY);
+        while state.waiting.is_empty() {
+            if state.closed.is_some() {
+                return false;
+            }
+            self.filled.wait(&mut state);
+        }
+        std::mem::swap(&mut state.waiting, into);
+        true
+    }
+
+    /// Makes room again for as many bytes.
+    pub(super) fn release(&self, bytes: usize) {
+        self.state.lock().bytes -= bytes;
+    }
+
+    /// Answers every later submission with this error; what is waiting is still taken. The first error stays.
+    pub(super) fn close(&self, error: AppendError) {
+        self.state.lock().closed.get_or_insert(error);
+        self.filled.notify_all();
+    }
+
+    /// Takes what is waiting without waiting for more.
+    pub(super) fn drain(&self) -> VecDeque<Submission> {
+        std::mem::take(&mut self.state.lock().waiting)
+    }
+}
+
+impl State {
+    /// A batch larger than the whole queue is let in when it is alone.
+    fn refusal(&self, bytes: usize, bytes_max: usize) -> Option<AppendError> {
+        if let Some(error) = &self.closed {
+            return Some(error.clone());
+        }
+        let full = self.bytes > 0 && self.bytes + bytes > bytes_max;
+        full.then_some(AppendError::Busy { bytes: self.bytes })
+    }
+}

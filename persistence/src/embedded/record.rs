@@ -1,0 +1,289 @@
+//! A record's bytes: one event with its metadata, inside a frame.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::input::{Input, put_bytes, put_signed, put_unsigned};
+use crate::{
+    CausationId, CodecId, CommandId, CommandMetadata, CorrelationId, EventId, NewEvent, Position,
+    RecordedEvent, StreamAppend, StreamId, Timestamp, TraceContext, Version,
+};
+
+const STREAM_UUID: u8 = 1;
+const OWN_CORRELATION: u8 = 1 << 1;
+const OWN_CAUSATION: u8 = 1 << 2;
+const ACTOR: u8 = 1 << 3;
+const TRACE: u8 = 1 << 4;
+const TAGS: u8 = 1 << 5;
+const FLAGS_KNOWN: u8 = (1 << 6) - 1;
+
+/// What the small numbers in a segment's records are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Base {
+    pub(super) position: Position,
+    pub(super) time: Timestamp,
+}
+
+/// More bytes than a record without its variable parts ever takes, frame header and padding included.
+const FIXED_BYTES_MAX: usize = 208;
+
+/// At least as many bytes as the records of these events will take.
+pub(super) fn encoded_bound(append: &StreamAppend) -> usize {
+    let stream = append.stream.as_str().len();
+    append.events.iter().map(|event| FIXED_BYTES_MAX + stream + variable_bytes(event)).sum()
+}
+
+fn variable_bytes(event: &NewEvent) -> usize {
+    let actor = event.command.actor.as_ref().map_or(0, |actor| actor.len());
+    let tags: usize = event.tags.iter().map(|tag| tag.len() + 10).sum();
+    event.type_name.len() + event.payload.len() + actor + tags
+}
+
+/// A stream's name, taken apart once for all of its records: an id that is a UUID takes 16 bytes instead of 36.
+pub(super) enum StreamForm<'a> {
+    Name(&'a str),
+    Uuid(&'a str, Uuid),
+}
+
+impl<'a> StreamForm<'a> {
+    pub(super) fn of(stream: &'a StreamId) -> Self {
+        match canonical_uuid(stream.instance()) {
+            Some(id) if !stream.is_internal() => Self::Uuid(stream.category(), id),
+            _ => Self::Name(stream.as_str()),
+        }
+    }
+}
+
+/// The UUID that this text spells, if it is spelled the way it would be spelled back.
+fn canonical_uuid(text: &str) -> Option<Uuid> {
+    if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    Uuid::try_parse_ascii(text.as_bytes()).ok()
+}
+
+/// Writes a record's body.
+pub(super) fn encode(
+    buffer: &mut Vec<u8>,
+    base: Base,
+    position: Position,
+    stream: &StreamForm<'_>,
+    version: Version,
+    event: &NewEvent,
+) {
+    buffer.push(flags(stream, event));
+    buffer.push(event.codec as u8);
+    put_unsigned(buffer, position.0 - base.position.0);
+    put_unsigned(buffer, version.0);
+    put_stream(buffer, stream);
+    buffer.extend_from_slice(event.id.as_bytes());
+    put_bytes(buffer, event.type_name.as_bytes());
+    put_unsigned(buffer, u64::from(event.schema_version));
+    put_signed(buffer, event.command.time.0.wrapping_sub(base.time.0));
+    put_command(buffer, &event.command);
+    put_tags(buffer, &event.tags);
+    buffer.extend_from_slice(&event.payload);
+}
+
+fn flags(stream: &StreamForm<'_>, event: &NewEvent) -> u8 {
+    let command = &event.command;
+    let id = command.command_id.as_bytes();
+    let mut flags = 0;
+    for (flag, set) in [
+        (STREAM_UUID, matches!(stream, StreamForm::Uuid(..))),
+        (OWN_CORRELATION, command.correlation_id.as_bytes() == id),
+        (OWN_CAUSATION, command.causation_id.as_bytes() == id),
+        (ACTOR, command.actor.is_some()),
+        (TRACE, command.trace.is_some()),
+        (TAGS, !event.tags.is_empty()),
+    ] {
+        flags |= if set { flag } else { 0 };
+    }
+    flags
+}
+
+fn put_stream(buffer: &mut Vec<u8>, stream: &StreamForm<'_>) {
+    match stream {
+        StreamForm::Name(name) => put_bytes(buffer, name.as_bytes()),
+        StreamForm::Uuid(category, id) => {
+            put_bytes(buffer, category.as_bytes());
+            buffer.extend_from_slice(id.as_bytes());
+        }
+    }
+}
+
+fn put_command(buffer: &mut Vec<u8>, command: &CommandMetadata) {
+    let id = command.command_id.as_bytes();
+    buffer.extend_from_slice(id);
+    buffer.extend_from_slice(&command.command_hash.to_le_bytes());
+    for other in [command.correlation_id.as_bytes(), command.causation_id.as_bytes()] {
+        if other != id {
+            buffer.extend_from_slice(other);
+        }
+    }
+    if let Some(actor) = &command.actor {
+        put_bytes(buffer, actor.as_bytes());
+    }
+    if let Some(trace) = &command.trace {
+        buffer.extend_from_slice(&trace.trace_id.to_le_bytes());
+        buffer.extend_from_slice(&trace.span_id.to_le_bytes());
+        buffer.push(trace.flags);
+    }
+}
+
+fn put_tags(buffer: &mut Vec<u8>, tags: &[Arc<str>]) {
+    if tags.is_empty() {
+        return;
+    }
+    put_unsigned(buffer, tags.len() as u64);
+    for tag in tags {
+        put_bytes(buffer, tag.as_bytes());
+    }
+}
+
+/// A record as it lies in its bytes: checked, with nothing copied out yet.
+#[derive(Debug)]
+pub(super) struct Record<'a> {
+    pub(super) position: Position,
+    pub(super) version: Version,
+    category: &'a str,
+    stream_uuid: Option<Uuid>,
+    id: EventId,
+    pub(super) type_name: &'a str,
+    schema_version: u16,
+    codec: CodecId,
+    command_id: CommandId,
+    command_hash: u64,
+    pub(super) time: Timestamp,
+    correlation_id: CorrelationId,
+    causation_id: CausationId,
+    actor: Option<&'a str>,
+    trace: Option<TraceContext>,
+    /// The tags as they lie: a count, then each with its length.
+    tags: Tags<'a>,
+    /// Where in the body the payload is.
+    payload: Range<usize>,
+}
+
+/// What a body that is no record is called.
+const MALFORMED: &str = "the frame's body is no record";
+
+impl<'a> Record<'a> {
+    /// Reads a record's body.
+    pub(super) fn decode(body: &'a [u8], base: Base) -> Result<Self, &'static str> {
+        Self::read(&mut Input::new(body), base).ok_or(MALFORMED)
+    }
+
+    fn read(input: &mut Input<'a>, base: Base) -> Option<Self> {
+        let flags = input.byte().filter(|flags| flags & !FLAGS_KNOWN == 0)?;
+        let codec = CodecId::try_from(input.byte()?).ok()?;
+        let position = Position(base.position.0.checked_add(input.unsigned()?)?);
+        let version = Version(input.unsigned()?);
+        let category = input.text()?;
+        let stream_uuid = if flags & STREAM_UUID != 0 { Some(input.uuid()?) } else { None };
+        let id = EventId::from(input.uuid()?);
+        let type_name = input.text()?;
+        let schema_version = u16::try_from(input.unsigned()?).ok()?;
+        let time = Timestamp(base.time.0.wrapping_add(input.signed()?));
+        let command_id = input.uuid()?;
+        let command_hash = input.u64()?;
+        let correlation_id = if flags & OWN_CORRELATION != 0 { command_id } else { input.uuid()? };
+        let causation_id = if flags & OWN_CAUSATION != 0 { command_id } else { input.uuid()? };
+        let actor = if flags & ACTOR != 0 { Some(input.text()?) } else { None };
+        let trace = if flags & TRACE != 0 { Some(read_trace(input)?) } else { None };
+        let tags = if flags & TAGS != 0 { Tags::read(input)? } else { Tags::default() };
+        Some(Self {
+            position,
+            version,
+            category,
+            stream_uuid,
+            id,
+            type_name,
+            schema_version,
+            codec,
+            command_id: command_id.into(),
+            command_hash,
+            time,
+            correlation_id: correlation_id.into(),
+            causation_id: causation_id.into(),
+            actor,
+            trace,
+            tags,
+            payload: input.rest(),
+        })
+    }
+
+    /// The stream's name; `scratch` holds it when it must be put together.
+    pub(super) fn stream<'b>(&self, scratch: &'b mut String) -> &'b str
+    where
+        'a: 'b,
+    {
+        let Some(id) = self.stream_uuid else { return self.category };
+        scratch.clear();
+        scratch.push_str(self.category);
+        scratch.push('-');
+        scratch.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        scratch
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.tags.iter()
+    }
+
+    /// The event, for good. `body` is the record's body, shared: the payload stays in it.
+    pub(super) fn to_event(&self, stream: StreamId, body: &Bytes) -> RecordedEvent {
+        let event = NewEvent {
+            id: self.id,
+            type_name: Cow::Owned(self.type_name.to_owned()),
+            schema_version: self.schema_version,
+            codec: self.codec,
+            payload: body.slice(self.payload.clone()),
+            command: self.command(),
+            tags: self.tags().map(Arc::from).collect(),
+        };
+        RecordedEvent { position: self.position, stream, version: self.version, event }
+    }
+
+    fn command(&self) -> CommandMetadata {
+        CommandMetadata {
+            time: self.time,
+            command_id: self.command_id,
+            command_hash: self.command_hash,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            actor: self.actor.map(Arc::from),
+            trace: self.trace,
+        }
+    }
+}
+
+fn read_trace(input: &mut Input<'_>) -> Option<TraceContext> {
+    Some(TraceContext { trace_id: input.u128()?, span_id: input.u64()?, flags: input.byte()? })
+}
+
+/// Tags that have been looked through once, so that reading them again cannot fail.
+#[derive(Debug, Default)]
+struct Tags<'a> {
+    count: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Tags<'a> {
+    fn read(input: &mut Input<'a>) -> Option<Self> {
+        let count = input.unsigned()?;
+        let bytes = input.remaining();
+        for _ in 0..count {
+            input.text()?;
+        }
+        Some(Self { count, bytes })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let mut input = Input::new(self.bytes);
+        (0..self.count).map_while(move |_| input.text())
+    }
+}

@@ -1,0 +1,111 @@
+//! One file of the log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::format::{self, HEADER_BYTES, Header};
+use super::record::Base;
+use crate::{OpenError, ReadError, Vfs, VfsFile};
+
+/// An open segment whose header is in order.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    /// What the checksums of its frames begin with.
+    pub(super) seed: u32,
+    pub(super) file: Box<dyn VfsFile>,
+}
+
+impl Segment {
+    pub(super) fn new(path: PathBuf, header: Header, file: Box<dyn VfsFile>) -> Self {
+        let seed = format::checksum_seed(header.salt);
+        Self { path, header, seed, file }
+    }
+
+    /// Makes a new segment of `bytes` bytes: when this returns, it is durable and ready for frames.
+    pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: Header, bytes: u64) -> io::Result<Arc<Self>> {
+        let path = segment_path(dir, header.number);
+        let file = vfs.create(&path)?;
+        let made = fill(&*file, &header, bytes).and_then(|()| vfs.sync_dir(dir));
+        match made {
+            Ok(()) => Ok(Arc::new(Self::new(path, header, file))),
+            Err(error) => {
+                drop(file);
+                remove_partial(vfs, &path);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) const fn base(&self) -> Base {
+        Base { position: self.header.base, time: self.header.created }
+    }
+
+    pub(super) fn damaged(&self, offset: u64, reason: impl Into<String>) -> OpenError {
+        OpenError::Damaged { file: self.path.clone(), offset, reason: reason.into() }
+    }
+
+    pub(super) fn unreadable(&self, source: io::Error) -> OpenError {
+        OpenError::Io { file: self.path.clone(), source }
+    }
+
+    pub(super) fn read_damaged(&self, offset: u64, reason: impl Into<String>) -> ReadError {
+        ReadError::Damaged { file: self.path.clone(), offset, reason: reason.into() }
+    }
+
+    /// Reads this many bytes, fewer where the file ends.
+    pub(super) fn read(&self, offset: u64, bytes: usize) -> Result<Vec<u8>, ReadError> {
+        read_up_to(&*self.file, offset, bytes)
+            .map_err(|source| ReadError::Io { file: self.path.clone(), source: Arc::new(source) })
+    }
+}
+
+fn fill(file: &dyn VfsFile, header: &Header, bytes: u64) -> io::Result<()> {
+    file.reserve(bytes)?;
+    file.write_all_at(&header.encode(), 0)?;
+    file.sync_data()
+}
+
+/// A segment without a finished header does no harm: the next open removes it.
+fn remove_partial(vfs: &dyn Vfs, path: &Path) {
+    if let Err(error) = vfs.remove(path) {
+        tracing::warn!(file = %path.display(), %error, "cannot remove a segment that could not be made");
+    }
+}
+
+/// Reads this many bytes, fewer where the file ends.
+pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; bytes];
+    let mut filled = 0;
+    while filled < bytes {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer)
+}
+
+/// How long a new segment is: as configured, or what its first group needs, in whole pages.
+pub(super) fn segment_bytes(configured: u64, first_group: usize) -> u64 {
+    let needed = (HEADER_BYTES + first_group + 2 * format::MARKER_BYTES) as u64;
+    configured.max(needed).next_multiple_of(4096)
+}
+
+pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:010}.log"))
+}
+
+/// The number of the segment with this file name; `None` for every other file.
+pub(super) fn segment_number(name: &Path) -> Option<u64> {
+    let digits = name.to_str()?.strip_suffix(".log")?;
+    if digits.len() != 10 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
+}

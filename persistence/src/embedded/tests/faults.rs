@@ -1,0 +1,131 @@
+use super::*;
+
+/// A disk that does not answer any more.
+fn broken() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+/// Appends until told that an outcome is unknown, and some more; answers what was acknowledged.
+async fn append_until_poisoned(journal: &Arc<dyn Journal>, count: usize) -> Vec<AppendResult> {
+    let mut results = Vec::new();
+    for number in 0..count {
+        let pair: Vec<_> =
+            (0..2).map(|_| append(journal, "1", Expected::Any, format!("{number}").as_bytes())).collect();
+        for ticket in pair {
+            results.push(ticket.await);
+        }
+    }
+    results
+}
+
+async fn check_poisoned(dir: &Path, vfs: &CountingVfs, fail: impl FnOnce(&CountingVfs), case: &str) {
+    let journal = open(dir, watched(vfs));
+    fail(vfs);
+    let results = append_until_poisoned(&journal, 60).await;
+    let acknowledged = results.iter().take_while(|result| result.is_ok()).count();
+    for result in &results[acknowledged..] {
+        let error = result.as_ref().unwrap_err();
+        assert_eq!(error.code(), "outcome_unknown", "{case}");
+        assert!(error.to_string().contains("failed"), "{case}: {error}");
+    }
+    assert!(acknowledged < results.len(), "{case}: the fault must have come");
+    assert!(matches!(journal.health(), JournalHealth::Poisoned { .. }), "{case}");
+    let calls = vfs.calls().len();
+    append(&journal, "1", Expected::Any, b"late").await.unwrap_err();
+    assert_eq!(vfs.calls().len(), calls, "{case}: nothing is called on a broken disk again");
+    let durable = everything(&journal).await;
+    assert_eq!(durable.len(), acknowledged, "{case}: reads serve the last durable state");
+    journal.close().await;
+    let journal = open(dir, small());
+    let events = everything(&journal).await;
+    assert_eq!(&events[..acknowledged], durable, "{case}: nothing acknowledged is missing");
+    assert_eq!(whole_stream(&journal, "1").await, events, "{case}");
+    append(&journal, "1", Expected::Version(Version(events.len() as u64)), b"on").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_write_poisons() {
+    for nth in 1..=60 {
+        let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+        let case = format!("write {nth}");
+        check_poisoned(dir.path(), &vfs, |vfs| vfs.fail_write(nth, broken()), &case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_poisons_and_is_not_tried_again() {
+    for nth in 1..=60 {
+        let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+        let case = format!("sync {nth}");
+        check_poisoned(dir.path(), &vfs, |vfs| vfs.fail_sync(nth, broken()), &case).await;
+    }
+}
+
+#[tokio::test]
+async fn no_space_refuses_and_recovers_by_itself() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let journal = open(dir.path(), watched(&vfs));
+    vfs.set_no_space(true);
+    let mut taken = 0;
+    let error = loop {
+        match append(&journal, "1", Expected::Version(Version(taken)), &[b'x'; 300]).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.code(), error.outcome()), ("disk_full", crate::Outcome::NotCommitted));
+    assert_eq!(journal.health(), JournalHealth::DiskFull);
+    assert!(!log_file(dir.path(), 2).exists(), "the segment that could not be made is gone");
+    assert_eq!(everything(&journal).await.len() as u64, taken);
+    append(&journal, "1", Expected::Any, &[b'x'; 300]).await.unwrap_err();
+    vfs.set_no_space(false);
+    append(&journal, "1", Expected::Version(Version(taken)), &[b'x'; 300]).await.unwrap();
+    assert_eq!(journal.health(), JournalHealth::Healthy);
+    let events = everything(&journal).await;
+    journal.close().await;
+    assert_eq!(everything(&open(dir.path(), small())).await, events);
+}
+
+/// Every answer, good or bad, leaves only when all it was decided on is durable.
+#[tokio::test]
+async fn a_sync_lies_between_every_write_and_its_answers() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let journal = open(dir.path(), watched(&vfs));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for number in 0..300_u64 {
+        let wrong = number % 4 == 3;
+        let expected = if wrong { Expected::NoStream } else { Expected::Any };
+        let (seen, vfs) = (Arc::clone(&seen), vfs.clone());
+        let done = Completion::new(move |result: AppendResult| {
+            assert_eq!(result.is_err(), wrong);
+            seen.lock().push(vfs.calls());
+        });
+        journal.submit(Batch::of(stream("1"), expected, [event(b"1")]), done);
+    }
+    journal.close().await;
+    let seen = seen.lock();
+    assert_eq!(seen.len(), 300);
+    for calls in seen.iter() {
+        let last_write = calls.iter().rposition(|call| matches!(call, VfsCall::Write { .. })).unwrap();
+        let VfsCall::Write { file, .. } = &calls[last_write] else { unreachable!() };
+        assert!(calls[last_write..].contains(&VfsCall::SyncData(file.clone())), "answered before the sync");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_written_as_one_group() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let options = EmbeddedOptions { segment_bytes: 1 << 20, ..watched(&vfs) };
+    let journal = open(dir.path(), options);
+    let before = vfs.syncs();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    // The first one's callback holds the writer up while the others queue.
+    let hold = Completion::new(move |_| wait.recv().unwrap());
+    journal.submit(Batch::of(stream("1"), Expected::Any, [event(b"1")]), hold);
+    let tickets: Vec<_> = (0..500).map(|_| append(&journal, "1", Expected::Any, b"1")).collect();
+    go.send(()).unwrap();
+    for ticket in tickets {
+        ticket.await.unwrap();
+    }
+    assert!(vfs.syncs() - before <= 3, "{} syncs", vfs.syncs() - before);
+}

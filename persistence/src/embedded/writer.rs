@@ -1,0 +1,369 @@
+//! The one thread that writes: it takes all that waits, decides it, writes it as one group with one sync, and answers.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::Shared;
+use super::format::{self, Commit, HEADER_BYTES, Header, Kind, MARKER_BYTES, Seal};
+use super::index::{Index, Location, SegmentEntry, Staging};
+use super::queue::Submission;
+use super::record::{self, Base, StreamForm};
+use super::segment::{Segment, segment_bytes};
+use crate::{
+    AppendError, AppendResult, Appended, Batch, Completion, JournalHealth, Position, StreamAppend, Timestamp,
+    Version,
+};
+
+/// The most bytes written with one sync, unless a single batch is larger.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Why a group could not be written.
+enum Failure {
+    /// There is no space for another segment; nothing was written.
+    NoSpace(io::Error),
+    /// What is on the disk is not known.
+    Fatal(AppendError),
+}
+
+/// The segment that groups are appended to.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    /// Where the next group begins.
+    pub(super) end: u64,
+    /// How long the file is.
+    pub(super) capacity: u64,
+    /// How many records it has.
+    pub(super) records: u64,
+}
+
+impl Active {
+    fn fits(&self, bytes: usize) -> bool {
+        self.end + (bytes + 2 * MARKER_BYTES) as u64 <= self.capacity
+    }
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    active: Active,
+    /// The last group written.
+    group: u64,
+    backlog: VecDeque<Submission>,
+    buffer: Vec<u8>,
+    staged: Staging,
+    answers: Vec<(Completion, AppendResult)>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, active: Active, group: u64) -> Self {
+        Self {
+            shared,
+            active,
+            group,
+            backlog: VecDeque::new(),
+            buffer: Vec::new(),
+            staged: Staging::default(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Writes until the journal is closed or poisoned.
+    pub(super) fn run(mut self) {
+        let _last = LastWords(Arc::clone(&self.shared));
+        while self.shared.queue.take(&mut self.backlog) {
+            while !self.backlog.is_empty() {
+                if let Err(error) = self.commit_group() {
+                    self.poison(&error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes submissions off the backlog, as many as go into one group, decides, writes and answers them.
+    fn commit_group(&mut self) -> Result<(), AppendError> {
+        let (count, bytes) = self.next_group();
+        let written = self.write_group(count, bytes);
+        self.staged.clear();
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * GROUP_BYTES_MAX);
+        match written {
+            Ok(()) => {}
+            Err(Failure::NoSpace(source)) => self.refuse(count, source),
+            Err(Failure::Fatal(error)) => return Err(error),
+        }
+        self.shared.queue.release(bytes);
+        self.answer();
+        Ok(())
+    }
+
+    fn next_group(&self) -> (usize, usize) {
+        let mut bytes = 0;
+        let count = self.backlog.iter().take_while(|submission| {
+            let fits = bytes == 0 || bytes + submission.bytes <= GROUP_BYTES_MAX;
+            bytes += if fits { submission.bytes } else { 0 };
+            fits
+        });
+        (count.count(), bytes)
+    }
+
+    fn write_group(&mut self, count: usize, bytes: usize) -> Result<(), Failure> {
+        if !self.active.fits(bytes) {
+            self.rotate(bytes)?;
+        }
+        self.decide(count);
+        if self.staged.record_count() == 0 {
+            return Ok(());
+        }
+        self.write().map_err(|source| self.fatal("appending to", source))?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Decides as many submissions, in order, each on top of those before it.
+    fn decide(&mut self, count: usize) {
+        let shared = Arc::clone(&self.shared);
+        let index = shared.index.read();
+        self.answers.reserve(count);
+        for submission in self.backlog.drain(..count) {
+            let mut group = Group {
+                index: &index,
+                staged: &mut self.staged,
+                buffer: &mut self.buffer,
+                active: &self.active,
+                number: self.group + 1,
+                base: self.active.segment.base(),
+            };
+            let answer = match submission.invalid {
+                Some(error) => Err(*error),
+                None => group.decide(&submission.batch),
+            };
+            self.answers.push((submission.done, answer));
+        }
+        if self.staged.record_count() > 0 {
+            self.append_commit(&index);
+        }
+    }
+
+    fn append_commit(&mut self, index: &Index) {
+        let durable = index.durable.position;
+        let commit = Commit {
+            group: self.group + 1,
+            first: durable.next(),
+            count: self.staged.record_count(),
+            durable,
+        };
+        commit.append_to(&mut self.buffer, self.active.segment.seed, self.active.end);
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let file = &self.active.segment.file;
+        file.write_all_at(&self.buffer, self.active.end)?;
+        file.sync_data()
+    }
+
+    /// The group is durable: shows it to readers.
+    fn publish(&mut self) {
+        self.group += 1;
+        self.active.end += self.buffer.len() as u64;
+        self.active.records += self.staged.record_count();
+        let durable = {
+            let mut index = self.shared.index.write();
+            index.publish(&mut self.staged, self.active.end);
+            index.durable
+        };
+        self.shared.announce(durable);
+        self.shared.recovered();
+    }
+
+    /// Goes on in a new segment, which is durable before this one is sealed, and this one before the new is used.
+    fn rotate(&mut self, first_group: usize) -> Result<(), Failure> {
+        let next = self.create_next(first_group)?;
+        self.seal().map_err(|source| self.fatal("sealing", source))?;
+        let end = HEADER_BYTES as u64;
+        self.shared.index.write().segments.push(SegmentEntry::new(Arc::clone(&next.0), end));
+        self.active = Active { segment: next.0, end, capacity: next.1, records: 0 };
+        Ok(())
+    }
+
+    fn create_next(&self, first_group: usize) -> Result<(Arc<Segment>, u64), Failure> {
+        let shared = &self.shared;
+        let before = &self.active.segment.header;
+        let header = Header {
+            number: before.number + 1,
+            base: shared.index.read().durable.position.next(),
+            base_group: self.group,
+            salt: new_salt(),
+            previous_salt: before.salt,
+            journal: before.journal,
+            created: Timestamp::now(),
+        };
+        let bytes = segment_bytes(shared.options.segment_bytes, first_group);
+        match Segment::create(&*shared.options.vfs, &shared.dir, header, bytes) {
+            Ok(segment) => Ok((segment, bytes)),
+            Err(error) if is_no_space(&error) => Err(Failure::NoSpace(error)),
+            Err(error) => Err(self.fatal("making the segment after", error)),
+        }
+    }
+
+    fn seal(&self) -> io::Result<()> {
+        let Active { segment, end, records, .. } = &self.active;
+        let seal = Seal {
+            next: segment.header.number + 1,
+            last: self.shared.index.read().durable.position,
+            group: self.group,
+            count: *records,
+        };
+        segment.file.write_all_at(&seal.encode(segment.seed, *end), *end)?;
+        segment.file.sync_data()
+    }
+
+    fn fatal(&self, what: &str, source: io::Error) -> Failure {
+        let file = self.active.segment.path.display();
+        let reason = format!("{what} \"{file}\" failed: {source}");
+        Failure::Fatal(AppendError::OutcomeUnknown { reason, source: Some(Arc::new(source)) })
+    }
+
+    /// There is no space for these submissions, and nothing of them was written.
+    fn refuse(&mut self, count: usize, source: io::Error) {
+        let error = AppendError::DiskFull { path: self.shared.dir.clone(), source: Arc::new(source) };
+        self.shared.disk_full(&error);
+        let refused = self.backlog.drain(..count).map(|submission| (submission.done, Err(error.clone())));
+        self.answers.extend(refused);
+    }
+
+    fn answer(&mut self) {
+        for (done, answer) in self.answers.drain(..) {
+            complete(done, answer);
+        }
+        self.answers.shrink_to(4096);
+    }
+
+    /// Ends the writing for good: everybody who waits, and everybody who comes, is told that the outcome is unknown.
+    fn poison(&mut self, error: &AppendError) {
+        self.shared.poison(error);
+        let decided = self.answers.drain(..).map(|(done, _)| done);
+        let backlog = self.backlog.drain(..).map(|submission| submission.done);
+        let queued = self.shared.queue.drain().into_iter().map(|submission| submission.done);
+        for done in decided.chain(backlog).chain(queued) {
+            complete(done, Err(error.clone()));
+        }
+    }
+}
+
+/// A group being put together.
+struct Group<'a> {
+    index: &'a Index,
+    staged: &'a mut Staging,
+    buffer: &'a mut Vec<u8>,
+    active: &'a Active,
+    number: u64,
+    base: Base,
+}
+
+impl Group<'_> {
+    fn decide(&mut self, batch: &Batch) -> AppendResult {
+        let streams: SmallVec<[u32; 4]> =
+            batch.streams.iter().map(|append| self.staged.stream(self.index, &append.stream)).collect();
+        for (append, stream) in batch.streams.iter().zip(&streams) {
+            self.check(append, *stream)?;
+        }
+        let first = self.next_position();
+        let versions = batch.streams.iter().zip(&streams).map(|(append, stream)| self.put(append, *stream));
+        let versions = versions.collect();
+        Ok(Appended { first, last: Position(self.next_position().0 - 1), versions })
+    }
+
+    fn check(&self, append: &StreamAppend, stream: u32) -> Result<(), AppendError> {
+        let actual = self.staged.version(stream);
+        if append.expected.allows(actual) {
+            return Ok(());
+        }
+        Err(AppendError::Conflict { stream: append.stream.clone(), expected: append.expected, actual })
+    }
+
+    fn next_position(&self) -> Position {
+        self.index.durable.position.plus(self.staged.record_count() + 1)
+    }
+
+    /// Encodes a stream's events; answers its version after them.
+    fn put(&mut self, append: &StreamAppend, stream: u32) -> Version {
+        let name = StreamForm::of(&append.stream);
+        let segment = &self.active.segment;
+        for event in &append.events {
+            let position = self.next_position();
+            let start = format::begin_frame(self.buffer);
+            let offset = self.active.end + start as u64;
+            let location = Location::new(segment.header.number, offset);
+            let version = self.staged.record(stream, location, event.command.time);
+            record::encode(self.buffer, self.base, position, &name, version, event);
+            format::finish_frame(self.buffer, start, Kind::Record, self.number, segment.seed, offset);
+        }
+        self.staged.version(stream)
+    }
+}
+
+/// Runs when the writer ends, whatever the reason: nobody must wait for a thread that is gone.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison(&AppendError::unknown("the journal's writer panicked"));
+            drop(self.0.queue.drain());
+        }
+        self.0.writer_stopped();
+    }
+}
+
+/// A panic in somebody's callback is not the journal's: the others still get their answers.
+pub(super) fn complete(done: Completion, answer: AppendResult) {
+    if catch_unwind(AssertUnwindSafe(|| done.complete(answer))).is_err() {
+        tracing::error!("the callback of an append panicked");
+    }
+}
+
+pub(super) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A number that no other segment has.
+pub(super) fn new_salt() -> u64 {
+    loop {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        let salt = high.rotate_left(32) ^ low;
+        // 0 means "none" in the header of the first segment.
+        if salt != 0 {
+            return salt;
+        }
+    }
+}
+
+impl Shared {
+    fn disk_full(&self, error: &AppendError) {
+        let mut health = self.health.lock();
+        if *health == JournalHealth::Healthy {
+            tracing::warn!(error = %error, "no space for the journal; appends are refused until there is");
+            *health = JournalHealth::DiskFull;
+        }
+    }
+
+    fn recovered(&self) {
+        let mut health = self.health.lock();
+        if *health == JournalHealth::DiskFull {
+            tracing::info!(dir = %self.dir.display(), "there is space for the journal again");
+            *health = JournalHealth::Healthy;
+        }
+    }
+
+    fn poison(&self, error: &AppendError) {
+        tracing::error!(dir = %self.dir.display(), error = %error, "the journal takes no more appends");
+        self.queue.close(error.clone());
+        *self.health.lock() = JournalHealth::Poisoned { reason: error.to_string() };
+    }
+}

@@ -1,0 +1,183 @@
+//! The house: which crate may know which, who may name whose types, how long a file may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// From the ground up: a crate may know those before it.
+const FLOORS: &[&str] = &[
+    "annals-persistence",
+    "annals-actors",
+    "annals-bus",
+    "annals-services",
+    "annals",
+    "annals-reference",
+    "annals-benches",
+];
+
+/// Who may have an outside crate as a dependency of its library.
+const KEEPERS: &[(&str, &[&str])] = &[
+    ("axum", &["annals-services", "annals-reference", "annals-benches"]),
+    ("ractor", &["annals-actors", "annals-bus", "annals-benches"]),
+    ("sled", &["annals-persistence", "annals-benches"]),
+    ("bincode", &["annals-persistence", "annals-benches"]),
+];
+
+/// Modules that alone may name an outside crate's types, inside the crate that has it.
+const ROOMS: &[(&str, &str, &[&str])] = &[
+    ("sled::", "persistence/src", &["persistence/src/snapshot"]),
+    ("bincode::", "persistence/src", &["persistence/src/codec.rs"]),
+    ("rustix::", "persistence/src", &["persistence/src/vfs"]),
+    ("std::fs", "persistence/src", &["persistence/src/vfs", "persistence/src/snapshot", "persistence/src/conformance"]),
+];
+
+/// What nobody gets without asking.
+const NOT_BY_DEFAULT: &[&str] = &["tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
+
+const FILE_LINES_MAX: usize = 700;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The normal dependencies of each workspace package.
+fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let members: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
+    let packages = metadata["packages"].as_array().unwrap();
+    packages
+        .iter()
+        .filter(|package| members.contains(&package["id"]))
+        .map(|package| {
+            let of = package["dependencies"].as_array().unwrap().iter();
+            let normal = of.filter(|d| d["kind"].is_null()).map(|d| d["name"].as_str().unwrap().to_owned());
+            (package["name"].as_str().unwrap().to_owned(), normal.collect())
+        })
+        .collect()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn all_sources() -> Vec<PathBuf> {
+    let folders = ["src", "examples", "tests", "persistence", "actors", "bus", "services", "benches"];
+    folders.iter().flat_map(|folder| sources(&root().join(folder))).collect()
+}
+
+#[test]
+fn arrows_go_one_way() {
+    for (package, dependencies) in dependencies(&metadata()) {
+        let Some(floor) = FLOORS.iter().position(|name| *name == package) else {
+            assert_eq!(package, "annals-macros", "a crate without a floor; give it one in FLOORS");
+            continue;
+        };
+        for above in &FLOORS[floor..] {
+            assert!(!dependencies.contains(*above), "{package} may not know {above}");
+        }
+    }
+}
+
+#[test]
+fn outside_crates_have_their_keepers() {
+    for (package, dependencies) in dependencies(&metadata()) {
+        for (outside, keepers) in KEEPERS {
+            let knows = dependencies.contains(*outside);
+            assert!(!knows || keepers.contains(&&*package), "{package} may not know {outside}");
+        }
+    }
+}
+
+#[test]
+fn outside_types_stay_in_their_rooms() {
+    for (name, folder, rooms) in ROOMS {
+        for path in sources(&root().join(folder)) {
+            let place = path.strip_prefix(root()).unwrap().display().to_string();
+            let is_test = place.contains("tests");
+            if is_test || rooms.iter().any(|room| place.starts_with(room)) {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let named = text.lines().any(|line| line.contains(name) && !line.trim_start().starts_with("//"));
+            assert!(!named, "{place} may not name {name}");
+        }
+    }
+}
+
+#[test]
+fn the_default_build_is_lean() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--edges", "normal,build", "--prefix", "none", "--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    let found: Vec<_> = NOT_BY_DEFAULT.iter().filter(|name| names.contains(**name)).collect();
+    assert!(found.is_empty(), "the default build pulls in {found:?}");
+}
+
+#[test]
+fn there_is_one_binary_and_no_bench_harness_in_the_way() {
+    let metadata = metadata();
+    let members: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
+    let mut binaries = Vec::new();
+    for package in metadata["packages"].as_array().unwrap().iter().filter(|p| members.contains(&p["id"])) {
+        for target in package["targets"].as_array().unwrap() {
+            if target["kind"].as_array().unwrap().contains(&"bin".into()) {
+                binaries.push(target["name"].as_str().unwrap().to_owned());
+            }
+        }
+        let manifest = fs::read_to_string(package["manifest_path"].as_str().unwrap()).unwrap();
+        for section in ["[lib]", "[[bin]]"] {
+            let written = manifest.split(section).nth(1).and_then(|rest| rest.split("\n[").next());
+            assert!(
+                written.is_none_or(|section| section.contains("bench = false")),
+                "{}: {section} must say `bench = false`",
+                package["name"]
+            );
+        }
+    }
+    assert_eq!(binaries, ["annals-reference"]);
+}
+
+#[test]
+fn files_stay_readable() {
+    for path in all_sources() {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = ["to".to_owned() + "do!(", "un".to_owned() + "implemented!(", "FIX".to_owned() + "ME"];
+    for path in all_sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        for mark in &marks {
+            assert!(!text.contains(mark.as_str()), "{} has {mark}", path.display());
+        }
+    }
+}
