@@ -31,11 +31,16 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("sled::", "persistence/src", &["persistence/src/snapshot"]),
     ("bincode::", "persistence/src", &["persistence/src/codec.rs"]),
     ("rustix::", "persistence/src", &["persistence/src/vfs"]),
-    ("std::fs", "persistence/src", &["persistence/src/vfs", "persistence/src/snapshot", "persistence/src/conformance"]),
+    (
+        "std::fs",
+        "persistence/src",
+        &["persistence/src/vfs", "persistence/src/snapshot", "persistence/src/conformance"],
+    ),
 ];
 
 /// What nobody gets without asking.
-const NOT_BY_DEFAULT: &[&str] = &["tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
+const NOT_BY_DEFAULT: &[&str] =
+    &["tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
 
 const FILE_LINES_MAX: usize = 700;
 
@@ -45,7 +50,7 @@ fn root() -> PathBuf {
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .current_dir(root())
         .output()
         .unwrap();
@@ -53,13 +58,15 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// The packages of the workspace.
+fn members(metadata: &Value) -> impl Iterator<Item = &Value> {
+    let members = metadata["workspace_members"].as_array().unwrap();
+    metadata["packages"].as_array().unwrap().iter().filter(|package| members.contains(&package["id"]))
+}
+
 /// The normal dependencies of each workspace package.
 fn dependencies(metadata: &Value) -> BTreeMap<String, BTreeSet<String>> {
-    let members: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
-    let packages = metadata["packages"].as_array().unwrap();
-    packages
-        .iter()
-        .filter(|package| members.contains(&package["id"]))
+    members(metadata)
         .map(|package| {
             let of = package["dependencies"].as_array().unwrap().iter();
             let normal = of.filter(|d| d["kind"].is_null()).map(|d| d["name"].as_str().unwrap().to_owned());
@@ -142,9 +149,8 @@ fn the_default_build_is_lean() {
 #[test]
 fn there_is_one_binary_and_no_bench_harness_in_the_way() {
     let metadata = metadata();
-    let members: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
     let mut binaries = Vec::new();
-    for package in metadata["packages"].as_array().unwrap().iter().filter(|p| members.contains(&p["id"])) {
+    for package in members(&metadata) {
         for target in package["targets"].as_array().unwrap() {
             if target["kind"].as_array().unwrap().contains(&"bin".into()) {
                 binaries.push(target["name"].as_str().unwrap().to_owned());
