@@ -1,4 +1,94 @@
-//! Integration events between services: relay, subscriptions, inbox, dead letters.
+//! Integration events between services, on the event log of Annals.
+//!
+//! A service says what its domain events mean to others ([`Publications`]) and what others' events make it do
+//! ([`Handler`]). Between the two:
+//!
+//! * a **relay** ([`Relay`]) reads the publisher's journal, which is the outbox, and publishes every event at least
+//!   once, in the order of its key, under one id;
+//! * a **broker** ([`Broker`]) carries it: [`InProcessBroker`] between the services of one process;
+//! * a **subscription** ([`Inlet`]) runs its handler once for each event, in the order of its key and with other keys
+//!   beside it, and carries out the commands that the handler answers with. Its **inbox** is part of the same append
+//!   as the command's own events, so that a crash anywhere leaves one effect, and the event is acknowledged when
+//!   that is durable;
+//! * an event that cannot be handled becomes a **dead letter** ([`DeadLetters`]) and can be replayed.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use annals_actors::{Aggregate, Context, Event, Node, Shape};
+//! use annals_bus::{Bus, Delivery, HandlerError, InProcessBroker, IntegrationEvent, Outgoing, Publications, Reaction};
+//! use annals_persistence::MemoryJournal;
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// What the customer service publishes, as `v1.CustomerMoved`.
+//! #[derive(Serialize, Deserialize, IntegrationEvent)]
+//! #[integration_event(name = "CustomerMoved")]
+//! struct CustomerMoved {
+//!     customer_id: String,
+//!     street: String,
+//! }
+//! # #[derive(Debug, thiserror::Error)]
+//! # #[error("no")]
+//! # struct No;
+//! # macro_rules! aggregate { ($aggregate:ident, $name:literal, $command:ident, $event:ident, $moved:literal) => {
+//! #     #[derive(Default, Clone, Serialize, Deserialize, Shape)]
+//! #     struct $aggregate { street: String }
+//! #     #[derive(Serialize, Deserialize)]
+//! #     enum $command { Move { street: String } }
+//! #     #[derive(Event)]
+//! #     enum $event { #[event($moved)] Moved { street: String } }
+//! #     impl Aggregate for $aggregate {
+//! #         const TYPE: &'static str = $name;
+//! #         type Command = $command;
+//! #         type Event = $event;
+//! #         type Rejection = No;
+//! #         fn handle(&self, command: $command, _: &Context) -> Result<Vec<$event>, No> {
+//! #             let $command::Move { street } = command;
+//! #             Ok(vec![$event::Moved { street }])
+//! #         }
+//! #         fn apply(&mut self, event: $event) { let $event::Moved { street } = event; self.street = street; }
+//! #     }
+//! # } }
+//! # aggregate!(Customer, "customer", CustomerCommand, CustomerEvent, "customer-moved");
+//! # aggregate!(Order, "order", OrderCommand, OrderEvent, "order-moved");
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let broker = InProcessBroker::new();
+//!
+//! // The customer service publishes what its own events mean to others.
+//! let customers = Node::builder().journal(Arc::new(MemoryJournal::new())).aggregate::<Customer>().start().await?;
+//! let publications = Publications::new("customer").translate::<Customer>(|event, recorded| match event {
+//!     CustomerEvent::Moved { street } => vec![Outgoing::event(&CustomerMoved {
+//!         customer_id: recorded.stream.instance().to_owned(),
+//!         street: street.clone(),
+//!     })],
+//! });
+//! let customer_bus =
+//!     Bus::builder(customers.clone(), "customer").publications(publications).in_process(&broker).start().await?;
+//!
+//! // The order service answers them with commands for its own aggregates.
+//! let orders = Node::builder().journal(Arc::new(MemoryJournal::new())).aggregate::<Order>().start().await?;
+//! let order_bus = Bus::builder(orders.clone(), "order")
+//!     .subscribe("order-address", async |event: CustomerMoved, _: Delivery| {
+//!         let command = OrderCommand::Move { street: event.street };
+//!         Ok::<_, HandlerError>(Reaction::none().command::<Order>(&event.customer_id, command))
+//!     })
+//!     .in_process(&broker)
+//!     .start()
+//!     .await?;
+//!
+//! customers.aggregate::<Customer>("7").send(CustomerCommand::Move { street: "Elm Street".into() }).await?;
+//! # while order_bus.subscriptions()[0].lag() > 0 { tokio::task::yield_now().await; }
+//! assert_eq!(orders.aggregate::<Order>("7").state().await?.state.street, "Elm Street");
+//!
+//! order_bus.shutdown().await;
+//! customer_bus.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+// The derives name this crate by its name, also in its own tests.
 extern crate self as annals_bus;
 
 mod broker;

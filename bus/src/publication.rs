@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_actors::Aggregate;
-use annals_persistence::{Event, EventError, Filter, RecordedEvent, StreamId};
+use annals_persistence::{Event, EventError, RecordedEvent, StreamId};
 use serde_json::value::RawValue;
 
 use crate::{IntegrationEvent, Topic, TopicArguments};
@@ -155,11 +155,6 @@ impl Publications {
     /// Whether something may be published on this topic.
     pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
         !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains(topic))
-    }
-
-    /// The events worth reading.
-    pub(crate) fn filter(&self) -> Filter {
-        self.translators.keys().fold(Filter::default(), |filter, category| filter.category(*category))
     }
 
     /// What an event translates into, on all topics.

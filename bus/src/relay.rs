@@ -7,7 +7,7 @@ use std::time::Duration;
 use annals_actors::Clock;
 use annals_persistence::{Journal, Position, StreamId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::Publisher;
@@ -143,7 +143,7 @@ impl Relay {
 
     /// Tries again at once what is parked.
     pub fn resume(&self) {
-        self.shared.resume.notify_waiters();
+        self.shared.resume.send_modify(|calls| *calls += 1);
     }
 
     /// Reads no further, waits (a bounded time) for what is in flight, writes the cursor.
@@ -176,7 +176,8 @@ struct Shared {
     in_flight: AtomicUsize,
     published: AtomicU64,
     trouble: Mutex<Trouble>,
-    resume: Notify,
+    /// Counts the calls to go on, so that none that comes while something is being parked is missed.
+    resume: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
 }
 
@@ -195,7 +196,7 @@ impl Shared {
             in_flight: AtomicUsize::new(0),
             published: AtomicU64::new(0),
             trouble: Mutex::default(),
-            resume: Notify::new(),
+            resume: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
         }
     }

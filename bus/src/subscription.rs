@@ -309,9 +309,11 @@ impl Inlet {
         answer.await.unwrap_or(Err(DeliveryError::Stopping))
     }
 
-    /// Refuses what comes from now on, and ends pauses between attempts.
+    /// Refuses what does not run yet and what comes from now on, and ends pauses between attempts.
     pub(crate) fn refuse(&self) {
         self.core.stopping.send_replace(true);
+        // An actor that is gone has nothing left to refuse.
+        drop(self.actor.send_message(Message::Refuse));
     }
 
     /// Ends when nothing is under way, or after this long.

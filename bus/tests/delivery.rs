@@ -276,3 +276,26 @@ async fn fan_out_costs_little_more_than_its_commands() {
     assert_eq!(streets(&orders, "999-9").await, ["x"]);
     assert!(fanned < commands * 10 + Duration::from_secs(2), "alone {commands:?}, fanned out {fanned:?}");
 }
+
+/// Thousands of events over many keys arrive about as fast as they were made.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_over_many_keys_are_quick() {
+    let broker = InProcessBroker::new();
+    let (customers, _customer_bus) = customer_service(&journal(), &broker).await;
+    let began = Instant::now();
+    for round in 0..10 {
+        join_all((0..500).map(|id| {
+            let customers = customers.clone();
+            async move { move_customer(&customers, &id.to_string(), &round.to_string()).await }
+        }))
+        .await;
+    }
+    let made = began.elapsed();
+    let began = Instant::now();
+    let (orders, bus) = order_service(&journal(), &broker).await;
+    caught_up(&bus).await;
+    let handled = began.elapsed();
+    println!("5,000 events made in {made:?}, handled in {handled:?}");
+    assert_eq!(streets(&orders, "499").await.len(), 10);
+    assert!(handled < made * 10 + Duration::from_secs(2), "made in {made:?}, handled in {handled:?}");
+}

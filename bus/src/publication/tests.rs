@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use annals_actors::Context;
 use annals_macros::{Event, Shape};
-use annals_persistence::{Batch, Expected, Journal, JournalExt, MemoryJournal, Position, Timestamp};
+use annals_persistence::{Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, Position, Timestamp};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 

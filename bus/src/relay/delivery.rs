@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals_actors::Clock;
 use annals_persistence::Position;
+use tokio::sync::watch;
 
 use super::Shared;
 use super::lanes::{Job, LaneKey};
@@ -72,25 +73,31 @@ impl Deliverer {
     async fn wait_after(&self, error: &PublishError, failures: u32) -> bool {
         metrics::counter!("annals_bus_publish_failures_total", "relay" => self.shared.name.to_string(), "code" => error.code())
             .increment(1);
-        match error {
+        let resumed = self.resumed();
+        let pause = match error {
             PublishError::Configuration { .. } => {
                 self.shared.park(&error.to_string());
-                self.pause(self.parked_retry).await
+                self.parked_retry
             }
             PublishError::Unavailable { .. } => {
                 self.shared.failed(&error.to_string());
                 tracing::debug!(relay = %self.shared.name, failures, %error, "publishing again later");
-                self.pause(self.retry.pause(failures)).await
+                self.retry.pause(failures)
             }
-        }
+        };
+        self.pause(resumed, pause).await
+    }
+
+    /// What tells of calls to go on from now on; made before anything is parked.
+    pub(super) fn resumed(&self) -> watch::Receiver<u64> {
+        self.shared.resume.subscribe()
     }
 
     /// Sleeps, or until resumed; whether the relay is to stop.
-    pub(super) async fn pause(&self, duration: Duration) -> bool {
-        let resumed = self.shared.resume.notified();
+    pub(super) async fn pause(&self, mut resumed: watch::Receiver<u64>, duration: Duration) -> bool {
         tokio::select! {
             () = self.shared.stopped() => {}
-            () = resumed => {}
+            _ = resumed.changed() => {}
             () = self.clock.sleep(duration) => {}
         }
         self.shared.is_stopping()

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use annals_actors::Clock;
-use annals_persistence::{JournalExt, Position, ReadError, RecordedEvent};
+use annals_persistence::{Filter, JournalExt, Position, ReadError, RecordedEvent};
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 
 use super::cursor::CursorStream;
 use super::delivery::{Delivered, Deliverer};
@@ -79,9 +80,10 @@ impl Pump {
             match self.find_start().await {
                 Ok(()) => return Flow::GoOn,
                 Err(reason) => {
+                    let resumed = self.deliverer.resumed();
                     self.shared.failed(&reason);
                     tracing::warn!(relay = %self.shared.name, reason, "the relay cannot find its cursor yet");
-                    if self.deliverer.pause(self.options.retry.longest_pause).await {
+                    if self.deliverer.pause(resumed, self.options.retry.longest_pause).await {
                         return Flow::Stop;
                     }
                 }
@@ -107,7 +109,8 @@ impl Pump {
 
     /// One subscription to the journal, until it fails or the relay is to stop.
     async fn read_and_publish(&mut self) -> Flow {
-        let mut events = self.cursor.journal.subscribe(self.read.next(), self.publications.filter());
+        // Events that are never published are read too: the cursor passes them, so that no lag is no lag.
+        let mut events = self.cursor.journal.subscribe(self.read.next(), Filter::default());
         let shared = Arc::clone(&self.shared);
         let stopped = shared.stopped();
         tokio::pin!(stopped);
@@ -137,8 +140,9 @@ impl Pump {
                 Some(Flow::Stop)
             }
             Some(Err(error)) => {
+                let resumed = self.deliverer.resumed();
                 self.shared.park(&error.to_string());
-                let stop = self.deliverer.pause(self.options.retry.longest_pause).await;
+                let stop = self.deliverer.pause(resumed, self.options.retry.longest_pause).await;
                 Some(if stop { Flow::Stop } else { Flow::GoOn })
             }
         }
@@ -160,8 +164,9 @@ impl Pump {
                 }
                 Err(error) => {
                     parked = true;
+                    let resumed = self.deliverer.resumed();
                     self.shared.park(&format!("event {} of {}: {error}", event.position, event.stream));
-                    if self.wait_parked().await == Flow::Stop {
+                    if self.wait_parked(resumed).await == Flow::Stop {
                         return Flow::Stop;
                     }
                 }
@@ -170,9 +175,9 @@ impl Pump {
     }
 
     /// Waits while parked, taking the answers that still come.
-    async fn wait_parked(&mut self) -> Flow {
+    async fn wait_parked(&mut self, resumed: watch::Receiver<u64>) -> Flow {
         let deliverer = Arc::clone(&self.deliverer);
-        let pause = deliverer.pause(self.options.parked_retry);
+        let pause = deliverer.pause(resumed, self.options.parked_retry);
         tokio::pin!(pause);
         loop {
             tokio::select! {

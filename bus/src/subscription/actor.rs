@@ -14,7 +14,12 @@ use crate::inbox::{Index, OrderKey};
 pub(super) enum Message {
     Arrived(Box<Arrival>),
     Finished(Box<(Job, Outcome)>),
-    Overdue { lane: OrderKey, watch: u64 },
+    Overdue {
+        lane: OrderKey,
+        watch: u64,
+    },
+    /// The subscription is to stop.
+    Refuse,
 }
 
 pub(super) struct SubscriptionActor;
@@ -51,6 +56,10 @@ impl Actor for SubscriptionActor {
                 state.desk.finish(&job, outcome, state.core.clock.now())
             }
             Message::Overdue { lane, watch } => state.desk.overdue(lane, watch),
+            Message::Refuse => {
+                state.desk.refuse();
+                Vec::new()
+            }
         };
         for step in steps {
             state.take(step, myself.clone());

@@ -142,7 +142,12 @@ impl Desk {
             Some(tail) if sequence <= tail => Standing::Passed,
             tail if previous <= tail.unwrap_or(0) => Standing::Next,
             // A broker that keeps the order would not bring the predecessor later.
-            _ if job.manner.in_order => Standing::Next,
+            tail if job.manner.in_order => {
+                if tail.is_some() {
+                    tracing::warn!(event = %job.envelope.id, previous, ?tail, "an event before this one never came");
+                }
+                Standing::Next
+            }
             _ => Standing::Early,
         }
     }
@@ -224,6 +229,17 @@ impl Desk {
             self.send_back(early.into_values(), "an earlier event of its key has not arrived");
         }
         self.advance(key)
+    }
+
+    /// Sends back everything that does not run yet.
+    pub(super) fn refuse(&mut self) {
+        let mut waiting = Vec::new();
+        for lane in self.lanes.values_mut() {
+            waiting.extend(lane.queue.drain(..).chain(std::mem::take(&mut lane.early).into_values()));
+        }
+        for job in waiting {
+            self.answer(job.event, &Err(DeliveryError::Stopping));
+        }
     }
 
     /// Takes note of what became of a run.

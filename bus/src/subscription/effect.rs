@@ -164,6 +164,9 @@ impl<'a> Effect<'a> {
                 id: target.id.clone(),
                 reason: error.message,
             })),
+            // The id is this event's and this target's alone, so another replica, or this one before a restart,
+            // was faster with what its handler answered.
+            Err(error) if error.code == "command_id_reused" => Ok(Answer::Accepted { along: false }),
             Err(error) if error.code == "stopping" => Err(Failure::Stopping),
             Err(error) => {
                 let reason = format!("{} {}: {}", target.type_name, target.id, error.message);

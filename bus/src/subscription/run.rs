@@ -43,7 +43,7 @@ pub(super) async fn run(core: &Core, job: &Job) -> Outcome {
         event_id = %envelope.id,
         correlation_id = %envelope.correlation(),
     );
-    let outcome = Run::new(core, job).to_the_end().instrument(span).await;
+    let outcome = Run::new(core, job).finish().instrument(span).await;
     count(core, &outcome);
     outcome
 }
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
         Self { core, job, first_time: core.clock.now(), attempts: 0, effect }
     }
 
-    async fn to_the_end(mut self) -> Outcome {
+    async fn finish(mut self) -> Outcome {
         loop {
             self.attempts += 1;
             match self.attempt().await {

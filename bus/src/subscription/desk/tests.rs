@@ -233,3 +233,16 @@ fn a_plan_is_given_to_the_next_run() {
     bench.finish(&first, outcome);
     assert!(run(bench.admit(0, 1).0).plan.is_some());
 }
+
+#[test]
+fn stopping_sends_back_what_does_not_run() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    let (_, mut queued) = bench.admit(1, 2);
+    let (_, mut early) = bench.admit(3, 4);
+    bench.desk.refuse();
+    assert_eq!(queued.try_recv().unwrap(), Err(DeliveryError::Stopping));
+    assert_eq!(early.try_recv().unwrap(), Err(DeliveryError::Stopping));
+    assert!(bench.handle(&first).is_empty());
+    assert_eq!(bench.room.available_permits(), 100);
+}
