@@ -208,9 +208,7 @@ impl<A: Aggregate> State<A> {
         match &self.failure {
             Some(failure) => Err(SendError::from_failure(failure.clone())),
             // It was remembered when this was decided, and that is the memory now.
-            None => {
-                Ok(self.memory.find(command.command_id, self.capacity).unwrap_or(command).receipt())
-            }
+            None => Ok(self.memory.find(command.command_id, self.capacity).unwrap_or(command).receipt()),
         }
     }
 

@@ -146,11 +146,8 @@ fn batch<A: Aggregate>(
         version => Expected::Version(version),
     };
     let events: Result<_, _> = events.iter().map(|event| encode::<A>(event, metadata)).collect();
-    let own = StreamAppend {
-        stream: instance.stream.clone(),
-        expected,
-        events: events.map_err(SendError::Codec)?,
-    };
+    let own =
+        StreamAppend { stream: instance.stream.clone(), expected, events: events.map_err(SendError::Codec)? };
     let batch = Batch { streams: std::iter::once(own).chain(along).collect() };
     validate_batch(&batch).map_err(SendError::NotCommitted)?;
     Ok(batch)

@@ -10,19 +10,20 @@ use annals_persistence::{
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::replay::state_at;
 use crate::{Aggregate, Moment, StateError};
 
 /// A state as JSON.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct StateJson {
     /// The version it has.
     pub version: Version,
     /// The time of the event that made it so.
     pub time: Timestamp,
-    /// The state.
-    pub state: Value,
+    /// The state, as text: numbers stand as they were written, however large.
+    pub state: Box<RawValue>,
 }
 
 /// Reads the events of one aggregate type, without its Rust types and without a node.

@@ -165,3 +165,6 @@ impl<A: Aggregate> Restart for Instance<A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

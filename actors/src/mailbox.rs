@@ -45,7 +45,10 @@ pub(crate) struct ReadRequest<A: Aggregate> {
 }
 
 /// What an instance can be asked.
-#[expect(clippy::large_enum_variant, reason = "nearly every request is a command; a box each would cost more")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is a command; a box each would cost more"
+)]
 pub(crate) enum Request<A: Aggregate> {
     Command(CommandRequest<A>),
     Read(ReadRequest<A>),

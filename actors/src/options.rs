@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Limits and habits of a node. The defaults suit a service on one machine.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// How many requests may wait in front of one instance; more are refused. Default 4,096.
+    /// How many requests one instance may have open, from admission until the answer leaves, waiting for the disk
+    /// included; more are refused. Default 4,096.
     pub mailbox_capacity: usize,
     /// How many command ids an instance remembers, beside its creating one. Default 256.
     pub command_ids_max: usize,

@@ -98,6 +98,11 @@ impl<A: Aggregate> AggregateRef<A> {
         Ok(self.kind()?.journal.read_stream(self.stream()?, from, Direction::Forward))
     }
 
+    #[cfg(test)]
+    pub(crate) fn kind_of_tests(&self) -> Arc<Kind<A>> {
+        Arc::clone(self.kind().unwrap())
+    }
+
     fn kind(&self) -> Result<&Arc<Kind<A>>, StateError> {
         self.kind.as_ref().ok_or(StateError::NotRegistered { type_name: A::TYPE })
     }

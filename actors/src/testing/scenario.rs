@@ -15,6 +15,7 @@ use crate::{Aggregate, Context};
 /// # Panics
 /// When an event does not survive its codec.
 #[track_caller]
+#[must_use = "a scenario checks nothing before `when` and `then`"]
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut given = Given {
         state: A::default(),

@@ -56,14 +56,17 @@ async fn a_conflict_on_the_other_stream_names_it_and_the_instance_goes_on() {
     let one = ledger(&node, "a");
     node.journal.hold();
     let before = sent(one.send(Command::Add(1)));
-    let conflicting = sent(one.send(Command::Add(2)).along(to_stream("$inbox", Expected::Version(Version(5)))));
+    let conflicting =
+        sent(one.send(Command::Add(2)).along(to_stream("$inbox", Expected::Version(Version(5)))));
     let on_top = sent(one.send(Command::Add(3)));
     let_run().await;
     node.journal.release();
     answer(before).await.unwrap();
     let error = answer(conflicting).await.unwrap_err();
     assert_eq!((error.code(), error.retry()), ("version_conflict", Retry::Safe));
-    let SendError::NotCommitted(AppendError::Conflict { stream, actual, .. }) = error else { panic!("{error:?}") };
+    let SendError::NotCommitted(AppendError::Conflict { stream, actual, .. }) = error else {
+        panic!("{error:?}")
+    };
     assert_eq!((stream.as_str(), actual), ("$inbox", Version(0)));
     assert!(matches!(answer(on_top).await, Err(SendError::NotCommitted(_))));
     assert_eq!(one.send(Command::Add(4)).await.unwrap().version, Version(2));

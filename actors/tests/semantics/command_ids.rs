@@ -7,7 +7,8 @@ use annals_actors::{NodeOptions, Receipt, Retry, SendError};
 use annals_persistence::{Position, Version};
 
 use crate::support::{
-    Command, Kept, Ledger, amounts_of, answer, calm, id, ledger, let_run, passivate_all, sent, start, test_node,
+    Command, Kept, Ledger, amounts_of, answer, calm, id, ledger, let_run, passivate_all, sent, start,
+    test_node,
 };
 
 fn is_repeated(again: Receipt, first: Receipt) {
@@ -55,7 +56,8 @@ async fn a_repetition_is_known_from_a_snapshot() {
     }
     node.node.shutdown().await;
     assert_eq!(kept.versions("a"), [10]);
-    let after = node.crashed().snapshots(kept).options(options()).aggregate::<Ledger>().start().await.unwrap();
+    let after =
+        node.crashed().snapshots(kept).options(options()).aggregate::<Ledger>().start().await.unwrap();
     is_repeated(ledger(&after, "a").send(Command::Add(5)).command_id(id(1)).await.unwrap(), first);
 }
 

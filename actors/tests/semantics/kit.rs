@@ -14,7 +14,10 @@ fn added(amount: i64) -> Happened {
 /// What a scenario that fails says.
 fn complaint(scenario: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(scenario)).expect_err("the scenario should have failed");
-    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string())
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string())
 }
 
 #[test]
@@ -66,5 +69,8 @@ fn a_rejection_and_events_in_each_others_place_are_told() {
 #[test]
 fn an_event_that_does_not_survive_its_codec_is_told() {
     let said = complaint(|| drop(given::<Ledger>([Happened::Unwritable { what: Unwritable }])));
-    assert!(said.contains("event \"unwritable\" cannot be encoded") && said.contains("this cannot be written"), "{said}");
+    assert!(
+        said.contains("event \"unwritable\" cannot be encoded") && said.contains("this cannot be written"),
+        "{said}"
+    );
 }

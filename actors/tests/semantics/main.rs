@@ -1,4 +1,6 @@
 //! What the runtime guarantees, one hazard a file. One binary, so that it is linked once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails where a value is missing")]
+#![allow(clippy::print_stdout, reason = "a random test prints its seed")]
 
 mod along;
 mod callers;

@@ -24,7 +24,11 @@ async fn a_panic_in_handle_fails_its_command_alone() {
     assert!(matches!(&error, SendError::Panicked { message } if message == "a bug in handle"));
     assert_eq!((error.code(), error.retry()), ("handler_panicked", Retry::Never));
     for (at, command) in behind.into_iter().enumerate() {
-        assert_eq!(answer(command).await.unwrap().version, Version(at as u64 + 2), "in order, after the rebuild");
+        assert_eq!(
+            answer(command).await.unwrap().version,
+            Version(at as u64 + 2),
+            "in order, after the rebuild"
+        );
     }
     assert_eq!(answer(beside).await.unwrap().version, Version(2));
     let expected: Vec<i64> = (1..=200).collect();

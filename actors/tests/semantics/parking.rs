@@ -6,7 +6,9 @@ use annals_actors::testing::TestNode;
 use annals_actors::{Retry, SendError, StateError};
 use annals_persistence::Version;
 
-use crate::support::{Answer, Command, Ledger, arm, calm, disarm, ledger, passivate_all, raw_event, start, write_past};
+use crate::support::{
+    Answer, Command, Ledger, arm, calm, disarm, ledger, passivate_all, raw_event, start, write_past,
+};
 
 fn parked_code(answer: Answer) -> &'static str {
     match answer {

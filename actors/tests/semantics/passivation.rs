@@ -15,7 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 
 use crate::support::{
-    Command, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, passivate_all, sent, start, test_node,
+    Command, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, passivate_all, sent, start,
+    test_node,
 };
 
 fn live(node: &Node) -> usize {
@@ -101,14 +102,21 @@ async fn a_storm_of_commands_survives_constant_passivation() {
         mailbox_capacity: 100_000,
         ..NodeOptions::default()
     };
-    let node = Node::builder().journal(journal.clone()).options(options).aggregate::<Ledger>().start().await.unwrap();
+    let node = Node::builder()
+        .journal(journal.clone())
+        .options(options)
+        .aggregate::<Ledger>()
+        .start()
+        .await
+        .unwrap();
     let tasks = (0..8_i64).map(|task| {
         let node = node.clone();
         tokio::spawn(async move {
             let mut versions = Vec::new();
             for number in 0..750_i64 {
                 let name = ((task + number) % 5).to_string();
-                let receipt = node.aggregate::<Ledger>(&name).send(Command::Add(task * 1000 + number)).await.unwrap();
+                let receipt =
+                    node.aggregate::<Ledger>(&name).send(Command::Add(task * 1000 + number)).await.unwrap();
                 versions.push((name, receipt.version, task * 1000 + number));
                 if number % 7 == 0 {
                     tokio::task::yield_now().await;
@@ -126,7 +134,8 @@ async fn a_storm_of_commands_survives_constant_passivation() {
     for (name, mut told) in answers {
         told.sort_unstable();
         let recorded = amounts_of(&*journal, &name).await;
-        let expected: Vec<_> = recorded.iter().enumerate().map(|(at, amount)| (Version(at as u64 + 1), *amount)).collect();
+        let expected: Vec<_> =
+            recorded.iter().enumerate().map(|(at, amount)| (Version(at as u64 + 1), *amount)).collect();
         assert_eq!(told, expected, "every answer is in the stream, and the stream has nothing else");
     }
     node.shutdown().await;
@@ -164,10 +173,18 @@ impl Journal for Slow {
         }
         .boxed()
     }
-    fn all_page<'a>(&'a self, from: Position, filter: &'a Filter, limit: usize) -> BoxFuture<'a, Result<AllPage, ReadError>> {
+    fn all_page<'a>(
+        &'a self,
+        from: Position,
+        filter: &'a Filter,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<AllPage, ReadError>> {
         self.inner.all_page(from, filter, limit)
     }
-    fn stream_info<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
+    fn stream_info<'a>(
+        &'a self,
+        stream: &'a StreamId,
+    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
         self.inner.stream_info(stream)
     }
     fn streams_page<'a>(
@@ -198,8 +215,16 @@ async fn everything_is_bounded_recoveries_at_once_are_capped() {
         permits: Semaphore::new(0),
     });
     let options = NodeOptions { recoveries_max: 3, ..calm() };
-    let node = Node::builder().journal(journal.clone()).options(options).aggregate::<Ledger>().start().await.unwrap();
-    let sends: Vec<_> = (0..20).map(|number| sent(node.aggregate::<Ledger>(number.to_string()).send(Command::Add(1)))).collect();
+    let node = Node::builder()
+        .journal(journal.clone())
+        .options(options)
+        .aggregate::<Ledger>()
+        .start()
+        .await
+        .unwrap();
+    let sends: Vec<_> = (0..20)
+        .map(|number| sent(node.aggregate::<Ledger>(number.to_string()).send(Command::Add(1))))
+        .collect();
     eventually("three are being brought up", || journal.reading.load(Ordering::SeqCst) == 3).await;
     let_run().await;
     assert_eq!(journal.reading.load(Ordering::SeqCst), 3);

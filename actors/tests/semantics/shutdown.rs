@@ -50,7 +50,10 @@ async fn commands_behind_a_failed_append_are_answered_before_the_end() {
     tokio::task::yield_now().await;
     let stopping = shutdown(&node);
     for command in accepted {
-        assert!(matches!(answer(command).await, Err(SendError::Panicked { .. } | SendError::Stopping { .. })));
+        assert!(matches!(
+            answer(command).await,
+            Err(SendError::Panicked { .. } | SendError::Stopping { .. })
+        ));
     }
     assert!(matches!(answer(last).await, Ok(_) | Err(SendError::Stopping { .. })));
     answer(stopping).await;

@@ -23,7 +23,8 @@ async fn run(node: Node, mut random: StdRng) -> Vec<Told> {
     let mut version = HashMap::new();
     for _ in 0..400 {
         let instance = random.random_range(0..50).to_string();
-        let repeats = told.iter().rfind(|told| told.instance == instance).filter(|_| random.random_ratio(1, 5));
+        let repeats =
+            told.iter().rfind(|told| told.instance == instance).filter(|_| random.random_ratio(1, 5));
         let (command, amounts) = match repeats {
             Some(earlier) => (earlier.command, earlier.amounts.clone()),
             None => (
@@ -90,8 +91,10 @@ async fn nothing_acknowledged_is_missing_and_nothing_is_invented() {
             .await
             .unwrap();
         let seeds: Vec<u64> = (0..8).map(|_| random.random()).collect();
-        let tasks: Vec<_> =
-            seeds.into_iter().map(|seed| tokio::spawn(run(node.clone(), StdRng::seed_from_u64(seed)))).collect();
+        let tasks: Vec<_> = seeds
+            .into_iter()
+            .map(|seed| tokio::spawn(run(node.clone(), StdRng::seed_from_u64(seed))))
+            .collect();
         let mut told = Vec::new();
         for task in tasks {
             told.extend(answer(task).await);

@@ -112,7 +112,9 @@ impl Aggregate for Ledger {
             Command::Refuse => return Err(Refused { sum: self.sum }),
             Command::PanicInHandle => panic!("a bug in handle"),
             Command::Fragile(key) => vec![Happened::Fragile { key }],
-            Command::Unwritable => vec![Happened::Added { amount: 1 }, Happened::Unwritable { what: Unwritable }],
+            Command::Unwritable => {
+                vec![Happened::Added { amount: 1 }, Happened::Unwritable { what: Unwritable }]
+            }
             Command::PanicInTags => vec![Happened::Untagged],
             Command::Huge => vec![Happened::Huge { text: "x".repeat(17 * 1024 * 1024) }],
         })
