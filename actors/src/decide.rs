@@ -148,7 +148,8 @@ fn batch<A: Aggregate>(
     let events: Result<_, _> = events.iter().map(|event| encode::<A>(event, metadata)).collect();
     let own =
         StreamAppend { stream: instance.stream.clone(), expected, events: events.map_err(SendError::Codec)? };
-    let batch = Batch { streams: std::iter::once(own).chain(along).collect() };
+    let streams = std::iter::once(own).chain(along).collect();
+    let batch = Batch { streams, lineage: Some(live.lineage.clone()) };
     validate_batch(&batch).map_err(SendError::NotCommitted)?;
     Ok(batch)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annals_persistence::{EventId, Timestamp, Version};
+use annals_persistence::{EventId, Lineage, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::decide::{Decision, decide};
@@ -42,6 +42,8 @@ pub(crate) struct Live<A> {
     pub(crate) last_event: Option<EventId>,
     /// The version of the last snapshot taken.
     pub(crate) snapshot: Version,
+    /// Ties together what is appended before anything of it is durable; each incarnation has its own.
+    pub(crate) lineage: Lineage,
 }
 
 struct Parked {
@@ -168,6 +170,7 @@ impl<A: Aggregate> Worker<A> {
             time: replayed.time,
             last_event: replayed.last_event,
             snapshot: replayed.snapshot,
+            lineage: Lineage::default(),
         });
     }
 

@@ -201,7 +201,7 @@ impl Inbox {
         &self,
         appends: impl IntoIterator<Item = StreamAppend>,
     ) -> Result<(), RecordError> {
-        let batch = Batch { streams: appends.into_iter().collect() };
+        let batch = Batch { streams: appends.into_iter().collect(), ..Batch::default() };
         self.journal.append(batch).await?;
         Ok(())
     }

@@ -46,7 +46,8 @@ pub use append::{
     batches_are_whole_or_nothing, batches_of_one_caller_are_decided_in_order, big_payloads_survive,
     completions_may_append_again, concurrent_writers_share_one_history, conflicts_say_what_is_there,
     dropped_tickets_append_all_the_same, every_field_survives, expectations_decide,
-    invalid_batches_are_refused, limits_are_inclusive, versions_and_positions_are_dense,
+    invalid_batches_are_refused, limits_are_inclusive, lineages_end_with_their_first_refusal,
+    versions_and_positions_are_dense,
 };
 pub use lifecycle::{
     closed_journals_refuse, closing_answers_what_was_submitted, closing_ends_subscriptions,
@@ -125,6 +126,7 @@ macro_rules! journal_conformance {
             conflicts_say_what_is_there
             batches_are_whole_or_nothing
             batches_of_one_caller_are_decided_in_order
+            lineages_end_with_their_first_refusal
             concurrent_writers_share_one_history
             versions_and_positions_are_dense
             every_field_survives

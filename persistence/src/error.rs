@@ -29,6 +29,9 @@ pub enum AppendError {
         /// What is there.
         actual: Version,
     },
+    /// A batch that this one was decided on was refused. Nothing was appended.
+    #[error("what the append was decided on was not appended")]
+    Superseded,
     /// The batch can never be taken as it is. Nothing was appended.
     #[error("the batch cannot be appended: {reason}")]
     Invalid {
@@ -84,6 +87,7 @@ impl AppendError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Conflict { .. } => "version_conflict",
+            Self::Superseded => "append_superseded",
             Self::Invalid { .. } => "invalid_batch",
             Self::DiskFull { .. } => "disk_full",
             Self::Busy { .. } => "journal_busy",

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
@@ -69,11 +71,34 @@ pub struct StreamAppend {
     pub events: SmallVec<[NewEvent; 1]>,
 }
 
+/// What ties together batches that were decided one on top of the other, before the first was durable.
+///
+/// An expected version alone does not: where another writer's event takes the place of a batch that was refused, the
+/// batch after it meets the version that it names, and would be taken although what it was decided on never was. So
+/// the first refusal ends a lineage, and every later batch of it is refused with [`AppendError::Superseded`].
+#[derive(Debug, Clone, Default)]
+pub struct Lineage(Arc<AtomicBool>);
+
+impl Lineage {
+    /// Whether a batch of it was refused.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Refuses whatever comes after.
+    pub fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Events for one or more streams, appended all or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// A stream stands in it at most once.
     pub streams: SmallVec<[StreamAppend; 1]>,
+    /// The batches before it that it was decided on; `None` when it stands by itself.
+    pub lineage: Option<Lineage>,
 }
 
 impl Batch {
@@ -93,6 +118,26 @@ impl Batch {
     ) -> Self {
         self.streams.push(StreamAppend { stream, expected, events: events.into_iter().collect() });
         self
+    }
+
+    /// As one of a lineage.
+    #[must_use]
+    pub fn in_lineage(mut self, lineage: Lineage) -> Self {
+        self.lineage = Some(lineage);
+        self
+    }
+
+    /// Decides it, for engines: refuses it where its lineage has ended, and ends its lineage where it is refused. To
+    /// be called in the order of submission, before the next batch is decided.
+    ///
+    /// # Errors
+    /// [`AppendError::Superseded`], or what `decide` says.
+    pub fn decide<T>(&self, decide: impl FnOnce() -> Result<T, AppendError>) -> Result<T, AppendError> {
+        let Some(lineage) = &self.lineage else { return decide() };
+        if lineage.has_ended() {
+            return Err(AppendError::Superseded);
+        }
+        decide().inspect_err(|_| lineage.end())
     }
 
     /// How many events it has.

@@ -81,15 +81,13 @@ pub use ids::{
 };
 pub use journal::{
     ACTOR_BYTES_MAX, AllPage, AppendResult, Appended, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Completion,
-    Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, StreamAppend, StreamInfo,
-    TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
+    Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, Lineage, StreamAppend,
+    StreamInfo, TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_text};
-pub use snapshot::{
-    MemorySnapshots, SledOptions, SledSnapshots, Snapshot, SnapshotOpenError, SnapshotStore,
-};
+pub use snapshot::{MemorySnapshots, SledOptions, SledSnapshots, Snapshot, SnapshotOpenError, SnapshotStore};
 pub use version::{Position, Timestamp, Version};
 pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};

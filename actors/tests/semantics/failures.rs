@@ -1,7 +1,7 @@
 //! Appends that fail: what was decided on top of them fails too, and the instance goes on from the journal.
 
 use annals_actors::{Retry, SendError, StateError};
-use annals_persistence::{AppendError, Expected, Version};
+use annals_persistence::{AppendError, Batch, Expected, JournalExt, Version};
 
 use crate::support::{
     Answer, Command, amounts_of, answer, events_of, id, ledger, let_run, raw_event, sent, start, write_past,
@@ -132,6 +132,29 @@ async fn another_writer_is_noticed_and_its_events_are_taken_in() {
     assert_eq!((expected, actual), (Expected::Version(Version(1)), Version(2)));
     assert_eq!(one.send(Command::Add(2)).await.unwrap().version, Version(3));
     assert_eq!(one.state().await.unwrap().state.sum, 13);
+}
+
+#[tokio::test]
+async fn a_command_decided_on_a_refused_one_is_refused_even_where_the_versions_fit() {
+    let node = start().await;
+    let one = ledger(&node, "a");
+    one.send(Command::Add(1)).await.unwrap();
+    node.journal.hold();
+    let other = tokio::spawn({
+        let (journal, event) = (node.node.journal().clone(), raw_event("added", 1, r#"{"amount":10}"#));
+        let stream = one.stream().unwrap().clone();
+        async move { journal.append(Batch::of(stream, Expected::Any, [event])).await }
+    });
+    crate::support::eventually("the other writer is first", || node.journal.held() == 1).await;
+    let conflicting = sent(one.send(Command::Add(2)));
+    let on_top = sent(one.send(Command::Add(3)));
+    crate::support::eventually("both are submitted", || node.journal.held() == 3).await;
+    node.journal.release();
+    other.await.unwrap().unwrap();
+    assert!(not_committed(&answer(conflicting).await));
+    assert!(not_committed(&answer(on_top).await), "it was decided on a state that never was");
+    assert_eq!(amounts_of(&*node.journal, "a").await, [1, 10]);
+    assert_eq!(one.send(Command::Add(4)).await.unwrap().version, Version(3));
 }
 
 #[tokio::test]

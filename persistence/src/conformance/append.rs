@@ -13,8 +13,8 @@ use super::kit::{
 use crate::{
     ACTOR_BYTES_MAX, AppendError, AppendResult, Appended, BATCH_BYTES_MAX, Batch, CausationId, CodecId,
     CommandId, CommandMetadata, Completion, CorrelationId, Direction, EVENT_TYPE_BYTES_MAX, EventId,
-    Expected, Journal, JournalExt, NewEvent, Outcome, Position, StreamAppend, StreamId, TAG_BYTES_MAX,
-    TAGS_MAX, Timestamp, TraceContext, Version, batch_bytes,
+    Expected, Journal, JournalExt, Lineage, NewEvent, Outcome, Position, StreamAppend, StreamId,
+    TAG_BYTES_MAX, TAGS_MAX, Timestamp, TraceContext, Version, batch_bytes,
 };
 
 /// Each of the four forms of [`Expected`] takes what it should, of a stream that is there and one that is not.
@@ -54,6 +54,26 @@ pub async fn conflicts_say_what_is_there(factory: &impl JournalFactory) {
     assert_eq!((of, expected, actual), (stream, Expected::Version(Version(2)), Version(3)));
     let error = refuse(&journal, one(&order("2"), Expected::Exists)).await;
     assert!(matches!(error, AppendError::Conflict { actual: Version::NONE, .. }), "{error}");
+    assert_eq!(everything(&journal).await.len(), 3);
+}
+
+/// Where another writer's event takes the place of a refused batch, the batch that was decided on the refused one
+/// meets the version that it names, and is refused all the same.
+pub async fn lineages_end_with_their_first_refusal(factory: &impl JournalFactory) {
+    let journal = factory.open().await;
+    let (stream, lineage) = (order("1"), Lineage::default());
+    let of_lineage = |version| one(&stream, Expected::Version(version)).in_lineage(lineage.clone());
+    let tickets =
+        [of_lineage(Version(0)), one(&stream, Expected::Any), of_lineage(Version(1)), of_lineage(Version(3))]
+            .map(|batch| journal.append(batch));
+    let [first, other, refused, after] = tickets;
+    assert_eq!(only_version(&soon("an answer", first).await.expect("the first is taken")), Version(1));
+    assert_eq!(only_version(&soon("an answer", other).await.expect("the other writer's is taken")), Version(2));
+    assert!(matches!(soon("an answer", refused).await, Err(AppendError::Conflict { actual: Version(2), .. })));
+    assert!(matches!(soon("an answer", after).await, Err(AppendError::Superseded)));
+    append(&journal, one(&stream, Expected::Any)).await;
+    let late = refuse(&journal, of_lineage(Version(3))).await;
+    assert!(matches!(late, AppendError::Superseded) && late.outcome() == Outcome::NotCommitted, "{late}");
     assert_eq!(everything(&journal).await.len(), 3);
 }
 
@@ -274,7 +294,7 @@ fn invalid_batches() -> Vec<Batch> {
     let empty = StreamAppend { stream: order("2"), expected: Expected::Any, events: smallvec![] };
     vec![
         Batch::default(),
-        Batch { streams: smallvec![empty] },
+        Batch { streams: smallvec![empty], ..Batch::default() },
         many(&order("1"), 1).and(order("1"), Expected::Any, [event("noted")]),
         of(event("")),
         of(event("t".repeat(EVENT_TYPE_BYTES_MAX + 1))),

@@ -139,10 +139,11 @@ impl Writer {
                 number: self.group + 1,
                 base: self.active.segment.base(),
             };
-            let answer = match submission.invalid {
+            let batch = &submission.batch;
+            let answer = batch.decide(|| match submission.invalid {
                 Some(error) => Err(*error),
-                None => group.decide(&submission.batch),
-            };
+                None => group.decide(batch),
+            });
             self.answers.push((submission.done, answer));
         }
         if self.staged.record_count() > 0 {
@@ -233,7 +234,10 @@ impl Writer {
     fn refuse(&mut self, count: usize, source: io::Error) {
         let error = AppendError::DiskFull { path: self.shared.dir.clone(), source: Arc::new(source) };
         self.shared.disk_full(&error);
-        let refused = self.backlog.drain(..count).map(|submission| (submission.done, Err(error.clone())));
+        let refused = self
+            .backlog
+            .drain(..count)
+            .map(|submission| (submission.done, submission.batch.decide(|| Err(error.clone()))));
         self.answers.extend(refused);
     }
 

@@ -83,11 +83,11 @@ impl Log {
     pub(super) fn submit(&mut self, batch: Batch, done: Completion) {
         self.submitted += 1;
         let result = match self.faults.remove(&self.submitted) {
-            Some(Fault::Refuse(error)) => Err(error),
+            Some(Fault::Refuse(error)) => batch.decide(|| Err(error)),
             Some(Fault::LoseAnswer) => {
-                self.decide(batch).and_then(|_| Err(AppendError::unknown("the answer was lost")))
+                self.decide(&batch).and_then(|_| Err(AppendError::unknown("the answer was lost")))
             }
-            None => self.decide(batch),
+            None => self.decide(&batch),
         };
         self.held.push_back(Decided { done, result, needs: self.end });
         if !self.holding {
@@ -95,14 +95,18 @@ impl Log {
         }
     }
 
-    fn decide(&mut self, batch: Batch) -> AppendResult {
+    fn decide(&mut self, batch: &Batch) -> AppendResult {
+        batch.decide(|| self.decide_by_itself(batch))
+    }
+
+    fn decide_by_itself(&mut self, batch: &Batch) -> AppendResult {
         if self.is_closed() {
             return Err(AppendError::Closed);
         }
         if let Some(reason) = &self.poisoned {
             return Err(AppendError::unknown(reason.clone()));
         }
-        validate_batch(&batch)?;
+        validate_batch(batch)?;
         batch.streams.iter().try_for_each(|append| self.check_expected(append))?;
         Ok(self.append(batch))
     }
@@ -115,14 +119,14 @@ impl Log {
         Err(AppendError::Conflict { stream: append.stream.clone(), expected: append.expected, actual })
     }
 
-    fn append(&mut self, batch: Batch) -> Appended {
+    fn append(&mut self, batch: &Batch) -> Appended {
         let first = self.end.position.next();
-        let versions = batch.streams.into_iter().map(|append| self.append_stream(append)).collect();
+        let versions = batch.streams.iter().map(|append| self.append_stream(append)).collect();
         Appended { first, last: self.end.position, versions }
     }
 
-    fn append_stream(&mut self, append: StreamAppend) -> Version {
-        for event in append.events {
+    fn append_stream(&mut self, append: &StreamAppend) -> Version {
+        for event in append.events.iter().cloned() {
             let position = self.end.position.next();
             let version = self.last_version(&append.stream).next();
             self.push(RecordedEvent { position, stream: append.stream.clone(), version, event });

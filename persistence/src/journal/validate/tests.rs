@@ -30,7 +30,10 @@ fn reason(batch: &Batch) -> String {
 fn reasons_say_what_is_wrong() {
     assert_eq!(reason(&Batch::default()), "it has no streams");
     let empty = StreamAppend { stream: order("1"), expected: Expected::Any, events: smallvec![] };
-    assert_eq!(reason(&Batch { streams: smallvec![empty] }), "it has no events for stream \"order-1\"");
+    assert_eq!(
+        reason(&Batch { streams: smallvec![empty], ..Batch::default() }),
+        "it has no events for stream \"order-1\""
+    );
     let twice = Batch::of(order("1"), Expected::Any, [event("a", 0)]);
     let twice = twice.and(order("1"), Expected::Any, [event("b", 0)]);
     assert_eq!(reason(&twice), "stream \"order-1\" stands in it twice");
