@@ -101,6 +101,4 @@ pub mod __private {
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
-    #[doc = include_str!("../docs/guide.md")]
-    struct Guide;
 }
