@@ -1,0 +1,281 @@
+//! The operators' API under `/admin/v1/`: what the command line asks of a running service.
+
+use std::sync::Arc;
+
+use annals_actors::Moment;
+use annals_bus::{Bus, DeadLetterError, DeadLetterId};
+use annals_persistence::{StreamId, Version};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::query::query_time;
+use crate::view::{Part, ServiceView};
+use crate::{Problem, json_response};
+
+mod access;
+
+pub(crate) use access::Access;
+
+/// The media type of lists: one JSON document a line.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// The environment variable with the token.
+pub const ADMIN_TOKEN_ENV: &str = "ANNALS_ADMIN_TOKEN";
+
+/// A running service as the admin API sees it.
+#[derive(Clone)]
+pub(crate) struct AdminService {
+    pub(crate) view: ServiceView,
+    pub(crate) bus: Option<Bus>,
+}
+
+#[derive(Clone)]
+struct Admin {
+    services: Arc<[AdminService]>,
+    description: Arc<serde_json::Value>,
+    /// True once the process ends: tails end then.
+    stopping: watch::Receiver<bool>,
+}
+
+/// Everything that can stand behind the question mark.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+pub(crate) struct AdminQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) internal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reverse: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<String>,
+}
+
+/// The routes.
+pub(crate) fn router(
+    services: Vec<AdminService>,
+    description: serde_json::Value,
+    access: Access,
+    stopping: watch::Receiver<bool>,
+) -> Router {
+    let admin = Admin { services: services.into(), description: Arc::new(description), stopping };
+    let routes = Router::new()
+        .route("/streams", get(streams))
+        .route("/streams/{stream}", get(events))
+        .route("/tail", get(tail))
+        .route("/aggregates/{type}/{id}", get(instance))
+        .route("/dead-letters", get(dead_letters))
+        .route("/dead-letters/replay", post(replay_all))
+        .route("/dead-letters/{id}/replay", post(replay))
+        .route("/describe", get(describe))
+        .with_state(admin)
+        .layer(middleware::from_fn_with_state(access, access::check));
+    Router::new().nest("/admin/v1", routes)
+}
+
+type Asked = Result<Query<AdminQuery>, axum::extract::rejection::QueryRejection>;
+
+fn asked(query: Asked) -> Result<AdminQuery, Problem> {
+    query.map(|query| query.0).map_err(|error| Problem::rejected("invalid_query", error.body_text()))
+}
+
+impl Admin {
+    /// The service named, or all.
+    fn chosen(&self, query: &AdminQuery) -> Result<Vec<AdminService>, Problem> {
+        let Some(name) = &query.service else { return Ok(self.services.to_vec()) };
+        let found: Vec<_> = self.services.iter().filter(|s| s.view.service == name).cloned().collect();
+        if found.is_empty() {
+            return Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "service_not_found",
+                format!("no service here is called \"{name}\""),
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a stream's name, 422 if it is none.
+fn stream_id(text: &str) -> Result<StreamId, Problem> {
+    StreamId::parse(text).map_err(|error| Problem::rejected(error.code(), error.to_string()))
+}
+
+/// Reads `N` or a time.
+///
+/// # Errors
+/// 422 `invalid_query`.
+pub(crate) fn moment(text: &str) -> Result<Moment, Problem> {
+    if let Ok(version) = text.parse() {
+        return Ok(Moment::Version(Version(version)));
+    }
+    query_time(text).map(Moment::Time).ok_or_else(|| {
+        Problem::rejected(
+            "invalid_query",
+            format!("\"{text}\" is neither a version nor a time as in RFC 3339"),
+        )
+    })
+}
+
+/// A list, one JSON document a line; an error breaks it off.
+fn lines<T, E, S>(items: S) -> Response
+where
+    T: Serialize,
+    E: std::error::Error + Send + Sync + 'static,
+    S: Stream<Item = Result<T, E>> + Send + 'static,
+{
+    let chunks = items.map_err(std::io::Error::other).ready_chunks(64).map(|batch| {
+        let mut chunk = Vec::new();
+        for item in batch {
+            let item = item.inspect_err(|error| tracing::error!(%error, "an answer broke off"))?;
+            serde_json::to_writer(&mut chunk, &item)?;
+            chunk.push(b'\n');
+        }
+        Ok::<_, std::io::Error>(Bytes::from(chunk))
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
+}
+
+async fn streams(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
+    let query = asked(query)?;
+    let (prefix, internal) = (query.prefix.clone().unwrap_or_default(), query.internal.unwrap_or(false));
+    let lists: Vec<_> =
+        admin.chosen(&query)?.iter().map(|s| s.view.streams(&prefix, internal).boxed()).collect();
+    Ok(lines(stream::iter(lists).flatten()))
+}
+
+async fn events(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    query: Asked,
+) -> Result<Response, Problem> {
+    let query = asked(query)?;
+    let stream = stream_id(&name)?;
+    let part =
+        Part { from: query.from.map(Version), reverse: query.reverse.unwrap_or(false), limit: query.limit };
+    let mut lists = Vec::new();
+    for service in admin.chosen(&query)? {
+        if service.view.has(&stream).await? {
+            lists.push(service.view.events(&stream, part).boxed());
+        }
+    }
+    if lists.is_empty() {
+        return Err(Problem::not_found(format!("there is no stream \"{stream}\"")));
+    }
+    Ok(lines(stream::iter(lists).flatten()))
+}
+
+async fn tail(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
+    let query = asked(query)?;
+    let only = query.stream.as_deref().map(stream_id).transpose()?;
+    let tails: Vec<_> = admin.chosen(&query)?.iter().map(|s| s.view.tail(only.as_ref()).boxed()).collect();
+    let mut stopping = admin.stopping;
+    let end = async move {
+        // An error means that the sender is gone, which is the end too.
+        let _gone = stopping.wait_for(|stopping| *stopping).await;
+    };
+    Ok(lines(stream::select_all(tails).take_until(Box::pin(end))))
+}
+
+async fn instance(
+    State(admin): State<Admin>,
+    Path((type_name, id)): Path<(String, String)>,
+    query: Asked,
+) -> Result<Response, Problem> {
+    let query = asked(query)?;
+    let moment = query.at.as_deref().map(moment).transpose()?;
+    let services = admin.chosen(&query)?;
+    if !services.iter().any(|s| s.view.inspector(&type_name).is_some()) {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "aggregate_not_registered",
+            format!("no service here has an aggregate \"{type_name}\""),
+        ));
+    }
+    for service in services {
+        if let Some(found) = service.view.instance(&type_name, &id, moment).await? {
+            return Ok(json_response(StatusCode::OK, Some(found.version()), &found));
+        }
+    }
+    Err(Problem::not_found(format!("the {type_name} \"{id}\" has no events then")))
+}
+
+async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
+    let mut letters = Vec::new();
+    for service in admin.chosen(&asked(query)?)? {
+        letters.extend(service.view.dead_letters().await?);
+    }
+    Ok(lines(stream::iter(letters.into_iter().map(Ok::<_, std::convert::Infallible>))))
+}
+
+/// What came of a replay.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Replayed {
+    pub(crate) handled: usize,
+    pub(crate) failed: usize,
+}
+
+async fn replay_all(State(admin): State<Admin>, query: Asked) -> Result<Json<Replayed>, Problem> {
+    let mut total = Replayed::default();
+    for service in admin.chosen(&asked(query)?)? {
+        let Some(bus) = &service.bus else { continue };
+        let summary = bus.dead_letters().replay_all().await?;
+        total.handled += summary.handled;
+        total.failed += summary.failed;
+    }
+    Ok(Json(total))
+}
+
+async fn replay(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    query: Asked,
+) -> Result<Json<Replayed>, Problem> {
+    let none = || {
+        let detail = format!("there is no dead letter \"{id}\"");
+        Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
+    };
+    let letter: DeadLetterId = id.parse().map_err(|_| none())?;
+    for service in admin.chosen(&asked(query)?)? {
+        let Some(bus) = &service.bus else { continue };
+        match bus.dead_letters().replay(letter).await {
+            Err(DeadLetterError::NotFound { .. }) => {}
+            result => return Ok(result.map(|()| Json(Replayed { handled: 1, failed: 0 }))?),
+        }
+    }
+    Err(none())
+}
+
+impl From<DeadLetterError> for Problem {
+    fn from(error: DeadLetterError) -> Self {
+        let (code, text) = (error.code(), error.to_string());
+        match error {
+            DeadLetterError::Read(error) => error.into(),
+            DeadLetterError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, text),
+            DeadLetterError::NoSubscription { .. } | DeadLetterError::Delivery(_) => {
+                Self::conflict(code, text)
+            }
+            _ => Self::internal(code, text),
+        }
+    }
+}
+
+async fn describe(State(admin): State<Admin>) -> Response {
+    Json(&*admin.description).into_response()
+}

@@ -1,0 +1,113 @@
+//! Who may use the operators' API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+
+use crate::Problem;
+
+/// Who may: peers on this machine while the service listens on this machine only, and whoever has the token.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) loopback_listener: bool,
+    pub(crate) token: Option<Arc<str>>,
+}
+
+/// Lets a request through, or not.
+pub(crate) async fn check(State(access): State<Access>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    match access.allows(peer, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Access {
+    fn allows(&self, peer: Option<SocketAddr>, headers: &HeaderMap) -> Result<(), Problem> {
+        let local_peer = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        if self.loopback_listener && local_peer && !is_on_behalf(headers) {
+            return Ok(());
+        }
+        match (&self.token, bearer(headers)) {
+            (Some(token), Some(given)) if same(token.as_bytes(), given.as_bytes()) => Ok(()),
+            (Some(_), _) => Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "admin_unauthorized",
+                "send the admin token as `Authorization: Bearer ...`",
+            )),
+            (None, _) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "admin_forbidden",
+                "the admin API is open to this machine only; set ANNALS_ADMIN_TOKEN to use it from elsewhere",
+            )),
+        }
+    }
+}
+
+/// Whether somebody else may be behind a peer on this machine: a proxy's client, or a page in a browser.
+fn is_on_behalf(headers: &HeaderMap) -> bool {
+    [header::FORWARDED.as_str(), "x-forwarded-for", header::ORIGIN.as_str()]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Compares without telling by its time how much was right. The length is no secret.
+fn same(secret: &[u8], given: &[u8]) -> bool {
+    let differences = secret.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
+    secret.len() == given.len() && std::hint::black_box(differences) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::Access;
+
+    fn outcome(listener: bool, token: Option<&str>, peer: &str, sent: &[(&'static str, &str)]) -> u16 {
+        let access = Access { loopback_listener: listener, token: token.map(Arc::from) };
+        let mut headers = HeaderMap::new();
+        for (name, value) in sent {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        let peer = Some(format!("{peer}:1").parse().unwrap());
+        access.allows(peer, &headers).map_or_else(|p| p.status().as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn this_machine_may_on_a_listener_of_this_machine() {
+        assert_eq!(outcome(true, None, "127.0.0.1", &[]), 200);
+        assert_eq!(outcome(true, None, "[::1]", &[]), 200);
+        assert_eq!(outcome(true, None, "[::ffff:127.0.0.1]", &[]), 200);
+        assert_eq!(outcome(true, None, "10.0.0.1", &[]), 403);
+        assert_eq!(outcome(false, None, "127.0.0.1", &[]), 403);
+    }
+
+    #[test]
+    fn who_acts_for_another_needs_the_token() {
+        for name in ["x-forwarded-for", "forwarded", "origin"] {
+            assert_eq!(outcome(true, None, "127.0.0.1", &[(name, "x")]), 403, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_token_opens_from_everywhere() {
+        let sent = |token| [("authorization", token)];
+        assert_eq!(outcome(false, Some("secret"), "10.0.0.1", &sent("Bearer secret")), 200);
+        assert_eq!(outcome(false, Some("secret"), "10.0.0.1", &sent("bearer  secret")), 200);
+        for wrong in ["Bearer secreT", "Bearer secret2", "Bearer ", "Basic secret", "secret"] {
+            assert_eq!(outcome(false, Some("secret"), "10.0.0.1", &sent(wrong)), 401, "{wrong}");
+        }
+        assert_eq!(outcome(false, None, "10.0.0.1", &sent("Bearer secret")), 403);
+    }
+}

@@ -1,0 +1,130 @@
+//! Request bodies: JSON, checked in a fixed order so that a client always meets the same error first.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::fields::{At, Fields, FromFields};
+use crate::{FieldError, Problem};
+
+#[cfg(test)]
+mod tests;
+
+/// The most bytes that a request's body may have.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The namespace under which bodies are hashed.
+const BODY_NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_63a4_96c8_4c22_9d0c_5a2b_9a64_7d11);
+
+/// A hash of a body's bytes: the same key with another hash is another request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyHash(Bytes);
+
+impl BodyHash {
+    /// Of a request without a body.
+    pub const EMPTY: Self = Self(Bytes::new());
+
+    /// Of these bytes. They are hashed when they are first asked for: most requests have no key.
+    #[must_use]
+    pub const fn of(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn uuid(&self) -> Uuid {
+        Uuid::new_v5(&BODY_NAMESPACE, &self.0)
+    }
+}
+
+/// A JSON body, read into `T`.
+///
+/// What is wrong is told in this order: 413 `body_too_large`, 415 `unsupported_media_type`, 400 `malformed_json`, 422
+/// `invalid_body` with every wrong field.
+#[derive(Debug)]
+pub struct JsonBody<T> {
+    /// What it says.
+    pub value: T,
+    /// Which bytes said it.
+    pub hash: BodyHash,
+}
+
+impl<T: FromFields, S: Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(&parts.headers, body).await?;
+        if !is_json(&parts.headers) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "send the body as application/json",
+            ));
+        }
+        Ok(Self { value: parse_body(&bytes)?, hash: BodyHash::of(bytes) })
+    }
+}
+
+/// Reads a body up to the limit.
+///
+/// # Errors
+/// 413 `body_too_large`, 400 `body_incomplete` when the client stopped sending.
+pub(crate) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if is_over_limit(&*error) => Err(too_large()),
+        Err(_) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "body_incomplete",
+            "the body ended before it was complete",
+        )),
+    }
+}
+
+/// axum wraps errors of a body, so the limit's own error may be further down.
+fn is_over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_over_limit)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
+
+/// `application/json` and `application/<something>+json`, with or without parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let Some(subtype) = essence.get(..12).filter(|t| t.eq_ignore_ascii_case("application/")) else {
+        return false;
+    };
+    let rest = &essence[subtype.len()..];
+    rest.eq_ignore_ascii_case("json")
+        || rest.len() > 5 && rest.get(rest.len() - 5..).is_some_and(|end| end.eq_ignore_ascii_case("+json"))
+}
+
+/// Reads a JSON text into `T`.
+///
+/// # Errors
+/// 400 `malformed_json`, or 422 `invalid_body` with every wrong field.
+pub fn parse_body<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    let mut errors: Vec<FieldError> = Vec::new();
+    let read = Fields::of(value, At::root(&mut errors)).and_then(|mut fields| T::from_fields(&mut fields));
+    match read {
+        Some(value) if errors.is_empty() => Ok(value),
+        _ => Err(Problem::invalid_body(errors)),
+    }
+}
+
+fn malformed(error: &impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
+}

@@ -1,0 +1,81 @@
+//! The command line that comes with every service: `main` is all that a binary needs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::{Service, telemetry};
+
+mod args;
+mod client;
+mod error;
+mod inspect;
+mod output;
+mod run;
+mod source;
+mod verify;
+
+use args::{Cli, Command, DlqCommand, LogCommand};
+use error::CliError;
+use output::Output;
+
+/// Parses the command line, does what it says, and answers with the exit code: 0 done, 1 failed, 2 wrong usage,
+/// 3 journal in use, damaged or of another format.
+///
+/// Results go to stdout, logs and errors to stderr.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "a binary makes them only for this call")]
+pub fn main(services: Vec<Arc<dyn Service>>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Help and version come this way too, with code 0.
+        Err(error) => {
+            let code = if error.print().is_ok() { error.exit_code() } else { 1 };
+            return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        }
+    };
+    match execute(&services, cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
+    // Operators want results; what the runtime tells of itself is for those who run it.
+    let filter = if cli.command.runs_services() { None } else { Some("warn") };
+    telemetry::init(cli.log, filter)
+        .map_err(|error| CliError::usage(format!("{}: {error}", telemetry::LOG_FILTER_ENV)))?;
+    let output = Output::new(cli.json);
+    match cli.command {
+        Command::Dev(args) => runtime(true)?.block_on(run::dev(services, args, output)),
+        Command::Serve(args) => runtime(true)?.block_on(run::serve(services, args, output)),
+        Command::Streams { command } => runtime(false)?.block_on(inspect::streams(services, command, output)),
+        Command::Aggregate { command } => {
+            runtime(false)?.block_on(inspect::aggregate(services, command, output))
+        }
+        Command::Dlq { command: DlqCommand::Ls(target) } => {
+            runtime(false)?.block_on(inspect::dead_letters(services, target, output))
+        }
+        Command::Dlq { command: DlqCommand::Replay(args) } => {
+            runtime(false)?.block_on(inspect::replay(services, args, output))
+        }
+        Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
+        Command::Describe => inspect::describe(services, output),
+        Command::Explain { code } => inspect::explain(code.as_deref(), output),
+        Command::Completions { shell } => inspect::completions(shell),
+    }
+}
+
+fn runtime(many_threads: bool) -> Result<tokio::runtime::Runtime, CliError> {
+    let mut builder = if many_threads {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    builder.enable_all().build().map_err(|error| CliError::failed("internal_error", &error))
+}

@@ -1,0 +1,245 @@
+//! What can be said on the command line.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::LogFormat;
+
+/// Event-sourced services: run them, look into them, mend them.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, about, max_term_width = 110)]
+pub(super) struct Cli {
+    /// Print JSON: one document, or one line for each item of a list.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// How logs look; they go to stderr. ANNALS_LOG says what is logged (default: info).
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(super) log: LogFormat,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run all services on one address, with temporary data unless --data is given. Not for production.
+    Dev(DevArgs),
+    /// Run one service, for deployment.
+    Serve(ServeArgs),
+    /// Look at streams of events.
+    Streams {
+        #[command(subcommand)]
+        command: StreamsCommand,
+    },
+    /// Look at aggregate instances.
+    Aggregate {
+        #[command(subcommand)]
+        command: AggregateCommand,
+    },
+    /// Dead letters: events that a subscription could not handle.
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
+    },
+    /// The journal's files.
+    Log {
+        #[command(subcommand)]
+        command: LogCommand,
+    },
+    /// Print what this program is made of: services, aggregates, events, topics.
+    Describe,
+    /// Explain the code of an error; without a code, list all.
+    Explain {
+        /// The code, such as version_conflict.
+        code: Option<String>,
+    },
+    /// Print a completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    pub(super) fn runs_services(&self) -> bool {
+        matches!(self, Self::Dev(_) | Self::Serve(_))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(
+        long, env = "ANNALS_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR"
+    )]
+    pub(super) listen: SocketAddr,
+    /// Where to keep data; without it, a temporary directory that is removed at the end.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Which service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: String,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(
+        long, env = "ANNALS_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR"
+    )]
+    pub(super) listen: SocketAddr,
+    /// Where to keep data.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+}
+
+/// Which services to look at, and where.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Target {
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// Where the service runs [default: http:// and the address of ANNALS_LISTEN, or 127.0.0.1:8080].
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(super) url: Option<String>,
+    /// The data directory of a service that is stopped.
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum StreamsCommand {
+    /// List streams.
+    Ls {
+        /// Only streams whose names begin so.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// The runtime's own streams too; their names begin with $.
+        #[arg(long)]
+        internal: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print a stream's events.
+    Show {
+        /// The stream, such as order-42.
+        stream: String,
+        /// From this version on.
+        #[arg(long, value_name = "N")]
+        from: Option<u64>,
+        /// From new to old.
+        #[arg(long)]
+        reverse: bool,
+        /// At most so many.
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<usize>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print events as they happen, of one stream or of all.
+    Tail {
+        /// Only this stream.
+        stream: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AggregateCommand {
+    /// Print an instance's state.
+    Show {
+        /// The aggregate's type, such as order.
+        #[arg(value_name = "TYPE")]
+        type_name: String,
+        /// The instance's id.
+        id: String,
+        /// As it was at this version, or at this time (RFC 3339).
+        #[arg(long, value_name = "N|TIME")]
+        at: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DlqCommand {
+    /// List dead letters.
+    Ls(Target),
+    /// Handle a dead letter again, or all of them.
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The dead letter's id.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(super) id: Option<String>,
+    /// All of them.
+    #[arg(long)]
+    pub(super) all: bool,
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum LogCommand {
+    /// Check every byte of a stopped service's journal; nothing is changed.
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// The data directory.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+}
+
+/// Reads an address; a host's name is looked up.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text.to_socket_addrs().map_err(|error| format!("not an address: {error}"))?;
+    found.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_anywhere() {
+        let cli = Cli::try_parse_from(["x", "streams", "ls", "--json", "--log", "json"]).unwrap();
+        assert!(cli.json);
+    }
+
+    #[test]
+    fn wrong_usage_is_two() {
+        for line in [
+            "x",
+            "x serve --service a",
+            "x serve --data d",
+            "x dlq replay",
+            "x dlq replay a --all",
+            "x dev --listen nonsense",
+            "x streams ls --url u --data d",
+            "x explode",
+        ] {
+            // The environment's twins would stand in for what is missing.
+            if std::env::var_os("ANNALS_DATA").is_some() {
+                return;
+            }
+            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Operators' commands that look, and the one that replays.
+
+use std::io;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use futures_util::TryStreamExt;
+use serde_json::Value;
+
+use super::args::{AggregateCommand, Cli, ReplayArgs, StreamsCommand, Target};
+use super::error::CliError;
+use super::output::{Output, field};
+use super::source::{Items, Source};
+use crate::admin::Replayed;
+use crate::view::Part;
+use crate::{Service, codes, description};
+
+pub(super) async fn streams(
+    services: &[Arc<dyn Service>],
+    command: StreamsCommand,
+    output: Output,
+) -> Result<(), CliError> {
+    match command {
+        StreamsCommand::Ls { prefix, internal, target } => {
+            let source = Source::of(services, &target)?;
+            let streams = source.streams(&prefix, internal).await?;
+            output.heading(&stream_line("SERVICE", "STREAM", "VERSION", "LAST EVENT"))?;
+            let line = |item: &Value| {
+                let [service, stream, version, time] =
+                    ["service", "stream", "version", "lastTime"].map(|name| field(item, name));
+                stream_line(&service, &stream, &version, &time)
+            };
+            print(streams, output, line).await?;
+            source.close().await;
+        }
+        StreamsCommand::Show { stream, from, reverse, limit, target } => {
+            let source = Source::of(services, &target)?;
+            let events = source.events(&stream, Part::of_flags(from, reverse, limit)).await?;
+            print(events, output, event_line).await?;
+            source.close().await;
+        }
+        StreamsCommand::Tail { stream, target } => {
+            let source = Source::of(services, &target)?;
+            let line = |item: &Value| format!("{}  {}", field(item, "stream"), event_line(item));
+            print(source.tail(stream.as_deref()).await?, output, line).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn print(items: Items, output: Output, line: impl Fn(&Value) -> String) -> Result<(), CliError> {
+    items.try_for_each(|item| std::future::ready(output.item(&item, &line).map_err(CliError::from))).await
+}
+
+fn stream_line(service: &str, stream: &str, version: &str, time: &str) -> String {
+    format!("{service:<12} {stream:<48} {version:>8}  {time}")
+}
+
+fn event_line(item: &Value) -> String {
+    let [version, time, kind, data] = ["version", "time", "type", "data"].map(|name| field(item, name));
+    format!("{version:>6}  {time:<27}  {kind:<28} {data}")
+}
+
+pub(super) async fn aggregate(
+    services: &[Arc<dyn Service>],
+    command: AggregateCommand,
+    output: Output,
+) -> Result<(), CliError> {
+    let AggregateCommand::Show { type_name, id, at, target } = command;
+    let source = Source::of(services, &target)?;
+    let found = source.instance(&type_name, &id, at.as_deref()).await?;
+    output.document(&found, || instance_text(&found))?;
+    source.close().await;
+    Ok(())
+}
+
+fn instance_text(json: &str) -> String {
+    let item: Value = serde_json::from_str(json).unwrap_or_default();
+    let state = serde_json::to_string_pretty(&item["state"]).unwrap_or_default();
+    let [kind, id, version, time] = ["type", "id", "version", "time"].map(|name| field(&item, name));
+    format!("{kind} {id} at version {version} ({time})\n{state}\n")
+}
+
+pub(super) async fn dead_letters(
+    services: &[Arc<dyn Service>],
+    target: Target,
+    output: Output,
+) -> Result<(), CliError> {
+    let source = Source::of(services, &target)?;
+    let line = |item: &Value| {
+        let names = ["id", "service", "subscription", "eventId", "attempts", "lastTime", "reason"];
+        names.map(|name| field(item, name)).join("  ")
+    };
+    print(source.dead_letters().await?, output, line).await?;
+    source.close().await;
+    Ok(())
+}
+
+pub(super) async fn replay(
+    services: &[Arc<dyn Service>],
+    args: ReplayArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    if args.target.data.is_some() {
+        return Err(CliError::usage("a replay needs the running service: use --url"));
+    }
+    super::source::chosen(services, args.target.service.as_deref())?;
+    let answer = Source::running(&args.target)?.replay(args.id.as_deref()).await?;
+    let replayed: Replayed =
+        serde_json::from_str(&answer).map_err(|error| CliError::failed("invalid_answer", &error))?;
+    output.document(&answer, || format!("{} handled, {} failed again", replayed.handled, replayed.failed))?;
+    if replayed.failed == 0 {
+        return Ok(());
+    }
+    let message = format!("{} dead letters failed again; `dlq ls` says why", replayed.failed);
+    Err(CliError::Failed { code: "replay_failed".to_owned(), message })
+}
+
+pub(super) fn describe(services: &[Arc<dyn Service>], output: Output) -> Result<(), CliError> {
+    let description = description::of(services);
+    let json = serde_json::to_string(&description).map_err(io::Error::from)?;
+    output.document(&json, || description.text())?;
+    Ok(())
+}
+
+pub(super) fn explain(code: Option<&str>, output: Output) -> Result<(), CliError> {
+    let Some(code) = code else {
+        let all: Vec<_> = codes().collect();
+        let json = serde_json::to_string(&all).map_err(io::Error::from)?;
+        return Ok(output.document(&json, || all.join("\n"))?);
+    };
+    let Some(page) = crate::explain(code) else {
+        let message = format!("no error has the code \"{code}\"; `explain` without a code lists all");
+        return Err(CliError::Failed { code: "code_not_found".to_owned(), message });
+    };
+    let json = serde_json::json!({ "code": code, "page": page }).to_string();
+    Ok(output.document(&json, || page.to_owned())?)
+}
+
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), program_name(), &mut script);
+    Ok(io::Write::write_all(&mut io::stdout().lock(), &script)?)
+}
+
+/// What the program is called where it was started.
+fn program_name() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = path.as_deref().and_then(|path| path.file_name()).map(|name| name.to_string_lossy());
+    name.map_or_else(|| "annals".to_owned(), std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,169 @@
+//! `dev` and `serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::args::{DevArgs, ServeArgs};
+use super::error::CliError;
+use super::output::Output;
+use super::source::chosen;
+use crate::{ADMIN_TOKEN_ENV, Host, HostOptions, Service};
+
+/// How long the table of addresses waits for the services to be ready; a long journal takes longer.
+const TABLE_PATIENCE: Duration = Duration::from_millis(1000);
+
+pub(super) async fn dev(
+    services: &[Arc<dyn Service>],
+    args: DevArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    let note = match &args.data {
+        Some(_) => "Not for production: all services share one process.",
+        None => "Not for production: the data is temporary and removed at the end; keep it with --data DIR.",
+    };
+    let options = HostOptions {
+        listen: args.listen,
+        data: args.data,
+        in_process_broker: true,
+        admin_token: admin_token(),
+    };
+    run(services, options, output, note).await
+}
+
+pub(super) async fn serve(
+    services: &[Arc<dyn Service>],
+    args: ServeArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    if args.data.as_os_str().is_empty() {
+        return Err(CliError::usage("--data (or ANNALS_DATA) names no directory"));
+    }
+    let services = chosen(services, Some(&args.service))?;
+    let options = HostOptions {
+        listen: args.listen,
+        data: Some(args.data),
+        in_process_broker: false,
+        admin_token: admin_token(),
+    };
+    run(&services, options, output, "").await
+}
+
+fn admin_token() -> Option<Arc<str>> {
+    std::env::var(ADMIN_TOKEN_ENV).ok().filter(|token| !token.is_empty()).map(Arc::from)
+}
+
+async fn run(
+    services: &[Arc<dyn Service>],
+    options: HostOptions,
+    output: Output,
+    note: &str,
+) -> Result<(), CliError> {
+    // Asked for before anything starts, so that no signal is missed.
+    let mut end = End::listen()?;
+    let host = tokio::select! {
+        host = Host::start(services, options) => host?,
+        () = end.asked() => return Ok(()),
+    };
+    let told = tokio::select! {
+        told = announce(&host, output, note) => told,
+        () = end.asked() => Ok(()),
+    };
+    if told.is_ok() {
+        end.asked().await;
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        () = host.shutdown() => told.map_err(CliError::from),
+        () = end.asked_again() => Err(CliError::Failed {
+            code: "stopped_early".to_owned(),
+            message: "asked to stop twice: stopped without finishing what was under way".to_owned(),
+        }),
+    }
+}
+
+/// Says where the services are: to people as soon as possible, to programs when they are ready.
+async fn announce(host: &Host, output: Output, note: &str) -> std::io::Result<()> {
+    if output.is_json() {
+        host.ready().await;
+        return output.line(&ready_line(host));
+    }
+    // Ready or not: readiness is told by the health route.
+    let _ready_or_late = tokio::time::timeout(TABLE_PATIENCE, host.ready()).await;
+    output.text(&table(host, note))
+}
+
+fn ready_line(host: &Host) -> String {
+    let url = format!("http://{}", reachable(host.address()));
+    let services: serde_json::Map<_, _> = host
+        .services()
+        .map(|service| (service.name().to_owned(), json!({ "url": url, "data": host.data() })))
+        .collect();
+    json!({ "services": services }).to_string()
+}
+
+fn table(host: &Host, note: &str) -> String {
+    let base = format!("http://{}", reachable(host.address()));
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["SERVICE", "ADDRESS", "WHAT IT IS"]);
+    for service in host.services() {
+        table.add_row([service.name(), &format!("{base}{}", service.base_path()), service.about()]);
+    }
+    for (name, path, about) in [
+        ("api page", "/docs", "try the routes; the document is at /openapi.json"),
+        ("health", "/readyz", "also /livez and /startupz"),
+        ("metrics", "/metrics", "Prometheus text"),
+    ] {
+        table.add_row([name, &format!("{base}{path}"), about]);
+    }
+    table.add_row(["data", &host.data().display().to_string(), "a directory for each service"]);
+    format!("{table}\n{note}\n")
+}
+
+/// The address to call; what listens everywhere is called here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        let here =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(here);
+    }
+    address
+}
+
+/// The wish that the process ends: SIGTERM or SIGINT.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+    asked: bool,
+}
+
+impl End {
+    fn listen() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(|error| CliError::failed("internal_error", &error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            asked: false,
+        })
+    }
+
+    /// Waits for the first signal; once it came, returns at once.
+    async fn asked(&mut self) {
+        if !self.asked {
+            self.asked_again().await;
+            self.asked = true;
+        }
+    }
+
+    async fn asked_again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

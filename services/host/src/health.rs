@@ -1,0 +1,149 @@
+//! Whether the process lives, has started, and should get requests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals_persistence::{Journal, JournalHealth};
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::json_response;
+use crate::read_model::Follows;
+
+/// What readiness hangs on, one for each service.
+pub(crate) struct Watched {
+    pub(crate) service: &'static str,
+    pub(crate) broker: &'static str,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) read_models: Vec<Arc<dyn Follows>>,
+}
+
+/// Whether the process should get requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Health(Arc<Inner>);
+
+struct Inner {
+    services: Vec<Watched>,
+    broker: &'static str,
+    started: AtomicBool,
+    draining: AtomicBool,
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    broker: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+    services: BTreeMap<&'static str, ServiceReadiness>,
+}
+
+#[derive(Serialize)]
+struct ServiceReadiness {
+    broker: &'static str,
+    journal: &'static str,
+}
+
+impl Health {
+    pub(crate) fn new(broker: &'static str, services: Vec<Watched>) -> Self {
+        let (started, draining) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Inner { services, broker, started, draining }))
+    }
+
+    /// Waits for every read model, then says that the process has started.
+    pub(crate) async fn start(&self) {
+        for model in self.0.services.iter().flat_map(|service| &service.read_models) {
+            if let Err(error) = model.caught_up().await {
+                tracing::error!(read_model = model.name(), %error, "not ready");
+                return;
+            }
+        }
+        self.0.started.store(true, Ordering::Release);
+    }
+
+    /// No more requests, please.
+    pub(crate) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.0.draining.load(Ordering::Acquire) {
+            reasons.push("shutting down".to_owned());
+        } else if !self.0.started.load(Ordering::Acquire) {
+            reasons.push("read models are being rebuilt".to_owned());
+        }
+        for service in &self.0.services {
+            if let Some(reason) = journal_reason(&service.journal.health()) {
+                reasons.push(format!("{}: {reason}", service.service));
+            }
+            let models = service.read_models.iter().filter_map(|model| model.not_ready());
+            reasons.extend(models.map(|reason| format!("{}: {reason}", service.service)));
+        }
+        reasons
+    }
+
+    fn readiness(&self) -> Readiness {
+        let reasons = self.reasons();
+        let services = self.0.services.iter().map(|service| {
+            let journal = journal_word(&service.journal.health());
+            (service.service, ServiceReadiness { broker: service.broker, journal })
+        });
+        Readiness {
+            status: if reasons.is_empty() { "ready" } else { "not_ready" },
+            broker: self.0.broker,
+            reasons,
+            services: services.collect(),
+        }
+    }
+
+    /// `/livez`, `/readyz`, `/startupz`.
+    pub(crate) fn router(self) -> Router {
+        Router::new()
+            .route("/livez", get(|| async { Json(serde_json::json!({ "status": "alive" })) }))
+            .route("/readyz", get(ready))
+            .route("/startupz", get(started))
+            .with_state(self)
+    }
+}
+
+fn journal_reason(health: &JournalHealth) -> Option<String> {
+    match health {
+        JournalHealth::Healthy => None,
+        JournalHealth::DiskFull => Some("no space left for the journal (disk_full)".to_owned()),
+        JournalHealth::Poisoned { reason } => {
+            Some(format!("the journal takes no more appends (outcome_unknown): {reason}"))
+        }
+        _ => Some("the journal is closed".to_owned()),
+    }
+}
+
+fn journal_word(health: &JournalHealth) -> &'static str {
+    match health {
+        JournalHealth::Healthy => "healthy",
+        JournalHealth::DiskFull => "disk_full",
+        JournalHealth::Poisoned { .. } => "poisoned",
+        _ => "closed",
+    }
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let readiness = health.readiness();
+    let ok = readiness.reasons.is_empty();
+    json_response(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, None, &readiness)
+}
+
+async fn started(State(health): State<Health>) -> Response {
+    let started = health.0.started.load(Ordering::Acquire);
+    let status = if started { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json_response(
+        status,
+        None,
+        &serde_json::json!({ "status": if started { "started" } else { "starting" } }),
+    )
+}

@@ -1,0 +1,337 @@
+//! The host: opens data, starts services, serves them, stops them in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Node;
+use annals_bus::{Broker, Bus, InProcessBroker};
+use axum::extract::DefaultBodyLimit;
+use axum::serve::ListenerExt;
+use axum::{Router, middleware};
+use futures_util::future::join_all;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, Access, AdminService};
+use crate::data::{self, DataDir, Opened};
+use crate::health::{Health, Watched};
+use crate::middleware::{Around, around};
+use crate::service::ReadModels;
+use crate::view::ServiceView;
+use crate::{
+    BODY_BYTES_MAX, DataError, Running, Service, ServiceError, Setup, description, metrics, openapi,
+};
+
+/// How long requests under way may take after the end was asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How services are run.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the data is; `None` takes a temporary directory, removed at the end.
+    pub data: Option<PathBuf>,
+    /// Whether the services are connected by a broker inside the process.
+    pub in_process_broker: bool,
+    /// What opens the admin API from other machines.
+    pub admin_token: Option<Arc<str>>,
+}
+
+impl Default for HostOptions {
+    /// 127.0.0.1:8080, temporary data, connected in the process, no token.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data: None,
+            in_process_broker: true,
+            admin_token: None,
+        }
+    }
+}
+
+/// Why services could not be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// A service's data could not be opened.
+    #[error("service \"{service}\" cannot open its data")]
+    Data {
+        /// The service.
+        service: &'static str,
+        /// What is wrong.
+        #[source]
+        source: DataError,
+    },
+    /// A service could not start.
+    #[error("service \"{service}\" cannot start")]
+    Start {
+        /// The service.
+        service: &'static str,
+        /// What is wrong.
+        #[source]
+        source: ServiceError,
+    },
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}; stop what listens there, or name another address with `--listen`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The data directory could not be made.
+    #[error(transparent)]
+    Directory(DataError),
+}
+
+impl HostError {
+    /// The stable code of this error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Data { source, .. } | Self::Directory(source) => source.code(),
+            Self::Start { source, .. } => source.code(),
+            Self::Listen { .. } => "listen_failed",
+        }
+    }
+
+    /// Whether the data itself is the trouble: in use, damaged, or of another format.
+    #[must_use]
+    pub fn is_about_data(&self) -> bool {
+        matches!(self, Self::Data { source, .. } if source.is_about_data())
+    }
+}
+
+/// A service that runs, and what it runs on.
+struct Hosted {
+    service: Arc<dyn Service>,
+    data: Opened,
+    dir: PathBuf,
+    node: Node,
+    bus: Option<Bus>,
+    read_models: ReadModels,
+}
+
+/// Services that run and are served.
+#[derive(Debug)]
+#[must_use = "services are stopped in order only by `shutdown`"]
+pub struct Host {
+    address: SocketAddr,
+    health: HealthHandle,
+    hosted: Vec<Hosted>,
+    data: DataDir,
+    /// True ends the server and the tails.
+    stopping: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Health without a `Debug` of its own.
+struct HealthHandle(Health);
+
+impl std::fmt::Debug for HealthHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Health")
+    }
+}
+
+impl std::fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hosted").field("service", &self.service.name()).field("dir", &self.dir).finish()
+    }
+}
+
+impl Host {
+    /// Opens the data, starts the services and begins to serve them. They may not be ready yet: see [`Host::ready`].
+    ///
+    /// # Errors
+    /// [`HostError`]; what was started is stopped again.
+    pub async fn start(services: &[Arc<dyn Service>], options: HostOptions) -> Result<Self, HostError> {
+        // First of all: a port that is taken should not cost a replay.
+        let listener = listen(options.listen).await?;
+        let address = listener.local_addr().unwrap_or(options.listen);
+        drop(metrics::install());
+        let data = DataDir::new(options.data.clone()).map_err(HostError::Directory)?;
+        let broker: Option<Arc<dyn Broker>> =
+            options.in_process_broker.then(|| Arc::new(InProcessBroker::default()) as Arc<dyn Broker>);
+        let broker_name = broker.as_ref().map_or("none", |broker| broker.name());
+        let (hosted, routers) = start_all(services, &data, broker.as_ref()).await?;
+        let health = Health::new(broker_name, hosted.iter().map(Hosted::watched).collect());
+        let (stopping, stopped) = watch::channel(false);
+        let access = Access {
+            loopback_listener: address.ip().to_canonical().is_loopback(),
+            token: options.admin_token,
+        };
+        let admin = admin::router(
+            hosted.iter().map(Hosted::admin).collect(),
+            serde_json::to_value(description::of(services)).unwrap_or_default(),
+            access,
+            stopped.clone(),
+        );
+        let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
+        let router = whole(routers, health.clone(), admin, openapi::router(&document));
+        let server = tokio::spawn(serve(listener, router, stopped));
+        let starting = health.clone();
+        let tasks =
+            vec![tokio::spawn(metrics::upkeep()), tokio::spawn(async move { starting.start().await })];
+        Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, server, tasks })
+    }
+
+    /// Where it listens: the real port, also when port 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The services.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<dyn Service>> {
+        self.hosted.iter().map(|hosted| &hosted.service)
+    }
+
+    /// The data directory, which holds a directory for each service.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Waits until every read model has caught up.
+    pub async fn ready(&self) {
+        self.health.0.start().await;
+    }
+
+    /// Stops in order: no more readiness, no new connections, requests under way finished, then buses, read models,
+    /// nodes, snapshots and journals. Temporary data is removed.
+    pub async fn shutdown(mut self) {
+        self.health.0.drain();
+        self.stopping.send_replace(true);
+        if tokio::time::timeout(DRAIN_TIMEOUT, &mut self.server).await.is_err() {
+            tracing::warn!("some requests did not end in time and were cut off");
+            self.server.abort();
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+        stop_all(self.hosted).await;
+        self.data.end();
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
+    TcpListener::bind(address).await.map_err(|source| HostError::Listen { address, source })
+}
+
+/// Starts every service; if one cannot, the others are stopped again.
+async fn start_all(
+    services: &[Arc<dyn Service>],
+    data: &DataDir,
+    broker: Option<&Arc<dyn Broker>>,
+) -> Result<(Vec<Hosted>, Vec<Router>), HostError> {
+    let (mut hosted, mut routers) = (Vec::new(), Vec::new());
+    for service in services {
+        match start_one(Arc::clone(service), data.of_service(service.name()), broker).await {
+            Ok((one, router)) => {
+                hosted.push(one);
+                routers.push(router);
+            }
+            Err(error) => {
+                stop_all(hosted).await;
+                return Err(error);
+            }
+        }
+    }
+    Ok((hosted, routers))
+}
+
+async fn start_one(
+    service: Arc<dyn Service>,
+    dir: PathBuf,
+    broker: Option<&Arc<dyn Broker>>,
+) -> Result<(Hosted, Router), HostError> {
+    let name = service.name();
+    let data = data::open(dir.clone()).await.map_err(|source| HostError::Data { service: name, source })?;
+    let read_models = ReadModels::default();
+    let setup = Setup {
+        service: name,
+        journal: Arc::clone(&data.journal),
+        snapshots: Arc::clone(&data.snapshots),
+        broker: broker.map(Arc::clone),
+        read_models: Arc::clone(&read_models),
+    };
+    match service.start(setup).await {
+        Ok(Running { node, bus, router }) => {
+            if bus.as_ref().is_some_and(|bus| bus.broker() == "none") {
+                tracing::warn!(service = name, "there is no broker: integration events stay unpublished");
+            }
+            Ok((Hosted { service, data, dir, node, bus, read_models }, router))
+        }
+        Err(source) => {
+            read_models.lock().drain(..).for_each(|model| model.stop());
+            data.close().await;
+            Err(HostError::Start { service: name, source })
+        }
+    }
+}
+
+async fn stop_all(hosted: Vec<Hosted>) {
+    // Buses first: they send commands to nodes, also to those of other services.
+    join_all(hosted.iter().filter_map(|one| one.bus.as_ref()).map(Bus::shutdown)).await;
+    join_all(hosted.iter().map(|one| one.node.shutdown())).await;
+    for one in hosted {
+        one.read_models.lock().drain(..).for_each(|model| model.stop());
+        // Let go of journal and snapshots before they are closed.
+        drop((one.bus, one.node));
+        one.data.close().await;
+    }
+}
+
+impl Hosted {
+    fn watched(&self) -> Watched {
+        Watched {
+            service: self.service.name(),
+            broker: self.bus.as_ref().map_or("none", Bus::broker),
+            journal: Arc::clone(&self.data.journal),
+            read_models: self.read_models.lock().clone(),
+        }
+    }
+
+    fn admin(&self) -> AdminService {
+        AdminService {
+            view: ServiceView {
+                service: self.service.name(),
+                journal: Arc::clone(&self.data.journal),
+                inspectors: self.service.inspectors().into(),
+            },
+            bus: self.bus.clone(),
+        }
+    }
+}
+
+/// Everything on one listener.
+fn whole(services: Vec<Router>, health: Health, admin: Router, api: Router) -> Router {
+    let base = Router::new().merge(health.router()).merge(metrics::router()).merge(admin).merge(api);
+    services
+        .into_iter()
+        .fold(base, Router::merge)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Around::default(), around))
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let listener = listener.tap_io(|connection| {
+        // Answers are written whole: waiting for more to send only delays them.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
+    let end = async move {
+        // An error means that the sender is gone, which is the end too.
+        let _gone = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(end).await {
+        tracing::error!(%error, "the server ended");
+    }
+}

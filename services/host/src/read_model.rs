@@ -1,0 +1,305 @@
+//! Read models: folds of a service's own journal, kept in memory and rebuilt at every start.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_persistence::{EventError, Filter, Journal, Position, ReadError, RecordedEvent};
+use metrics::{Gauge, gauge};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[cfg(test)]
+mod tests;
+
+/// How long an answer waits for its read model.
+pub const READ_MODEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many events are folded under one lock.
+const PAGE_EVENTS: usize = 512;
+
+/// What a read model does with events.
+pub trait Fold: Send + Sync + 'static {
+    /// Which events it wants.
+    fn filter(&self) -> Filter;
+
+    /// Takes an event in. Events come in the order of their positions, each once.
+    ///
+    /// # Errors
+    /// An event that cannot be understood: the read model stops there, and says so.
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError>;
+}
+
+/// Why a read model cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadModelError {
+    /// It has not yet seen what was durable when the question came.
+    #[error("read model \"{name}\" is at position {position}, {wanted} was wanted; try again")]
+    Behind {
+        /// The read model.
+        name: &'static str,
+        /// How far it is.
+        position: Position,
+        /// How far it should be.
+        wanted: Position,
+    },
+    /// It stopped at an event that it does not understand.
+    #[error("read model \"{name}\" stopped: {reason}")]
+    Failed {
+        /// The read model.
+        name: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ReadModelError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Behind { .. } => "read_model_behind",
+            Self::Failed { .. } => "read_model_failed",
+        }
+    }
+}
+
+/// A read model that follows its journal. Cheap to clone; it stops when the last clone is dropped, or when told.
+pub struct ReadModel<M>(Arc<Inner<M>>);
+
+impl<M> Clone for ReadModel<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M> fmt::Debug for ReadModel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadModel").field("name", &self.0.name).field("position", &self.position()).finish()
+    }
+}
+
+struct Inner<M> {
+    name: &'static str,
+    journal: Arc<dyn Journal>,
+    wants_internal: bool,
+    shared: Arc<Shared<M>>,
+    progress: watch::Receiver<Progress>,
+    task: JoinHandle<()>,
+}
+
+impl<M> Drop for Inner<M> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Shared<M>(RwLock<M>);
+
+/// How far a read model is.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    /// Everything up to here has been looked at.
+    position: Position,
+    failed: Option<String>,
+}
+
+impl<M: Fold> ReadModel<M> {
+    /// Starts following a journal from its beginning.
+    #[must_use]
+    pub fn start(name: &'static str, model: M, journal: Arc<dyn Journal>) -> Self {
+        let filter = model.filter();
+        let wants_internal = filter.wants_internal();
+        let shared = Arc::new(Shared(RwLock::new(model)));
+        let (sender, progress) = watch::channel(Progress::default());
+        let follower = Follower {
+            name,
+            journal: Arc::clone(&journal),
+            filter,
+            shared: Arc::clone(&shared),
+            progress: sender,
+            lag: gauge!("annals_read_model_lag_events", "read_model" => name),
+        };
+        let task = tokio::spawn(follower.run());
+        Self(Arc::new(Inner { name, journal, wants_internal, shared, progress, task }))
+    }
+
+    /// Looks at the read model, once it holds everything that was durable when this was called.
+    ///
+    /// # Errors
+    /// [`ReadModelError::Behind`] when that takes longer than [`READ_MODEL_TIMEOUT`], [`ReadModelError::Failed`].
+    pub async fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ReadModelError> {
+        self.read_at(self.durable(), READ_MODEL_TIMEOUT, look).await
+    }
+
+    /// Looks at the read model, once it holds everything up to a position.
+    ///
+    /// # Errors
+    /// [`ReadModelError::Behind`] when that takes longer than `timeout`, [`ReadModelError::Failed`].
+    pub async fn read_at<R>(
+        &self,
+        position: Position,
+        timeout: Duration,
+        look: impl FnOnce(&M) -> R,
+    ) -> Result<R, ReadModelError> {
+        self.wait(position, timeout).await?;
+        Ok(look(&self.0.shared.0.read()))
+    }
+
+    /// Waits until the read model holds everything up to a position.
+    async fn wait(&self, wanted: Position, timeout: Duration) -> Result<(), ReadModelError> {
+        let mut progress = self.0.progress.clone();
+        let there = progress.wait_for(|now| now.position >= wanted || now.failed.is_some());
+        let Ok(reached) = tokio::time::timeout(timeout, there).await else {
+            let position = self.position();
+            return Err(ReadModelError::Behind { name: self.0.name, position, wanted });
+        };
+        match reached.map(|now| now.failed.clone().filter(|_| now.position < wanted)) {
+            Ok(None) => Ok(()),
+            Ok(Some(reason)) => Err(self.failed(reason)),
+            Err(_) => Err(self.failed("it was stopped".to_owned())),
+        }
+    }
+
+    fn failed(&self, reason: String) -> ReadModelError {
+        ReadModelError::Failed { name: self.0.name, reason }
+    }
+
+    /// The durable position that matters to this read model: the runtime's own events need not move it.
+    fn durable(&self) -> Position {
+        let durable = *self.0.journal.durable().borrow();
+        if self.0.wants_internal { durable.position } else { durable.external }
+    }
+}
+
+impl<M> ReadModel<M> {
+    /// How far it is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.0.progress.borrow().position
+    }
+}
+
+/// What the host asks of a read model, whatever is in it.
+pub(crate) trait Follows: Send + Sync {
+    fn name(&self) -> &'static str;
+    /// `None` when it is where it should be; else why not.
+    fn not_ready(&self) -> Option<String>;
+    /// Waits until it holds what was durable at the time of the call.
+    fn caught_up(&self) -> futures_util::future::BoxFuture<'_, Result<(), ReadModelError>>;
+    fn stop(&self);
+}
+
+/// How long a start waits for a read model; a long log takes its time.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3600);
+
+impl<M: Fold> Follows for ReadModel<M> {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        let failed = self.0.progress.borrow().failed.clone();
+        failed.map(|reason| format!("read model \"{}\" stopped: {reason}", self.0.name))
+    }
+
+    fn caught_up(&self) -> futures_util::future::BoxFuture<'_, Result<(), ReadModelError>> {
+        Box::pin(async move { self.wait(self.durable(), CATCH_UP_TIMEOUT).await })
+    }
+
+    fn stop(&self) {
+        self.0.task.abort();
+    }
+}
+
+/// The task that keeps a read model up to date.
+struct Follower<M> {
+    name: &'static str,
+    journal: Arc<dyn Journal>,
+    filter: Filter,
+    shared: Arc<Shared<M>>,
+    progress: watch::Sender<Progress>,
+    lag: Gauge,
+}
+
+/// How far a follower has read.
+struct Reading {
+    next: Position,
+    /// Read, and not yet folded.
+    waiting: Vec<RecordedEvent>,
+}
+
+/// How many of these events belong to commands that surely end among them: all before those of the last command.
+fn whole_commands(events: &[RecordedEvent]) -> usize {
+    let Some(last) = events.last() else { return 0 };
+    let of_last = |event: &&RecordedEvent| event.command.command_id == last.command.command_id;
+    events.len() - events.iter().rev().take_while(of_last).count()
+}
+
+/// Why following ended.
+enum End {
+    Closed,
+    Failed(String),
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Closed => Self::Closed,
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl<M: Fold> Follower<M> {
+    async fn run(self) {
+        let End::Failed(reason) = self.follow().await else { return };
+        tracing::error!(read_model = self.name, reason, "a read model stopped");
+        self.progress.send_modify(|progress| progress.failed = Some(reason));
+    }
+
+    async fn follow(&self) -> End {
+        let mut durable = self.journal.durable();
+        let mut reading = Reading { next: Position(1), waiting: Vec::new() };
+        loop {
+            let now = *durable.borrow_and_update();
+            let end = if self.filter.wants_internal() { now.position } else { now.external };
+            while reading.next <= end || !reading.waiting.is_empty() {
+                if let Err(end) = self.page(&mut reading).await {
+                    return end;
+                }
+                self.measure(end, reading.next);
+            }
+            if durable.changed().await.is_err() {
+                return End::Closed;
+            }
+        }
+    }
+
+    /// Folds one page. The events of one command go in together, so that no reader meets half a command: those at the
+    /// end of a page wait until it is sure that no more of them follow.
+    async fn page(&self, reading: &mut Reading) -> Result<(), End> {
+        let page = self.journal.all_page(reading.next, &self.filter, PAGE_EVENTS).await?;
+        reading.next = page.next;
+        reading.waiting.extend(page.events);
+        let at_end = page.next > self.journal.durable().borrow().position;
+        let whole = if at_end { reading.waiting.len() } else { whole_commands(&reading.waiting) };
+        let mut model = self.shared.0.write();
+        for event in reading.waiting.drain(..whole) {
+            model.apply(&event).map_err(|error| {
+                let (stream, version) = (&event.stream, event.version);
+                End::Failed(format!("event {version} of \"{stream}\": {error} ({})", error.code()))
+            })?;
+        }
+        drop(model);
+        let next = reading.waiting.first().map_or(page.next, |event| event.position);
+        self.progress.send_modify(|progress| progress.position = Position(next.0.saturating_sub(1)));
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    fn measure(&self, end: Position, next: Position) {
+        self.lag.set(end.next().0.saturating_sub(next.0) as f64);
+    }
+}

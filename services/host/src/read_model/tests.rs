@@ -1,0 +1,117 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Node;
+use annals_actors::doc::{Account, AccountCommand};
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EventError, EventId, Expected, Filter, Journal, JournalExt,
+    MemoryJournal, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
+};
+
+use super::{Fold, ReadModel, ReadModelError};
+
+/// Counts events, and notes whether a reader could have met half a command.
+#[derive(Default)]
+struct Count {
+    events: usize,
+    fail_at: Option<usize>,
+}
+
+impl Fold for Count {
+    fn filter(&self) -> Filter {
+        Filter::default().category("account")
+    }
+
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
+        self.events += 1;
+        if self.fail_at == Some(self.events) {
+            return Err(EventError::UnknownType { name: event.type_name.to_string(), version: 1 });
+        }
+        Ok(())
+    }
+}
+
+fn journal() -> Arc<dyn Journal> {
+    Arc::new(MemoryJournal::new())
+}
+
+fn events(count: usize) -> Vec<NewEvent> {
+    let command = CommandMetadata::internal(Timestamp::now());
+    let event = || NewEvent {
+        id: EventId::generate(),
+        type_name: "x".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: b"{}".to_vec().into(),
+        command: command.clone(),
+        tags: Vec::new(),
+    };
+    std::iter::repeat_with(event).take(count).collect()
+}
+
+async fn append(journal: &Arc<dyn Journal>, stream: &str, count: usize) {
+    let stream = StreamId::parse(stream).unwrap();
+    journal.append(Batch::of(stream, Expected::Any, events(count))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_read() {
+    let journal = journal();
+    let node = Node::builder().journal(Arc::clone(&journal)).aggregate::<Account>().start().await.unwrap();
+    let model = ReadModel::start("count", Count::default(), journal);
+    for done in 1..=200 {
+        node.aggregate::<Account>("a").send(AccountCommand::Deposit { amount: 1 }).await.unwrap();
+        assert_eq!(model.read(|count| count.events).await, Ok(done));
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn events_of_others_do_not_hold_an_answer_up() {
+    let journal = journal();
+    let model = ReadModel::start("count", Count::default(), Arc::clone(&journal));
+    append(&journal, "account-1", 1).await;
+    append(&journal, "other-1", 3).await;
+    append(&journal, "$own-1", 3).await;
+    assert_eq!(model.read(|count| count.events).await, Ok(1));
+    append(&journal, "other-1", 1).await;
+    assert_eq!(model.read(|count| count.events).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_command_longer_than_a_page_goes_in_whole() {
+    let journal = journal();
+    // The page ends in the middle of the second command's events, and of the third's.
+    for count in [500, 700, 1300] {
+        append(&journal, "account-1", count).await;
+    }
+    let model = ReadModel::start("count", Count::default(), Arc::clone(&journal));
+    loop {
+        let seen = model.read_at(Position::START, Duration::ZERO, |count| count.events).await.unwrap();
+        assert!([0, 500, 1200, 2500].contains(&seen), "{seen}");
+        if seen == 2500 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(model.position(), Position(2500));
+}
+
+#[tokio::test]
+async fn a_position_that_does_not_come_is_behind() {
+    let model = ReadModel::start("count", Count::default(), journal());
+    let answer = model.read_at(Position(1), Duration::from_millis(1), |_| ()).await;
+    let (position, wanted) = (Position::START, Position(1));
+    assert_eq!(answer, Err(ReadModelError::Behind { name: "count", position, wanted }));
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_understood_stops_it() {
+    let journal = journal();
+    let model = ReadModel::start("count", Count { events: 0, fail_at: Some(2) }, Arc::clone(&journal));
+    append(&journal, "account-1", 1).await;
+    assert_eq!(model.read(|count| count.events).await, Ok(1));
+    append(&journal, "account-1", 1).await;
+    let answer = model.read(|_| ()).await;
+    assert!(matches!(answer, Err(ReadModelError::Failed { .. })), "{answer:?}");
+}

@@ -1,0 +1,187 @@
+//! What operators see of a service: its streams, events, instances and dead letters. The same for a running service
+//! (through the admin API) and for a stopped one (through its directory).
+
+use std::sync::Arc;
+
+use annals_actors::{Inspector, Moment, StateError};
+use annals_bus::{DeadLetter, DeadLetterError, dead_letters};
+use annals_persistence::{
+    Direction, Filter, Journal, JournalExt, ReadError, RecordedEvent, StreamId, StreamInfo, Version,
+};
+use futures_core::Stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use crate::{EventJson, ShowError, time_text};
+
+/// How many streams are read at a time.
+const PAGE_STREAMS: usize = 256;
+
+/// A service's journal, and how to read it.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceView {
+    pub(crate) service: &'static str,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) inspectors: Arc<[Arc<dyn Inspector>]>,
+}
+
+/// A stream in a list.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StreamItem {
+    service: &'static str,
+    stream: StreamId,
+    version: Version,
+    last_time: String,
+}
+
+/// An event in a list.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EventItem {
+    service: &'static str,
+    stream: StreamId,
+    #[serde(flatten)]
+    event: EventJson,
+}
+
+/// A dead letter in a list.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DeadLetterItem {
+    service: &'static str,
+    #[serde(flatten)]
+    letter: DeadLetter,
+}
+
+/// An instance at a moment.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct InstanceItem {
+    service: &'static str,
+    #[serde(rename = "type")]
+    type_name: &'static str,
+    id: String,
+    version: Version,
+    time: String,
+    state: Box<serde_json::value::RawValue>,
+}
+
+impl InstanceItem {
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+}
+
+/// Which events of a stream, and in which order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Part {
+    pub(crate) from: Option<Version>,
+    pub(crate) reverse: bool,
+    pub(crate) limit: Option<usize>,
+}
+
+impl Part {
+    fn direction(self) -> Direction {
+        if self.reverse { Direction::Backward } else { Direction::Forward }
+    }
+
+    fn start(self) -> Version {
+        self.from.unwrap_or(if self.reverse { Version(u64::MAX) } else { Version(1) })
+    }
+}
+
+impl ServiceView {
+    /// The streams whose names begin with a prefix, in the order of their names. The runtime's own are left out
+    /// unless the prefix or `internal` asks for them.
+    pub(crate) fn streams(
+        &self,
+        prefix: &str,
+        internal: bool,
+    ) -> impl Stream<Item = Result<StreamItem, ReadError>> + Send + 'static {
+        let service = self.service;
+        let internal = internal || prefix.starts_with('$');
+        let cursor = Some((self.journal.clone(), prefix.to_owned(), None::<StreamId>));
+        stream::try_unfold(cursor, |cursor| async move {
+            let Some((journal, prefix, after)) = cursor else { return Ok(None) };
+            let page = journal.streams_page(&prefix, after.as_ref(), PAGE_STREAMS).await?;
+            let next = page.last().map(|last| (journal, prefix, Some(last.stream.clone())));
+            Ok::<_, ReadError>(Some((page, next)))
+        })
+        .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+        .try_flatten()
+        .try_filter(move |info: &StreamInfo| std::future::ready(internal || !info.stream.is_internal()))
+        .map_ok(move |info| StreamItem {
+            service,
+            version: info.version,
+            last_time: time_text(info.last_time),
+            stream: info.stream,
+        })
+    }
+
+    /// Whether a stream has events.
+    pub(crate) async fn has(&self, stream: &StreamId) -> Result<bool, ReadError> {
+        Ok(self.journal.stream_info(stream).await?.is_some())
+    }
+
+    /// A stream's events.
+    pub(crate) fn events(
+        &self,
+        stream: &StreamId,
+        part: Part,
+    ) -> impl Stream<Item = Result<EventItem, ShowError>> + Send + 'static {
+        let view = self.clone();
+        self.journal
+            .read_stream(stream, part.start(), part.direction())
+            .take(part.limit.unwrap_or(usize::MAX))
+            .map(move |event| view.show(&event?))
+    }
+
+    /// Every event from now on, of one stream or of all but the runtime's own. It never ends.
+    pub(crate) fn tail(
+        &self,
+        only: Option<&StreamId>,
+    ) -> impl Stream<Item = Result<EventItem, ShowError>> + Send + 'static {
+        let filter =
+            only.map_or_else(Filter::default, |stream| Filter::default().category(stream.category()));
+        let from = self.journal.durable().borrow().position.next();
+        let (view, only) = (self.clone(), only.cloned());
+        self.journal
+            .subscribe(from, filter)
+            .try_filter(move |event| std::future::ready(only.as_ref().is_none_or(|o| *o == event.stream)))
+            .map(move |event| view.show(&event?))
+    }
+
+    fn show(&self, event: &RecordedEvent) -> Result<EventItem, ShowError> {
+        let inspector = self.inspector(event.stream.category());
+        let (service, stream) = (self.service, event.stream.clone());
+        Ok(EventItem { service, stream, event: EventJson::of(event, inspector)? })
+    }
+
+    pub(crate) fn inspector(&self, type_name: &str) -> Option<&Arc<dyn Inspector>> {
+        self.inspectors.iter().find(|inspector| inspector.type_name() == type_name)
+    }
+
+    /// An instance's state, now or at a moment; `None` when this service does not have the type, or the instance had
+    /// no events then.
+    pub(crate) async fn instance(
+        &self,
+        type_name: &str,
+        id: &str,
+        moment: Option<Moment>,
+    ) -> Result<Option<InstanceItem>, StateError> {
+        let Some(inspector) = self.inspector(type_name) else { return Ok(None) };
+        let found = inspector.state_json(&self.journal, id, moment).await?;
+        Ok(found.map(|found| InstanceItem {
+            service: self.service,
+            type_name: inspector.type_name(),
+            id: id.to_owned(),
+            version: found.version,
+            time: time_text(found.time),
+            state: found.state,
+        }))
+    }
+
+    /// The dead letters that nobody has replayed yet.
+    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetterItem>, DeadLetterError> {
+        let letters = dead_letters(&self.journal).await?;
+        Ok(letters.into_iter().map(|letter| DeadLetterItem { service: self.service, letter }).collect())
+    }
+}

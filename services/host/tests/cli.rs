@@ -1,0 +1,225 @@
+//! The command line, against running and stopped services.
+#![allow(missing_docs, reason = "tests")]
+
+mod program;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use http::Method;
+use program::{Program, command, exit_code, items, run, stderr, stdout};
+use serde_json::{Value, json};
+
+const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+async fn write(notes: &Program, id: &str, text: &str) {
+    let body = json!({ "id": id, "text": text }).to_string();
+    assert_eq!(notes.post("/api/note", &[], &body).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_running_and_a_stopped_service_answer_alike() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "two words").await;
+    let count = format!("count-{ID}");
+    notes.until(&format!("/admin/v1/streams/{count}"), |answer| answer.status == 200).await;
+    let url = notes.address.clone();
+    let note = format!("note-{ID}");
+    let questions: Vec<Vec<&str>> = vec![
+        vec!["streams", "ls"],
+        vec!["streams", "ls", "--prefix", "note-"],
+        vec!["streams", "show", &note],
+        vec!["streams", "show", &note, "--reverse", "--from", "1"],
+        vec!["aggregate", "show", "count", ID],
+        vec!["aggregate", "show", "note", ID, "--at", "1", "--service", "notes"],
+        vec!["aggregate", "show", "note", ID, "--at", "2099-01-01T00:00:00Z"],
+        vec!["dlq", "ls"],
+    ];
+    let ask = |place: &[&str]| -> Vec<Vec<Value>> {
+        questions.iter().map(|question| items(&[question, place, &["--json"]].concat())).collect()
+    };
+    let running = ask(&["--url", &url]);
+    assert_eq!(running[0].len(), 2);
+    assert_eq!(running[0][0]["service"], "notes");
+    assert_eq!(running[2][0]["stream"], note);
+    assert_eq!(running[4][0]["state"]["words"], 2);
+    assert!(notes.stop().success());
+    assert_eq!(ask(&["--data", dir]), running);
+}
+
+#[tokio::test]
+async fn a_tail_shows_what_happens_and_ends_with_the_service() {
+    let notes = Program::start(&["dev"]);
+    let mut tail = command()
+        .args(["streams", "tail", "--json", "--service", "notes", "--url", &notes.address])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    // The tail begins at some moment after its start: write until it has seen something.
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        while let Some(Ok(line)) = lines.next()
+            && sender.send(line).is_ok()
+        {}
+    });
+    let first = loop {
+        let body = json!({ "text": "tail" }).to_string();
+        notes.post("/api/note", &[], &body).await;
+        if let Ok(line) = seen.try_recv() {
+            break line;
+        }
+    };
+    let event: Value = serde_json::from_str(&first).unwrap();
+    assert_eq!((&event["service"], &event["type"]), (&json!("notes"), &json!("note-written")));
+    assert!(notes.stop().success());
+    assert!(tail.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_listed_and_replayed() {
+    let notes = Program::start(&["dev"]);
+    write(&notes, ID, "some poison").await;
+    let counted = "annals_bus_dead_letters_total{subscription=\"count-words\"} 1";
+    notes.until("/metrics", |answer| answer.text.contains(counted)).await;
+    let letters = items(&["dlq", "ls", "--json", "--url", &notes.address]);
+    assert_eq!(letters.len(), 1);
+    assert_eq!((&letters[0]["service"], &letters[0]["attempts"]), (&json!("counts"), &json!(1)));
+    let id = letters[0]["id"].as_str().unwrap();
+    let replayed = items(&["dlq", "replay", id, "--json", "--url", &notes.address]);
+    assert_eq!(replayed, [json!({ "handled": 1, "failed": 0 })]);
+    assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
+    let again = run(&["dlq", "replay", id, "--url", &notes.address]);
+    assert_eq!(exit_code(&again), 1);
+    assert!(stderr(&again).contains("dead_letter_not_found"));
+}
+
+#[tokio::test]
+async fn data_in_use_is_three_and_names_the_file() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    for args in [
+        vec!["dev", "--listen", "127.0.0.1:0", "--data", dir],
+        vec!["serve", "--service", "notes", "--listen", "127.0.0.1:0", "--data", dir],
+        vec!["streams", "ls", "--data", dir],
+        vec!["log", "verify", "--data", dir],
+    ] {
+        let output = run(&args);
+        assert_eq!(exit_code(&output), 3, "{args:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("LOCK"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("journal_in_use"), "{}", stderr(&output));
+    }
+    assert!(notes.stop().success());
+}
+
+#[tokio::test]
+async fn a_log_is_verified_and_damage_is_three() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    for n in 0..20 {
+        notes.post("/api/note", &[], &json!({ "text": n.to_string() }).to_string()).await;
+    }
+    assert!(notes.stop().success());
+    let reports = items(&["log", "verify", "--data", dir, "--service", "notes", "--json"]);
+    assert_eq!((&reports[0]["service"], &reports[0]["ok"]), (&json!("notes"), &json!(true)));
+    assert_eq!(reports[0]["streams"].as_u64().map(|streams| streams >= 20), Some(true), "{reports:?}");
+    assert_eq!(items(&["log", "verify", "--data", dir, "--json"]).len(), 2);
+
+    let journal = data.path().join("notes/journal");
+    let segment = std::fs::read_dir(&journal)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("LOCK"))
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap();
+    // In the payload of an early event, with good frames after it.
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(12).position(|w| w == b"note-written").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    for args in [
+        vec!["log", "verify", "--data", dir],
+        vec!["streams", "ls", "--data", dir],
+        vec!["dev", "--listen", "127.0.0.1:0", "--data", dir],
+    ] {
+        let output = run(&args);
+        assert_eq!(exit_code(&output), 3, "{args:?}: {}", stderr(&output));
+        let name = segment.file_name().unwrap().to_str().unwrap();
+        assert!(stderr(&output).contains(name), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn wrong_usage_is_two_and_failure_is_one() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let dir = nowhere.path().to_str().unwrap();
+    for (args, code) in [
+        (vec!["serve", "--service", "notes"], 2),
+        (vec!["serve", "--service", "nobody", "--data", dir], 2),
+        (vec!["streams", "ls", "--service", "nobody"], 2),
+        (vec!["dlq", "replay", "--all", "--data", dir], 2),
+        (vec!["frobnicate"], 2),
+        (vec!["streams", "ls", "--data", dir], 1),
+        (vec!["streams", "ls", "--url", "127.0.0.1:1"], 1),
+        (vec!["explain", "no_such_code"], 1),
+        (vec!["--help"], 0),
+        (vec!["explain", "version_conflict"], 0),
+        (vec!["completions", "bash"], 0),
+    ] {
+        let output = run(&args);
+        assert_eq!(exit_code(&output), code, "{args:?}: {}", stderr(&output));
+        let (silent, other) =
+            if code == 0 { (&output.stderr, &output.stdout) } else { (&output.stdout, &output.stderr) };
+        assert!(silent.is_empty() && !other.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_program_describes_itself() {
+    let described = items(&["describe", "--json"]);
+    let notes = &described[0]["services"][0];
+    assert_eq!((&notes["name"], &notes["aggregates"][0]["type"]), (&json!("notes"), &json!("note")));
+    assert_eq!(notes["aggregates"][0]["events"][0], json!({ "name": "note-written", "version": 1 }));
+    assert!(stdout(&run(&["describe"])).contains("event note-written v1"));
+}
+
+#[tokio::test]
+async fn serve_runs_one_service_without_a_broker() {
+    let data = tempfile::tempdir().unwrap();
+    let notes = Program::start(&["serve", "--service", "notes", "--data", data.path().to_str().unwrap()]);
+    let names: Vec<_> = notes.ready["services"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["notes"]);
+    let ready = notes.get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["broker"]), (200, &json!("none")));
+    assert!(notes.stop().success());
+    assert!(data.path().join("notes/journal").is_dir());
+}
+
+#[tokio::test]
+async fn the_admin_api_wants_a_token_beyond_this_machine() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let open = Program::start(&["dev"]);
+    assert_eq!(open.get("/admin/v1/streams").await.status, 200);
+    let proxied = open.send(Method::GET, "/admin/v1/streams", &[("x-forwarded-for", "9.9.9.9")], "").await;
+    assert_eq!(proxied.problem(), (403, "admin_forbidden".into()));
+
+    let everywhere = |env| {
+        let args = ["serve", "--service", "notes", "--data", dir];
+        Program::start_listening("0.0.0.0:0", &args, env)
+    };
+    let closed = everywhere(&[]);
+    assert_eq!(closed.get("/admin/v1/streams").await.problem(), (403, "admin_forbidden".into()));
+    assert_eq!(closed.get("/readyz").await.status, 200);
+    assert!(closed.stop().success());
+    let guarded = everywhere(&[("ANNALS_ADMIN_TOKEN", "secret")]);
+    assert_eq!(guarded.get("/admin/v1/streams").await.problem(), (401, "admin_unauthorized".into()));
+    let args = ["streams", "ls", "--json", "--url", &guarded.address];
+    assert_eq!(exit_code(&run(&args)), 1);
+    let output = command().args(args).env("ANNALS_ADMIN_TOKEN", "secret").output().unwrap();
+    assert_eq!(exit_code(&output), 0, "{}", stderr(&output));
+}

@@ -1,0 +1,162 @@
+//! A service over HTTP, in a process of its own.
+#![allow(missing_docs, reason = "tests")]
+
+mod program;
+
+use futures_util::future::join_all;
+use http::Method;
+use program::Program;
+use serde_json::json;
+
+const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+
+fn note(id: &str, text: &str) -> String {
+    json!({ "id": id, "text": text }).to_string()
+}
+
+#[tokio::test]
+async fn a_note_lives() {
+    let notes = Program::start(&["dev"]);
+    let created = notes.post("/api/note", &[("x-actor", "anna")], &note(ID, "one")).await;
+    assert_eq!((created.status, created.header("etag")), (201, Some("\"1\"")));
+    let place = format!("/api/note/{ID}");
+    assert_eq!(created.header("location"), Some(&*place));
+    assert_eq!(created.json(), json!({ "id": ID, "text": "one", "eTag": "1" }));
+
+    let put = async |headers: &[(&str, &str)], body: &str| {
+        let headers: Vec<_> = headers.iter().copied().chain([("content-type", "application/json")]).collect();
+        notes.send(Method::PUT, &place, &headers, body).await
+    };
+    assert_eq!(put(&[], r#"{"text":"two"}"#).await.problem(), (428, "precondition_required".into()));
+    let mismatch = put(&[("if-match", "\"1\"")], r#"{"text":"two","eTag":"2"}"#).await;
+    assert_eq!(mismatch.problem(), (422, "etag_mismatch".into()));
+    assert_eq!(put(&[], r#"{"text":"two","eTag":"7"}"#).await.problem(), (409, "version_conflict".into()));
+    assert_eq!(put(&[("if-match", "1")], r#"{"text":"two"}"#).await.json()["eTag"], "2");
+
+    assert_eq!(notes.get(&place).await.json()["text"], "two");
+    let before = notes.get(&format!("{place}?version=1")).await;
+    assert_eq!((before.header("etag"), &before.json()["text"]), (Some("\"1\""), &json!("one")));
+    assert_eq!(notes.get(&format!("{place}?version=3")).await.problem(), (404, "not_found".into()));
+    assert_eq!(notes.get(&format!("{place}?version=x")).await.problem(), (422, "invalid_query".into()));
+
+    let history = notes.get(&format!("{place}/history")).await.json();
+    assert_eq!(history.as_array().map(Vec::len), Some(2));
+    assert_eq!((&history[0]["actor"], &history[0]["data"]), (&json!("anna"), &json!({ "text": "one" })));
+    let then = history[0]["time"].as_str().unwrap();
+    assert_eq!(notes.get(&format!("{place}?at={then}")).await.json()["eTag"], "1");
+    assert_eq!(notes.get(&format!("{place}/history?from=2")).await.json()[0]["version"], 2);
+    assert_eq!(notes.get("/api/note").await.json(), json!([ID]));
+}
+
+#[tokio::test]
+async fn errors_are_problems_wherever_they_come_from() {
+    let notes = Program::start(&["dev"]);
+    assert_eq!(notes.get("/nowhere").await.problem(), (404, "route_not_found".into()));
+    assert_eq!(notes.get("/api/note/7").await.problem(), (404, "not_found".into()));
+    let wrong_method = notes.send(Method::DELETE, "/api/note", &[], "").await;
+    assert_eq!(wrong_method.problem(), (405, "method_not_allowed".into()));
+    assert!(wrong_method.header("allow").unwrap().contains("POST"));
+    let large = "x".repeat(1024 * 1024 + 1);
+    let sent = |kind: &'static str, body: String| {
+        let notes = &notes;
+        async move { notes.send(Method::POST, "/api/note", &[("content-type", kind)], &body).await.problem() }
+    };
+    assert_eq!(sent("text/plain", large).await, (413, "body_too_large".into()));
+    assert_eq!(sent("text/plain", "{".into()).await, (415, "unsupported_media_type".into()));
+    assert_eq!(sent("application/json", "{".into()).await, (400, "malformed_json".into()));
+    assert_eq!(sent("application/json", "{}".into()).await, (422, "invalid_body".into()));
+    assert_eq!(sent("application/json", note(ID, "panic")).await, (500, "handler_panicked".into()));
+    let after = notes.post("/api/note", &[], &note(ID, "fine")).await;
+    assert_eq!(after.status, 201);
+    assert_eq!(
+        notes.post("/api/note", &[], &note(ID, "fine")).await.problem(),
+        (409, "already_exists".into())
+    );
+}
+
+#[tokio::test]
+async fn a_correlation_goes_in_and_comes_back() {
+    let notes = Program::start(&["dev"]);
+    let id = "0af76519-16cd-43dd-8448-eb211c80319c";
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let created = notes.post("/api/note", &[("traceparent", trace)], &note(ID, "one")).await;
+    assert_eq!(created.header("x-correlation-id"), Some(id));
+    let history = notes.get(&format!("/api/note/{ID}/history")).await.json();
+    assert_eq!(history[0]["correlationId"], id);
+    // The event went on to the other service, and so did the correlation.
+    let counted = || program::items(&["aggregate", "show", "count", ID, "--json", "--url", &notes.address]);
+    notes
+        .until("/metrics", |answer| {
+            answer.text.contains("annals_bus_handled_total{subscription=\"count-words\"")
+        })
+        .await;
+    assert_eq!(counted()[0]["state"]["words"], 1);
+    let events =
+        program::items(&["streams", "show", &format!("count-{ID}"), "--json", "--url", &notes.address]);
+    assert_eq!(events[0]["correlationId"], id);
+}
+
+#[tokio::test]
+async fn a_key_gives_fifty_requests_one_effect_also_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let args = ["dev", "--data", data.path().to_str().unwrap()];
+    let notes = Program::start(&args);
+    let body = r#"{"text":"once"}"#;
+    let send =
+        async |notes: &Program, body: &str| notes.post("/api/note", &[("idempotency-key", "k")], body).await;
+    let answers = join_all((0..50).map(|_| send(&notes, body))).await;
+    assert!(answers.iter().all(|a| (a.status, &a.text) == (201, &answers[0].text)));
+    let first = answers.iter().filter(|a| a.header("idempotency-replayed").is_none()).count();
+    assert_eq!(first, 1);
+    assert_eq!(notes.get("/api/note").await.json().as_array().map(Vec::len), Some(1));
+    assert!(notes.stop().success());
+
+    let notes = Program::start(&args);
+    let again = send(&notes, body).await;
+    assert_eq!((again.status, &again.text), (201, &answers[0].text));
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    let other = send(&notes, &note(ID, "other")).await;
+    assert_eq!(other.problem(), (422, "idempotency_key_reused".into()));
+    assert_eq!(notes.get("/api/note").await.json().as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn health_metrics_and_the_api_page_are_there() {
+    let notes = Program::start(&["dev"]);
+    let ready = notes.get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["broker"]), (200, &json!("in-process")));
+    assert_eq!((notes.get("/livez").await.status, notes.get("/startupz").await.status), (200, 200));
+    notes.post("/api/note", &[], &note(ID, "one")).await;
+    let metrics = notes.get("/metrics").await.text;
+    assert!(
+        metrics.contains("annals_http_request_duration_seconds_bucket{route=\"/api/note\",method=\"POST\"")
+    );
+    assert!(metrics.contains("annals_commands_committing_total{aggregate=\"note\"} 1"), "{metrics}");
+    assert!(notes.get("/openapi.json").await.json()["paths"]["/api/note"]["post"].is_object());
+    let page = notes.get("/docs/").await;
+    assert_eq!(page.status, 200);
+    // Nothing of the page comes from elsewhere, and no validator is asked.
+    let setup = notes.get("/docs/swagger-initializer.js").await.text;
+    assert!(setup.contains("/openapi.json") && setup.contains("\"validatorUrl\": \"none\""), "{setup}");
+    assert!(!page.text.contains("https://"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn the_end_finishes_what_is_under_way_and_removes_temporary_data() {
+    let notes = Program::start(&["dev"]);
+    let data = notes.data();
+    assert!(data.join("notes/journal").is_dir() && data.join("counts/snapshots").is_dir());
+    let address = notes.address.clone();
+    let sends = (0..200).map(|n| {
+        let address = address.clone();
+        async move {
+            let body = json!({ "text": n.to_string() }).to_string();
+            let kind = [("content-type", "application/json")];
+            program::send(&address, Method::POST, "/api/note", &kind, &body).await.status
+        }
+    });
+    let statuses = join_all(sends).await;
+    assert!(statuses.iter().all(|status| *status == 201));
+    assert!(notes.stop().success());
+    assert!(!data.exists());
+}

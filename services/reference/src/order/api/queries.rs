@@ -1,0 +1,102 @@
+//! Routes that read orders.
+
+use annals::http::{
+    AsOf, HistoryQuery, Page, Problem, ProblemBody, history_response, json_array, json_response, path_uuid,
+};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::{App, instance, not_found};
+use crate::openapi::{HistoryEvent, HistoryParameters, MomentParameters, PageParameters};
+use crate::order::{Order, OrderStateView, OrderView};
+use crate::routes::read;
+
+/// Every order, in the order of creation.
+#[utoipa::path(
+    get, path = "/api/order", tag = "order", params(PageParameters),
+    responses(
+        (status = 200, body = [OrderView]),
+        (status = 422, description = "`limit` or `after` is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list(State(app): State<App>, page: Page) -> Result<Response, Problem> {
+    let orders = app.list.read(|orders| orders.page(&page)).await??;
+    Ok(json_array(orders))
+}
+
+/// A customer's orders, in the order of creation. Nobody's is an empty list.
+#[utoipa::path(
+    get, path = "/api/order/customer/{customerId}", tag = "order", params(("customerId" = Uuid, Path), PageParameters),
+    responses(
+        (status = 200, body = [OrderView]),
+        (status = 404, description = "The id is no UUID", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`limit` or `after` is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn list_of(
+    State(app): State<App>,
+    Path(customer): Path<String>,
+    page: Page,
+) -> Result<Response, Problem> {
+    let customer = path_uuid(&customer)?;
+    let orders = app.list.read(|orders| orders.page_of(customer, &page)).await??;
+    Ok(json_array(orders))
+}
+
+/// How far an order is.
+#[utoipa::path(
+    get, path = "/api/order/state/{id}", tag = "order", params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, body = OrderStateView, headers(("ETag" = String))),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn state(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = path_uuid(&id)?;
+    let order = instance(&app, id);
+    match order.read(|order, version| (order.details.is_some(), order.state, version)).await? {
+        (true, order_state, version) => {
+            Ok(json_response(StatusCode::OK, Some(version), &OrderStateView { id, order_state }))
+        }
+        (false, ..) => Err(not_found()),
+    }
+}
+
+/// An order, now or as it was.
+#[utoipa::path(
+    get, path = "/api/order/{id}", tag = "order", params(("id" = Uuid, Path), MomentParameters),
+    responses(
+        (status = 200, body = OrderView, headers(("ETag" = String))),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`version` or `at` is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    AsOf(moment): AsOf,
+) -> Result<Response, Problem> {
+    let id = path_uuid(&id)?;
+    let current = read(&instance(&app, id), moment).await?.ok_or_else(not_found)?;
+    let details = current.state.details.ok_or_else(not_found)?;
+    let view = OrderView::new(id, details, current.state.state, current.version);
+    Ok(json_response(StatusCode::OK, Some(current.version), &view))
+}
+
+/// Everything that happened to an order: who, when and why.
+#[utoipa::path(
+    get, path = "/api/order/{id}/history", tag = "order", params(("id" = Uuid, Path), HistoryParameters),
+    responses(
+        (status = 200, body = [HistoryEvent]),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn history(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    query: HistoryQuery,
+) -> Result<Response, Problem> {
+    let id = path_uuid(&id)?.to_string();
+    history_response(app.node.journal(), &annals::actors::inspector::<Order>(), &id, query).await
+}
