@@ -1,6 +1,7 @@
 //! A bank account in one file: an aggregate, its journal, a crash, and the past.
 //!
 //! Run it with `cargo run --example bank_account`.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::path::Path;

@@ -2,6 +2,7 @@
 //!
 //! Run it with `cargo run --example bank_account_subscriber`. Each service has a journal of its own; only the bus
 //! connects them. The bonus is given once, whatever is delivered again.
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::path::Path;

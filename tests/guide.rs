@@ -1,4 +1,5 @@
 //! The guide's snippets are the example's code, word for word; the example is compiled and its tests run.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

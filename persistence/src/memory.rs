@@ -141,7 +141,7 @@ impl Journal for MemoryJournal {
     }
 
     fn submit(&self, batch: Batch, done: Completion) {
-        self.log.lock().submit(batch, done);
+        self.log.lock().submit(&batch, done);
         self.answer();
     }
 

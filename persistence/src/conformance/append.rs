@@ -68,8 +68,14 @@ pub async fn lineages_end_with_their_first_refusal(factory: &impl JournalFactory
             .map(|batch| journal.append(batch));
     let [first, other, refused, after] = tickets;
     assert_eq!(only_version(&soon("an answer", first).await.expect("the first is taken")), Version(1));
-    assert_eq!(only_version(&soon("an answer", other).await.expect("the other writer's is taken")), Version(2));
-    assert!(matches!(soon("an answer", refused).await, Err(AppendError::Conflict { actual: Version(2), .. })));
+    assert_eq!(
+        only_version(&soon("an answer", other).await.expect("the other writer's is taken")),
+        Version(2)
+    );
+    assert!(matches!(
+        soon("an answer", refused).await,
+        Err(AppendError::Conflict { actual: Version(2), .. })
+    ));
     assert!(matches!(soon("an answer", after).await, Err(AppendError::Superseded)));
     append(&journal, one(&stream, Expected::Any)).await;
     let late = refuse(&journal, of_lineage(Version(3))).await;

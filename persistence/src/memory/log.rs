@@ -80,14 +80,14 @@ impl Log {
 
     // Appending.
 
-    pub(super) fn submit(&mut self, batch: Batch, done: Completion) {
+    pub(super) fn submit(&mut self, batch: &Batch, done: Completion) {
         self.submitted += 1;
         let result = match self.faults.remove(&self.submitted) {
             Some(Fault::Refuse(error)) => batch.decide(|| Err(error)),
             Some(Fault::LoseAnswer) => {
-                self.decide(&batch).and_then(|_| Err(AppendError::unknown("the answer was lost")))
+                self.decide(batch).and_then(|_| Err(AppendError::unknown("the answer was lost")))
             }
-            None => self.decide(&batch),
+            None => self.decide(batch),
         };
         self.held.push_back(Decided { done, result, needs: self.end });
         if !self.holding {

@@ -15,6 +15,9 @@ use serde::Serialize;
 use crate::json_response;
 use crate::read_model::Follows;
 
+#[cfg(test)]
+mod tests;
+
 /// What readiness hangs on, one for each service.
 pub(crate) struct Watched {
     pub(crate) service: &'static str,

@@ -1,5 +1,6 @@
 //! The command line, against running and stopped services.
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod program;
 

@@ -1,5 +1,6 @@
 //! A service over HTTP, in a process of its own.
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod program;
 

@@ -1,4 +1,5 @@
 //! The README's ten minutes, run as they stand: every block marked `<!-- run -->`, against the real binary.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -36,7 +37,8 @@ impl Dev {
             .env("ANNALS_LISTEN", &self.address)
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{block}\n-- said --\n{said}");
         assert!(!output.stdout.is_empty(), "this said nothing:\n{block}");
     }

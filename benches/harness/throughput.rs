@@ -1,0 +1,12 @@
+//! What Annals does a second, beside its baselines. See the crate's documentation.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use annals_benches::harness::Harness;
+use annals_benches::scenarios;
+
+fn main() -> ExitCode {
+    let harness = Harness { name: "throughput", scenarios: scenarios::ALL };
+    harness.main(std::env::args().skip(1), Path::new(env!("CARGO_TARGET_TMPDIR")))
+}

@@ -1,0 +1,192 @@
+//! Bringing up cold instances: from their events, and from snapshots with a tail of events.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals::persistence::{
+    CodecId, Direction, EventId, JournalId, SledOptions, SledSnapshots, Snapshot, SnapshotStore,
+};
+use annals::prelude::*;
+use futures_util::TryStreamExt;
+use tokio::task::JoinSet;
+
+use crate::scenarios::commands::OURS;
+use crate::scenarios::repeat;
+use crate::workload::{Order, apply, instance_id, stream};
+use crate::{Failure, Measurement, System, Workshop, alternate, journals};
+
+const CLIENTS: usize = 64;
+const UNIT: &str = "instances/s";
+const EVENTS_EACH: usize = 20;
+const SNAPSHOT_VERSION: usize = 100;
+const TAIL_EVENTS: usize = 10;
+/// Instances that one node takes snapshots of: few enough that its writer leaves none out.
+const SNAPSHOTS_EACH: usize = 100;
+
+/// Both ways, each beside the same done by hand.
+pub(super) fn activation(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
+    Ok(vec![from_events(workshop)?, from_snapshots(workshop)?])
+}
+
+fn from_events(workshop: &Workshop) -> Result<Measurement, Failure> {
+    let Workshop { runtime, plan, .. } = workshop;
+    let (dir, count) = (workshop.dir()?, plan.cold_instances);
+    let journal = journals::open(dir.path())?;
+    runtime.block_on(journals::fill_many(&journal, count, EVENTS_EACH))?;
+    let systems = vec![
+        System::new(OURS, |window| {
+            repeat(window, count, || runtime.block_on(activate(&journal, None, count, EVENTS_EACH)))
+        }),
+        System::new("reading + applying by hand", |window| {
+            repeat(window, count, || runtime.block_on(by_hand(&journal, None, count, EVENTS_EACH)))
+        }),
+    ];
+    let measured =
+        alternate(format!("activation from {EVENTS_EACH} events, {CLIENTS} clients"), UNIT, plan, systems)?;
+    runtime.block_on(journal.close());
+    Ok(measured)
+}
+
+fn from_snapshots(workshop: &Workshop) -> Result<Measurement, Failure> {
+    let Workshop { runtime, plan, .. } = workshop;
+    let (dir, count) = (workshop.dir()?, plan.cold_instances);
+    let (theirs, ours) = (dir.path().join("by-hand"), dir.path().join("snapshots"));
+    let journal = journals::open(&dir.path().join("journal"))?;
+    runtime.block_on(take_snapshots(&journal, &ours, count))?;
+    let plain = plain_snapshots(&theirs, count)?;
+    let expected = SNAPSHOT_VERSION + TAIL_EVENTS;
+    let systems = vec![
+        System::new(OURS, |window| {
+            repeat(window, count, || runtime.block_on(activate(&journal, Some(&ours), count, expected)))
+        }),
+        System::new("reading + applying by hand", |window| {
+            repeat(window, count, || runtime.block_on(by_hand(&journal, Some(&plain), count, expected)))
+        }),
+    ];
+    let name = format!("activation from a snapshot + {TAIL_EVENTS} events, {CLIENTS} clients");
+    let measured = alternate(name, UNIT, plan, systems)?;
+    runtime.block_on(journal.close());
+    Ok(measured)
+}
+
+fn open_snapshots(dir: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
+    Ok(Arc::new(SledSnapshots::open(dir, SledOptions::default())?))
+}
+
+async fn node(journal: &Arc<dyn Journal>, snapshots: Option<&Path>) -> Result<Node, Failure> {
+    let mut builder = Node::builder().journal(Arc::clone(journal)).options(journals::options());
+    if let Some(dir) = snapshots {
+        builder = builder.snapshots(open_snapshots(dir)?);
+    }
+    Ok(builder.aggregate::<Order>().start().await?)
+}
+
+/// Instances leave their snapshots behind when their node stops; the tail comes after it.
+async fn take_snapshots(journal: &Arc<dyn Journal>, dir: &Path, count: usize) -> Result<(), Failure> {
+    journals::fill_many(journal, count, SNAPSHOT_VERSION).await?;
+    for first in (0..count).step_by(SNAPSHOTS_EACH) {
+        let node = node(journal, Some(dir)).await?;
+        for instance in first..count.min(first + SNAPSHOTS_EACH) {
+            node.aggregate::<Order>(instance_id(instance)).state().await?;
+        }
+        node.shutdown().await;
+    }
+    journals::fill_many(journal, count, TAIL_EVENTS).await
+}
+
+/// The same states in a store of their own, with nothing beside them: what a service would keep by hand.
+fn plain_snapshots(dir: &Path, count: usize) -> Result<Arc<dyn SnapshotStore>, Failure> {
+    let store = open_snapshots(dir)?;
+    let version = Version(SNAPSHOT_VERSION as u64);
+    let order = Order { items: 2 * version.0, total_cents: 2590 * version.0 };
+    let (journal, event_id) = (JournalId::generate(), EventId::generate());
+    let state = CodecId::Bincode.encode(&order)?;
+    for instance in 0..count {
+        let snapshot = Snapshot { journal, version, event_id, fingerprint: 0, state: state.clone() };
+        store.save(&stream(instance)?, &snapshot);
+    }
+    Ok(store)
+}
+
+/// Each time with a node of its own, so that nothing is live yet.
+async fn activate(
+    journal: &Arc<dyn Journal>,
+    snapshots: Option<&Path>,
+    count: usize,
+    expected: usize,
+) -> Result<Duration, Failure> {
+    let node = node(journal, snapshots).await?;
+    let bring_up = {
+        let node = node.clone();
+        move |instance| {
+            let order = node.aggregate::<Order>(instance_id(instance));
+            async move { Ok(order.state().await?.version) }
+        }
+    };
+    let elapsed = share(count, expected, bring_up).await;
+    node.shutdown().await;
+    elapsed
+}
+
+async fn by_hand(
+    journal: &Arc<dyn Journal>,
+    snapshots: Option<&Arc<dyn SnapshotStore>>,
+    count: usize,
+    expected: usize,
+) -> Result<Duration, Failure> {
+    let (journal, snapshots) = (Arc::clone(journal), snapshots.cloned());
+    share(count, expected, move |instance| {
+        let (journal, snapshots) = (Arc::clone(&journal), snapshots.clone());
+        async move { load(&journal, snapshots.as_deref(), &stream(instance)?).await }
+    })
+    .await
+}
+
+async fn load(
+    journal: &Arc<dyn Journal>,
+    snapshots: Option<&dyn SnapshotStore>,
+    stream: &StreamId,
+) -> Result<Version, Failure> {
+    let snapshot = snapshots.and_then(|store| store.load(stream).into_iter().next());
+    let (mut order, mut version) = match snapshot {
+        Some(snapshot) => (CodecId::Bincode.decode(&snapshot.state)?, snapshot.version),
+        None => (Order::default(), Version::NONE),
+    };
+    let mut events = journal.read_stream(stream, version.next(), Direction::Forward);
+    while let Some(event) = events.try_next().await? {
+        apply(&mut order, &event)?;
+        version = event.version;
+    }
+    std::hint::black_box(&order);
+    Ok(version)
+}
+
+/// Shares the instances out among the clients; answers how long they took. Each must come up at the expected version.
+async fn share<F>(
+    count: usize,
+    expected: usize,
+    bring_up: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Result<Duration, Failure>
+where
+    F: Future<Output = Result<Version, Failure>> + Send,
+{
+    let begin = Instant::now();
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let bring_up = bring_up.clone();
+        clients.spawn(async move {
+            for instance in (client..count).step_by(CLIENTS) {
+                let version = bring_up(instance).await?;
+                if version != Version(expected as u64) {
+                    return Err(format!("version {version} came up, expected was {expected}").into());
+                }
+            }
+            Ok::<_, Failure>(())
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client??;
+    }
+    Ok(begin.elapsed())
+}

@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EventError, EventId, Expected, Filter, Journal, JournalExt,
+    MemoryJournal, NewEvent, RecordedEvent, StreamId, Timestamp,
+};
+
+use super::{Health, Watched};
+use crate::read_model::Follows;
+use crate::{Fold, ReadModel};
+
+struct Picky;
+
+impl Fold for Picky {
+    fn filter(&self) -> Filter {
+        Filter::default()
+    }
+
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
+        Err(EventError::UnknownType { name: event.type_name.to_string(), version: 1 })
+    }
+}
+
+fn health(journal: &Arc<dyn Journal>) -> Health {
+    let model: Arc<dyn Follows> = Arc::new(ReadModel::start("picky", Picky, Arc::clone(journal)));
+    let (journal, read_models) = (Arc::clone(journal), vec![model]);
+    Health::new("none", vec![Watched { service: "notes", broker: "none", journal, read_models }])
+}
+
+fn reasons(health: &Health) -> String {
+    health.reasons().join("; ")
+}
+
+#[tokio::test]
+async fn it_is_ready_between_start_and_drain() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let health = health(&journal);
+    assert!(reasons(&health).contains("read models"));
+    health.start().await;
+    assert_eq!(reasons(&health), "");
+    health.drain();
+    assert!(reasons(&health).contains("shutting down"));
+}
+
+#[tokio::test]
+async fn a_read_model_that_stopped_is_a_reason() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let event = NewEvent {
+        id: EventId::generate(),
+        type_name: "unheard-of".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: b"{}".to_vec().into(),
+        command: CommandMetadata::internal(Timestamp::now()),
+        tags: Vec::new(),
+    };
+    let stream = StreamId::aggregate("note", "1").unwrap();
+    journal.append(Batch::of(stream, Expected::NoStream, [event])).await.unwrap();
+    let health = health(&journal);
+    health.start().await;
+    assert!(reasons(&health).contains("unheard-of"), "{}", reasons(&health));
+}
+
+#[tokio::test]
+async fn a_closed_journal_is_a_reason() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let health = health(&journal);
+    health.start().await;
+    journal.close().await;
+    assert!(reasons(&health).contains("notes: the journal is closed"));
+}
