@@ -76,6 +76,39 @@ async fn errors_are_problems_wherever_they_come_from() {
 }
 
 #[tokio::test]
+async fn a_handler_that_panics_is_an_error_for_its_caller_and_for_nobody_else() {
+    let notes = Program::start(&["dev"]);
+    let (panicking, other) = ("67e55044-10b1-426f-9247-bb680e5fe0c8", "67e55044-10b1-426f-9247-bb680e5fe0c9");
+    let change = async |id: &str, text: &str| {
+        let headers = [("if-match", "*"), ("content-type", "application/json")];
+        let body = json!({ "text": text }).to_string();
+        notes.send(Method::PUT, &format!("/api/note/{id}"), &headers, &body).await
+    };
+    for id in [panicking, other] {
+        assert_eq!(notes.post("/api/note", &[], &note(id, "one")).await.status, 201);
+    }
+    // Others are under way all the while, and notice nothing.
+    let others = join_all((0..50).map(|n| change(other, if n % 2 == 0 { "even" } else { "odd" })));
+    let (panicked, others) = tokio::join!(change(panicking, "panic"), others);
+    assert_eq!(panicked.problem(), (500, "handler_panicked".into()));
+    assert!(others.iter().all(|answer| answer.status == 200));
+    assert_eq!(
+        change(panicking, "two").await.json()["eTag"],
+        "2",
+        "the next command succeeds, on what stood before"
+    );
+
+    let log = notes.log();
+    assert!(log.contains(&format!("stream=note-{panicking}")), "the log does not name the instance:\n{log}");
+    assert!(
+        !log.contains(&format!("note-{other}")),
+        "the log names an instance that noticed nothing:\n{log}"
+    );
+    let metrics = notes.get("/metrics").await.text;
+    assert!(metrics.contains(r#"annals_handler_panics_total{aggregate="note"} 1"#), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_correlation_goes_in_and_comes_back() {
     let notes = Program::start(&["dev"]);
     let id = "0af76519-16cd-43dd-8448-eb211c80319c";

@@ -61,11 +61,14 @@ pub fn items(args: &[&str]) -> Vec<Value> {
     stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// Where its log goes, in its temporary directory.
+const LOG: &str = "log";
+
 /// A running program.
 pub struct Program {
     child: Child,
-    /// Where it makes its temporary directories, so that one that is killed leaves none behind.
-    _temporary: TempDir,
+    /// Where it makes its temporary directories, so that one that is killed leaves none behind; its log is there too.
+    temporary: TempDir,
     pub address: String,
     /// What it said when it was ready.
     pub ready: Value,
@@ -85,18 +88,24 @@ impl Program {
             .args(["--json", "--listen", listen])
             .envs(env.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(std::fs::File::create(temporary.path().join(LOG)).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
-            panic!("it did not start: {:?}", child.wait());
+            let log = std::fs::read_to_string(temporary.path().join(LOG)).unwrap();
+            panic!("it did not start: {:?}\n{log}", child.wait());
         };
         let services = ready["services"].as_object().unwrap();
         let url = services.values().next().unwrap()["url"].as_str().unwrap();
         let address = url.strip_prefix("http://").unwrap().to_owned();
-        Self { child, _temporary: temporary, address, ready }
+        Self { child, temporary, address, ready }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.temporary.path().join(LOG)).unwrap()
     }
 
     pub fn data(&self) -> PathBuf {
