@@ -236,6 +236,10 @@ impl IntoResponse for Problem {
         let mut response = Response::new(self.body().into());
         *response.status_mut() = self.0.status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.0.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not read, so nothing else can come over this connection.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(seconds) = self.0.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

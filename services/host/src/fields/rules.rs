@@ -71,7 +71,7 @@ pub const fn object<T: FromFields>() -> Object<T> {
     Object(PhantomData)
 }
 
-/// See [`text`].
+/// See [`text()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Text {
     min: usize,
@@ -101,7 +101,7 @@ impl Rule for Text {
     }
 }
 
-/// See [`uuid`].
+/// See [`uuid()`].
 #[derive(Debug, Clone, Copy)]
 pub struct UuidRule;
 
@@ -114,7 +114,7 @@ impl Rule for UuidRule {
     }
 }
 
-/// See [`money`].
+/// See [`money()`].
 #[derive(Debug, Clone, Copy)]
 pub struct MoneyRule {
     negative: bool,
@@ -140,7 +140,7 @@ impl Rule for MoneyRule {
     }
 }
 
-/// See [`time`].
+/// See [`time()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Time;
 
@@ -154,7 +154,7 @@ impl Rule for Time {
     }
 }
 
-/// See [`integer`].
+/// See [`integer()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Integer {
     min: i64,
@@ -196,7 +196,7 @@ fn whole_number(text: &str) -> Result<i64, MoneyError> {
     if units % 10_000 == 0 { Ok(units / 10_000) } else { Err(MoneyError::TooPrecise) }
 }
 
-/// See [`boolean`].
+/// See [`boolean()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Boolean;
 
@@ -212,7 +212,7 @@ impl Rule for Boolean {
     }
 }
 
-/// See [`etag`].
+/// See [`etag()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Etag;
 
@@ -224,7 +224,7 @@ impl Rule for Etag {
     }
 }
 
-/// See [`list`].
+/// See [`list()`].
 #[derive(Debug, Clone, Copy)]
 pub struct List<R> {
     item: R,
@@ -253,7 +253,7 @@ impl<R: Rule> Rule for List<R> {
     }
 }
 
-/// See [`object`].
+/// See [`object()`].
 #[derive(Debug, Clone, Copy)]
 pub struct Object<T>(PhantomData<fn() -> T>);
 

@@ -69,3 +69,14 @@ async fn a_closed_journal_is_a_reason() {
     journal.close().await;
     assert!(reasons(&health).contains("notes: the journal is closed"));
 }
+
+#[tokio::test]
+async fn a_poisoned_journal_is_a_reason_with_its_code() {
+    let memory = Arc::new(MemoryJournal::new());
+    let journal: Arc<dyn Journal> = memory.clone();
+    let health = health(&journal);
+    health.start().await;
+    memory.poison("the disk is on fire");
+    let reasons = reasons(&health);
+    assert!(reasons.contains("outcome_unknown") && reasons.contains("on fire"), "{reasons}");
+}

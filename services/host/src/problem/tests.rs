@@ -34,6 +34,13 @@ async fn what_can_be_tried_again_says_when() {
 }
 
 #[tokio::test]
+async fn a_body_left_unread_ends_its_connection() {
+    let too_large = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "too large");
+    assert_eq!(sent(too_large).await.1["connection"], "close");
+    assert!(!sent(Problem::not_found("nothing")).await.1.contains_key("connection"));
+}
+
+#[tokio::test]
 async fn wrong_fields_are_listed() {
     let problem = Problem::rejected("invalid_body", "wrong").with_error("/a", "required", "must be given");
     let (_, _, body) = sent(problem).await;

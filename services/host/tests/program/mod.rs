@@ -1,5 +1,6 @@
 //! The example `notes` as a process, and how to talk to it.
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
