@@ -29,7 +29,7 @@ pub struct SendOptions {
     pub timeout: Option<Duration>,
     /// Events for one more stream, appended in the same batch as the command's own: both or neither. Not
     /// appended when the command appends nothing.
-    pub along: Option<StreamAppend>,
+    pub along: Option<Box<StreamAppend>>,
 }
 
 /// The answer to a command that was accepted; everything it tells of is durable.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_persistence::{AppendResult, CommandId, Position};
 use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 
 use crate::error::Failure;
@@ -40,8 +41,6 @@ struct State<A: Aggregate> {
     failure: Option<Failure>,
     /// What is durable. When an entry leaves, this is the memory as it was when the entry was decided.
     memory: CommandMemory,
-    /// The commands of the appends that wait, in their order.
-    in_flight: VecDeque<Remembered>,
     /// How many commands are remembered.
     capacity: usize,
 }
@@ -63,7 +62,6 @@ impl<A: Aggregate> Commits<A> {
                 entries: VecDeque::new(),
                 failure: None,
                 memory: CommandMemory::default(),
-                in_flight: VecDeque::new(),
                 capacity: capacity.max(1),
             }),
             waiting: AtomicUsize::new(0),
@@ -115,7 +113,6 @@ impl<A: Aggregate> Commits<A> {
         let mut state = self.state.lock();
         let sequence = state.next_sequence;
         state.next_sequence += 1;
-        state.in_flight.push_back(command);
         state.entries.push_back(Entry::Append { sequence, outcome: None, command, reply });
         self.waiting.store(state.entries.len(), Ordering::Relaxed);
         sequence
@@ -155,41 +152,61 @@ impl<A: Aggregate> Commits<A> {
         self.release(state);
     }
 
-    /// Lets every answer at the front go that has nothing left to wait for.
+    /// Lets every answer at the front go that has nothing left to wait for. They are sent when the lock is free again:
+    /// waking a caller takes longer than everything else here, and the actor must not wait for it.
     fn release(&self, mut state: MutexGuard<'_, State<A>>) {
-        while let Some(entry) = state.entries.pop_front() {
-            if let Err(entry) = state.leave(entry) {
-                state.entries.push_front(entry);
-                break;
-            }
+        let mut leaving = SmallVec::<[Leaving<A>; 1]>::new();
+        while state.entries.front().is_some_and(Entry::is_ready) {
+            leaving.extend(state.entries.pop_front().and_then(|entry| state.leave(entry)));
         }
         self.waiting.store(state.entries.len(), Ordering::Relaxed);
-        if state.entries.is_empty() {
-            drop(state);
+        let idle = state.entries.is_empty();
+        drop(state);
+        leaving.into_iter().for_each(Leaving::send);
+        if idle {
             self.idle.notify_waiters();
         }
     }
 }
 
-impl<A: Aggregate> State<A> {
-    /// Sends an answer, or gives it back where its append is still under way.
-    fn leave(&mut self, entry: Entry<A>) -> Result<(), Entry<A>> {
-        match entry {
-            Entry::Append { outcome: Some(result), command, reply, .. } => {
-                // Whoever no longer waits for the answer does not get it.
-                drop(reply.send(self.settle(command, result)));
-            }
-            Entry::Append { .. } => return Err(entry),
-            Entry::Repeat { command, reply } => drop(reply.send(self.repeated(&command))),
-            Entry::Answer(answer) => answer(self.failure.clone().map_or(Ok(()), Err)),
-            Entry::Snapshot(keep) if self.failure.is_none() => keep(self.memory.clone()),
-            Entry::Snapshot(_) => {}
+/// An answer that has nothing left to wait for.
+enum Leaving<A: Aggregate> {
+    Reply(Reply<A>, Result<Receipt, SendError<A>>),
+    Answer(Answer, Result<(), Failure>),
+    Keep(Keep, CommandMemory),
+}
+
+impl<A: Aggregate> Leaving<A> {
+    fn send(self) {
+        match self {
+            // Whoever no longer waits for the answer does not get it.
+            Self::Reply(reply, result) => drop(reply.send(result)),
+            Self::Answer(answer, durable) => answer(durable),
+            Self::Keep(keep, memory) => keep(memory),
         }
-        Ok(())
+    }
+}
+
+impl<A: Aggregate> Entry<A> {
+    fn is_ready(&self) -> bool {
+        !matches!(self, Self::Append { outcome: None, .. })
+    }
+}
+
+impl<A: Aggregate> State<A> {
+    /// What an entry says as it leaves.
+    fn leave(&mut self, entry: Entry<A>) -> Option<Leaving<A>> {
+        match entry {
+            Entry::Append { outcome, command, reply, .. } => {
+                outcome.map(|result| Leaving::Reply(reply, self.settle(command, result)))
+            }
+            Entry::Repeat { command, reply } => Some(Leaving::Reply(reply, self.repeated(&command))),
+            Entry::Answer(answer) => Some(Leaving::Answer(answer, self.failure.clone().map_or(Ok(()), Err))),
+            Entry::Snapshot(keep) => self.failure.is_none().then(|| Leaving::Keep(keep, self.memory.clone())),
+        }
     }
 
     fn settle(&mut self, mut command: Remembered, result: AppendResult) -> Result<Receipt, SendError<A>> {
-        self.in_flight.pop_front();
         match result {
             Ok(appended) => {
                 command.position = last_of_first_stream(&command, appended.first);
@@ -215,10 +232,18 @@ impl<A: Aggregate> State<A> {
     /// Looks among the last commands, first at those under way: they are later than the durable ones.
     fn find(&self, command_id: CommandId) -> Option<&Remembered> {
         let is_it = |command: &&Remembered| command.command_id == command_id;
-        let within = self.capacity.saturating_sub(self.in_flight.len());
-        let under_way = self.in_flight.iter().rev().take(self.capacity).find(is_it);
+        let within = self.capacity.saturating_sub(self.under_way().count());
+        let under_way = self.under_way().rev().take(self.capacity).find(is_it);
         let found = under_way.or_else(|| self.memory.find(command_id, within));
-        found.or_else(|| self.in_flight.front().filter(|_| self.memory.is_empty()).filter(is_it))
+        found.or_else(|| self.under_way().next().filter(|_| self.memory.is_empty()).filter(is_it))
+    }
+
+    /// The commands of the appends that wait, in their order.
+    fn under_way(&self) -> impl DoubleEndedIterator<Item = &Remembered> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Append { command, .. } => Some(command),
+            Entry::Repeat { .. } | Entry::Answer(_) | Entry::Snapshot(_) => None,
+        })
     }
 }
 

@@ -108,7 +108,7 @@ fn record<A: Aggregate>(
     live: &mut Live<A>,
     events: Vec<A::Event>,
     metadata: &CommandMetadata,
-    along: Option<StreamAppend>,
+    along: Option<Box<StreamAppend>>,
     reply: Reply<A>,
 ) -> Decision {
     let batch = match catch(|| batch(instance, live, &events, metadata, along)) {
@@ -139,7 +139,7 @@ fn batch<A: Aggregate>(
     live: &Live<A>,
     events: &[A::Event],
     metadata: &CommandMetadata,
-    along: Option<StreamAppend>,
+    along: Option<Box<StreamAppend>>,
 ) -> Result<Batch, SendError<A>> {
     let expected = match live.version {
         Version::NONE => Expected::NoStream,
@@ -148,7 +148,7 @@ fn batch<A: Aggregate>(
     let events: Result<_, _> = events.iter().map(|event| encode::<A>(event, metadata)).collect();
     let own =
         StreamAppend { stream: instance.stream.clone(), expected, events: events.map_err(SendError::Codec)? };
-    let streams = std::iter::once(own).chain(along).collect();
+    let streams = std::iter::once(own).chain(along.map(|along| *along)).collect();
     let batch = Batch { streams, lineage: Some(live.lineage.clone()) };
     validate_batch(&batch).map_err(SendError::NotCommitted)?;
     Ok(batch)

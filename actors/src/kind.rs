@@ -1,11 +1,12 @@
 //! Everything a node has for one aggregate type.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use annals_persistence::{CommandId, Journal, StreamId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
@@ -50,6 +51,7 @@ impl<A: Aggregate> Kind<A> {
     pub(crate) fn admit_command(
         self: &Arc<Self>,
         stream: &StreamId,
+        known: &Known<A>,
         command: A::Command,
         options: SendOptions,
     ) -> Result<Answered<A>, SendError<A>> {
@@ -65,7 +67,7 @@ impl<A: Aggregate> Kind<A> {
             reply,
         };
         let capacity = self.options.mailbox_capacity;
-        self.admit(stream, request).map(|()| answered).map_err(|refusal| match refusal {
+        self.admit(stream, known, request).map(|()| answered).map_err(|refusal| match refusal {
             Refusal::Full(request) => SendError::MailboxFull { command: request.command, capacity },
             Refusal::Stopping(request) => SendError::Stopping { command: request.command },
         })
@@ -75,10 +77,11 @@ impl<A: Aggregate> Kind<A> {
     pub(crate) fn admit_read<R: Send + 'static>(
         self: &Arc<Self>,
         stream: &StreamId,
+        known: &Known<A>,
         look: impl FnOnce(&Live<A>) -> R + Send + 'static,
     ) -> Result<Seen<R>, StateError> {
         let (reply, seen) = oneshot::channel();
-        let reply = Arc::new(parking_lot::Mutex::new(Some(reply)));
+        let reply = Arc::new(Mutex::new(Some(reply)));
         let refuse_reply = Arc::clone(&reply);
         let request = ReadRequest {
             look: Box::new(move |live| {
@@ -91,7 +94,7 @@ impl<A: Aggregate> Kind<A> {
             refuse: Box::new(move |error| send_once(&refuse_reply, Err(error))),
         };
         let capacity = self.options.mailbox_capacity;
-        self.admit(stream, request).map(|()| seen).map_err(|refusal| match refusal {
+        self.admit(stream, known, request).map(|()| seen).map_err(|refusal| match refusal {
             Refusal::Full(_) => StateError::MailboxFull { capacity },
             Refusal::Stopping(_) => StateError::Stopping,
         })
@@ -100,18 +103,14 @@ impl<A: Aggregate> Kind<A> {
     fn admit<T: Into<Request<A>>>(
         self: &Arc<Self>,
         stream: &StreamId,
+        known: &Known<A>,
         mut request: T,
     ) -> Result<(), Refusal<T>> {
         loop {
-            let Some((instance, made)) =
-                self.registry.get_or_insert(stream, || Instance::new(self, stream.clone()))
-            else {
+            let Some(instance) = self.instance(stream, known) else {
                 self.metrics.refused.increment(1);
                 return Err(Refusal::Stopping(request));
             };
-            if made {
-                self.watch_crowd();
-            }
             match instance.admit(request) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Full(request)) => {
@@ -121,10 +120,28 @@ impl<A: Aggregate> Kind<A> {
                 // It is passivating: out of the way with it, the next incarnation takes the request.
                 Err(Refused::Closed(back)) => {
                     self.registry.remove(&instance);
+                    known.forget();
                     request = back;
                 }
             }
         }
+    }
+
+    /// The live instance: the one that the handle knows, else the registry's, brought up where there is none.
+    fn instance(self: &Arc<Self>, stream: &StreamId, known: &Known<A>) -> Option<Arc<Instance<A>>> {
+        // Before looking, as in the registry: senders that go on sending must not keep an instance from its end.
+        if self.registry.is_closed() {
+            return None;
+        }
+        if let Some(instance) = known.get() {
+            return Some(instance);
+        }
+        let (instance, made) = self.registry.get_or_insert(stream, || Instance::new(self, stream.clone()))?;
+        if made {
+            self.watch_crowd();
+        }
+        known.learn(&instance);
+        Some(instance)
     }
 
     fn watch_crowd(&self) {
@@ -143,6 +160,28 @@ impl<A: Aggregate> Kind<A> {
     }
 }
 
+/// The incarnation that a handle used last, so that using it again needs no look-up. It keeps nothing alive, and one
+/// that has closed sends whoever comes to the registry.
+pub(crate) struct Known<A: Aggregate>(Mutex<Weak<Instance<A>>>);
+
+impl<A: Aggregate> Known<A> {
+    pub(crate) const fn nothing() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    fn get(&self) -> Option<Arc<Instance<A>>> {
+        self.0.lock().upgrade()
+    }
+
+    fn learn(&self, instance: &Arc<Instance<A>>) {
+        *self.0.lock() = Arc::downgrade(instance);
+    }
+
+    fn forget(&self) {
+        *self.0.lock() = Weak::new();
+    }
+}
+
 /// Why a request was not taken; it comes back as what it was.
 enum Refusal<T> {
     Full(T),
@@ -150,7 +189,7 @@ enum Refusal<T> {
 }
 
 fn send_once<R>(
-    reply: &parking_lot::Mutex<Option<oneshot::Sender<Result<R, StateError>>>>,
+    reply: &Mutex<Option<oneshot::Sender<Result<R, StateError>>>>,
     result: Result<R, StateError>,
 ) {
     if let Some(reply) = reply.lock().take() {

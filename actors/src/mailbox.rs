@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 
 use annals_persistence::{CommandId, StreamAppend, Version};
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 use crate::Aggregate;
 use crate::command::SendOptions;
@@ -30,7 +29,7 @@ impl<A: Aggregate> CommandRequest<A> {
         self.options.expecting
     }
 
-    pub(crate) fn take_along(&mut self) -> Option<StreamAppend> {
+    pub(crate) fn take_along(&mut self) -> Option<Box<StreamAppend>> {
         self.options.along.take()
     }
 }
@@ -114,19 +113,33 @@ impl<A: Aggregate> Mailbox<A> {
         Ok(!std::mem::replace(&mut state.scheduled, true))
     }
 
-    /// Takes the next requests, at most `limit`.
-    pub(crate) fn take(&self, limit: usize) -> SmallVec<[Request<A>; 4]> {
+    /// Takes the next request. Where more wait, at most `limit` in all are taken and put into `more`, which must be
+    /// empty: one lock for all of them, and one alone is not moved twice.
+    pub(crate) fn take(&self, limit: usize, more: &mut VecDeque<Request<A>>) -> Option<Request<A>> {
         let mut state = self.0.lock();
-        let count = limit.min(state.queue.len());
-        state.queue.drain(..count).collect()
+        let first = state.queue.pop_front();
+        if state.queue.len() < limit {
+            if !state.queue.is_empty() {
+                std::mem::swap(&mut state.queue, more);
+            }
+        } else {
+            more.extend(state.queue.drain(..limit.saturating_sub(1)));
+        }
+        first
     }
 
     /// Puts requests back at the front, in their order: they were taken and not begun.
-    pub(crate) fn put_back(&self, requests: impl DoubleEndedIterator<Item = Request<A>>) {
+    pub(crate) fn put_back(&self, first: Request<A>, more: &mut VecDeque<Request<A>>) {
         let mut state = self.0.lock();
-        for request in requests.rev() {
+        while let Some(request) = more.pop_back() {
             state.queue.push_front(request);
         }
+        state.queue.push_front(first);
+    }
+
+    /// Takes the next request.
+    pub(crate) fn next(&self) -> Option<Request<A>> {
+        self.0.lock().queue.pop_front()
     }
 
     /// Says whether there is more to do; where there is not, the next request tells the actor again.

@@ -13,31 +13,35 @@ use annals_persistence::{
 };
 use futures_util::future::BoxFuture;
 
-use crate::kind::{Answered, Kind, Seen, current};
+use crate::kind::{Answered, Kind, Known, Seen, current};
 use crate::replay::state_at;
 use crate::{Aggregate, Current, Moment, Receipt, SendError, SendOptions, StateError};
 
 /// A handle on one aggregate instance, live or not: it comes to life when it is used. Cloning is cheap.
-pub struct AggregateRef<A: Aggregate> {
+pub struct AggregateRef<A: Aggregate>(Arc<Target<A>>);
+
+/// What a handle points at. It has a count of its own, so that a send touches nothing that other instances' share.
+struct Target<A: Aggregate> {
     kind: Option<Arc<Kind<A>>>,
     stream: Result<StreamId, InvalidStreamId>,
+    known: Known<A>,
 }
 
 impl<A: Aggregate> Clone for AggregateRef<A> {
     fn clone(&self) -> Self {
-        Self { kind: self.kind.clone(), stream: self.stream.clone() }
+        Self(Arc::clone(&self.0))
     }
 }
 
 impl<A: Aggregate> fmt::Debug for AggregateRef<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AggregateRef").field(&self.stream).finish()
+        f.debug_tuple("AggregateRef").field(&self.0.stream).finish()
     }
 }
 
 impl<A: Aggregate> AggregateRef<A> {
     pub(crate) fn of(kind: Option<Arc<Kind<A>>>, id: &str) -> Self {
-        Self { kind, stream: StreamId::aggregate(A::TYPE, id) }
+        Self(Arc::new(Target { kind, stream: StreamId::aggregate(A::TYPE, id), known: Known::nothing() }))
     }
 
     /// The instance's stream.
@@ -45,7 +49,7 @@ impl<A: Aggregate> AggregateRef<A> {
     /// # Errors
     /// [`InvalidStreamId`] when the id cannot name an instance.
     pub fn stream(&self) -> Result<&StreamId, InvalidStreamId> {
-        self.stream.as_ref().map_err(Clone::clone)
+        self.0.stream.as_ref().map_err(Clone::clone)
     }
 
     /// Sends a command. Nothing happens until the request is awaited.
@@ -76,7 +80,7 @@ impl<A: Aggregate> AggregateRef<A> {
         &self,
         look: impl FnOnce(&crate::worker::Live<A>) -> R + Send + 'static,
     ) -> Result<R, StateError> {
-        let seen: Seen<R> = self.kind()?.admit_read(self.stream()?, look)?;
+        let seen: Seen<R> = self.kind()?.admit_read(self.stream()?, &self.0.known, look)?;
         seen.await.unwrap_or_else(|_| Err(StateError::Doubtful { reason: ENDED.to_owned() }))
     }
 
@@ -104,7 +108,7 @@ impl<A: Aggregate> AggregateRef<A> {
     }
 
     fn kind(&self) -> Result<&Arc<Kind<A>>, StateError> {
-        self.kind.as_ref().ok_or(StateError::NotRegistered { type_name: A::TYPE })
+        self.0.kind.as_ref().ok_or(StateError::NotRegistered { type_name: A::TYPE })
     }
 }
 
@@ -169,7 +173,7 @@ impl<A: Aggregate> SendRequest<A> {
 
     /// With events for one more stream, appended together with the command's own or not at all.
     pub fn along(mut self, append: StreamAppend) -> Self {
-        self.options.along = Some(append);
+        self.options.along = Some(Box::new(append));
         self
     }
 
@@ -185,7 +189,7 @@ impl<A: Aggregate> IntoFuture for SendRequest<A> {
     type IntoFuture = Sending<A>;
 
     fn into_future(self) -> Sending<A> {
-        Sending { state: SendingState::Ready(Box::new(self)), timeout: None }
+        Sending { state: SendingState::Ready(self), timeout: None }
     }
 }
 
@@ -197,7 +201,7 @@ pub struct Sending<A: Aggregate> {
 }
 
 enum SendingState<A: Aggregate> {
-    Ready(Box<SendRequest<A>>),
+    Ready(SendRequest<A>),
     Sent(Answered<A>),
     Done,
 }
@@ -214,10 +218,10 @@ impl<A: Aggregate> Unpin for Sending<A> {}
 impl<A: Aggregate> Sending<A> {
     fn admit(&mut self, request: SendRequest<A>) -> Result<Answered<A>, SendError<A>> {
         let SendRequest { target, command, options } = request;
-        let kind = target.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
-        let stream = target.stream.as_ref().map_err(|e| SendError::InvalidId(e.clone()))?;
+        let kind = target.0.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
+        let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId(e.clone()))?;
         self.timeout = options.timeout.map(|timeout| kind.clock.sleep(timeout));
-        kind.admit_command(stream, command, options)
+        kind.admit_command(stream, &target.0.known, command, options)
     }
 
     fn poll_answer(
@@ -242,7 +246,7 @@ impl<A: Aggregate> Future for Sending<A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut answered = match std::mem::replace(&mut self.state, SendingState::Done) {
-            SendingState::Ready(request) => match self.admit(*request) {
+            SendingState::Ready(request) => match self.admit(request) {
                 Ok(answered) => answered,
                 Err(error) => return Poll::Ready(Err(error)),
             },

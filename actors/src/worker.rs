@@ -1,5 +1,6 @@
 //! The actor of one instance: takes requests from the mailbox, one at a time, and never waits for the disk.
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +59,8 @@ pub(crate) struct Worker<A: Aggregate> {
     instance: Arc<Instance<A>>,
     live: Option<Live<A>>,
     parked: Option<Parked>,
+    /// What was taken from the mailbox in this turn; empty between turns, and kept for its room.
+    taken: VecDeque<Request<A>>,
 }
 
 /// The ractor side of it.
@@ -73,7 +76,7 @@ impl<A: Aggregate> Actor for InstanceActor<A> {
         _myself: ActorRef<Signal>,
         instance: Arc<Instance<A>>,
     ) -> Result<Worker<A>, ActorProcessingErr> {
-        Ok(Worker { instance, live: None, parked: None })
+        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new() })
     }
 
     async fn handle(
@@ -116,12 +119,11 @@ impl<A: Aggregate> Worker<A> {
     /// Nothing here awaits, so no request that was taken can get lost between two polls.
     fn handle_some(&mut self) {
         let instance = Arc::clone(&self.instance);
-        let mut requests = instance.mailbox.take(TURN_REQUESTS).into_iter();
-        while let Some(request) = requests.next() {
+        let mut next = instance.mailbox.take(TURN_REQUESTS, &mut self.taken);
+        while let Some(request) = next {
             let Some(live) = self.live.as_mut().filter(|_| !instance.commits.failed()) else {
                 self.live = None;
-                instance.mailbox.put_back(std::iter::once(request).chain(requests.collect::<Vec<_>>()));
-                return;
+                return instance.mailbox.put_back(request, &mut self.taken);
             };
             match request {
                 Request::Command(request) => {
@@ -131,6 +133,7 @@ impl<A: Aggregate> Worker<A> {
                 }
                 Request::Read(request) => instance.commits.answer((request.look)(live)),
             }
+            next = self.taken.pop_front();
         }
     }
 
@@ -143,7 +146,7 @@ impl<A: Aggregate> Worker<A> {
         self.live = None;
         self.still_parked()?;
         self.instance.commits.idle().await;
-        match self.load().await {
+        match Self::load(Arc::clone(&self.instance)).await {
             Ok(replayed) => {
                 self.parked = None;
                 self.go_live(replayed);
@@ -153,12 +156,12 @@ impl<A: Aggregate> Worker<A> {
         }
     }
 
-    async fn load(&self) -> Result<Replayed<A>, StateError> {
-        let kind = &self.instance.kind;
+    /// Not a method: a worker holds requests, which no other thread may look at while this one waits.
+    async fn load(instance: Arc<Instance<A>>) -> Result<Replayed<A>, StateError> {
+        let kind = &instance.kind;
         // The semaphore is never closed; a permit that cannot be had caps nothing.
         let _permit = kind.recoveries.acquire().await.ok();
-        load(&kind.journal, kind.snapshots.as_ref(), &self.instance.stream, kind.options.command_ids_max)
-            .await
+        load(&kind.journal, kind.snapshots.as_ref(), &instance.stream, kind.options.command_ids_max).await
     }
 
     fn go_live(&mut self, replayed: Replayed<A>) {
@@ -198,7 +201,7 @@ impl<A: Aggregate> Worker<A> {
     }
 
     fn refuse_waiting(&self, failure: &Failure) {
-        for request in self.instance.mailbox.take(usize::MAX) {
+        while let Some(request) = self.instance.mailbox.next() {
             request.refuse(failure.clone());
         }
     }

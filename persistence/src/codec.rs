@@ -1,5 +1,7 @@
 //! How values become bytes: JSON for events by default, bincode for snapshots and on request.
 
+use std::cell::Cell;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +42,7 @@ impl CodecId {
     /// [`CodecError::Encode`] when the value refuses, such as a map with keys that are no strings in JSON.
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>, CodecError> {
         match self {
-            Self::Json => serde_json::to_vec(value).map_err(|e| CodecError::encode(self, &e)),
+            Self::Json => json_text(value).map_err(|e| CodecError::encode(self, &e)),
             Self::Bincode => bincode::serde::encode_to_vec(value, bincode_config())
                 .map_err(|e| CodecError::encode(self, &e)),
         }
@@ -64,6 +66,21 @@ impl CodecId {
             }
         }
     }
+}
+
+/// JSON text of exactly its length: what grows while it is written, and has room left over, costs every event two
+/// allocations more.
+fn json_text<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Vec<u8>> {
+    thread_local! {
+        static TEXT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // Taken, not borrowed: a value may encode another one while it is encoded.
+    let mut text = TEXT.take();
+    text.clear();
+    let written = serde_json::to_writer(&mut text, value).map(|()| text.as_slice().to_vec());
+    text.shrink_to(64 * 1024);
+    TEXT.set(text);
+    written
 }
 
 /// Why a value could not become bytes, or bytes a value.

@@ -6,7 +6,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
+
+/// A new UUIDv7. Each thread counts for itself: a shared counter would make every thread wait for the others.
+fn time_ordered() -> Uuid {
+    thread_local! {
+        static COUNTER: ContextV7 = const { ContextV7::new() };
+    }
+    COUNTER.with(|counter| Uuid::new_v7(uuid::Timestamp::now(counter)))
+}
 
 macro_rules! uuid_newtype {
     ($(#[$doc:meta])* $name:ident) => {
@@ -19,7 +27,7 @@ macro_rules! uuid_newtype {
             /// A new id, ordered by time (UUIDv7).
             #[must_use]
             pub fn generate() -> Self {
-                Self(Uuid::now_v7())
+                Self(time_ordered())
             }
 
             /// The id that these 16 bytes spell.

@@ -182,7 +182,7 @@ impl<'a> Effect<'a> {
             causation_id: Some(self.envelope.as_cause()),
             actor: Some(format!("subscription:{}", self.core.name).into()),
             trace: self.envelope.trace,
-            along,
+            along: along.map(Box::new),
             ..SendOptions::default()
         }
     }
