@@ -13,8 +13,9 @@ pub(super) const NAME: &str = "customer-address";
 /// Sends every order of the customer after it.
 ///
 /// The orders are looked up in the service's own read model as of the event's arrival or later, so an order that was
-/// acknowledged before the customer's change is among them. One that is created meanwhile goes where its own request
-/// says. What the orders do with it is theirs to decide: they know what they heard last.
+/// acknowledged before the customer's change is among them. One that is created after the change, while the event is
+/// on its way, may be among them too: it then goes where its customer is, not where its own request says. What the
+/// orders do with it is theirs to decide: they know what they heard last.
 #[derive(Debug)]
 pub(super) struct FollowCustomer {
     pub(super) orders: ReadModel<Orders>,

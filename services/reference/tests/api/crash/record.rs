@@ -100,16 +100,22 @@ fn is_followed(event: &Value) -> bool {
     event["actor"].as_str().is_some_and(|actor| actor.starts_with("subscription:"))
 }
 
-/// A new order, with the address that it must have as soon as its customer moves.
+/// An order, and where it may go.
 #[derive(Debug)]
 pub(super) struct OrderRecord {
     pub(super) record: Record,
-    /// Where it goes when everything has arrived.
-    pub(super) destination: Value,
+    /// Where it goes when everything has arrived. After its customer's move that is one place. Before, it is what the
+    /// order's own request said, or where the customer was: that word may still have been on its way.
+    pub(super) destinations: Vec<Value>,
 }
 
 impl OrderRecord {
-    pub(super) fn new(body: Value) -> Self {
-        Self { destination: body["shippingAddress"].clone(), record: Record::new(ORDER, body) }
+    pub(super) fn new(body: Value, customer: &Value) -> Self {
+        let mut destinations = vec![body["shippingAddress"].clone()];
+        // A customer that never moved has never said anything.
+        if customer["eTag"] != "1" {
+            destinations.push(customer["shippingAddress"].clone());
+        }
+        Self { destinations, record: Record::new(ORDER, body) }
     }
 }
