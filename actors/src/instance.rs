@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use annals_persistence::{CodecId, EventId, Snapshot, StreamId, Timestamp, Version};
 use parking_lot::Mutex;
@@ -27,6 +27,8 @@ pub(crate) struct Instance<A: Aggregate> {
     pub(crate) commits: Arc<Commits<A>>,
     /// When it last handled something, in microseconds; what passivation goes by.
     pub(crate) last_used: AtomicI64,
+    /// Whether it was told to make room; kept by the registry, which counts these.
+    pub(crate) going: AtomicBool,
     actor: Mutex<Option<ActorRef<Signal>>>,
 }
 
@@ -38,6 +40,7 @@ impl<A: Aggregate> Instance<A> {
             mailbox: Mailbox::new(),
             commits: Commits::new(kind.options.command_ids_max),
             last_used: AtomicI64::new(kind.clock.now().0),
+            going: AtomicBool::new(false),
             actor: Mutex::new(None),
         })
     }

@@ -147,7 +147,7 @@ impl<A: Aggregate> Kind<A> {
     fn watch_crowd(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 instances")]
         self.metrics.live.set(self.registry.len() as f64);
-        if self.registry.len() > self.options.live_instances_max {
+        if self.registry.crowd() > self.options.live_instances_max {
             self.crowded.notify_one();
         }
     }

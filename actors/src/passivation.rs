@@ -36,13 +36,23 @@ fn passivate_idle<A: Aggregate>(kind: &Kind<A>) {
 /// Lets a tenth more go than there are too many, so that it does not begin again with the next activation.
 fn passivate_crowd<A: Aggregate>(kind: &Kind<A>) {
     let max = kind.options.live_instances_max;
-    let mut instances = kind.registry.all();
-    if instances.len() <= max {
+    let crowd = kind.registry.crowd();
+    if crowd <= max {
         return;
     }
-    let going = (instances.len() - max + max / 10).min(instances.len());
-    instances.sort_by_cached_key(|instance| instance.last_used.load(Ordering::Relaxed));
-    for instance in &instances[..going] {
+    let mut instances = kind.registry.all();
+    instances.retain(|instance| !instance.going.load(Ordering::Relaxed));
+    let going = (crowd - max + max / 10).min(instances.len());
+    if going < instances.len() {
+        // Read once for each: it changes while they are compared.
+        let mut by_use: Vec<_> = instances
+            .into_iter()
+            .map(|instance| (instance.last_used.load(Ordering::Relaxed), instance))
+            .collect();
+        by_use.select_nth_unstable_by_key(going, |(last_used, _)| *last_used);
+        instances = by_use.into_iter().map(|(_, instance)| instance).collect();
+    }
+    for instance in instances.iter().take(going).filter(|instance| kind.registry.goes(instance)) {
         instance.signal(Signal::Passivate);
     }
 }

@@ -19,6 +19,8 @@ type Shard<A> = Mutex<HashMap<StreamId, Arc<Instance<A>>>>;
 pub(crate) struct Registry<A: Aggregate> {
     shards: Vec<Shard<A>>,
     live: AtomicUsize,
+    /// How many of them were told to make room and have not answered yet.
+    going: AtomicUsize,
     /// Set when the node stops: from then on nothing is admitted.
     closed: AtomicBool,
     emptied: Notify,
@@ -29,6 +31,7 @@ impl<A: Aggregate> Registry<A> {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             live: AtomicUsize::new(0),
+            going: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             emptied: Notify::new(),
         }
@@ -74,6 +77,7 @@ impl<A: Aggregate> Registry<A> {
         if same {
             shard.remove(&instance.stream);
             drop(shard);
+            self.stays(instance);
             if self.live.fetch_sub(1, Ordering::Relaxed) == 1 {
                 self.emptied.notify_waiters();
             }
@@ -82,6 +86,33 @@ impl<A: Aggregate> Registry<A> {
 
     pub(crate) fn len(&self) -> usize {
         self.live.load(Ordering::Relaxed)
+    }
+
+    /// How many instances there are beside those that were told to make room: so that they are told once, however many
+    /// come while they leave.
+    pub(crate) fn crowd(&self) -> usize {
+        self.len().saturating_sub(self.going.load(Ordering::Relaxed))
+    }
+
+    /// Notes that an instance was told to make room; `false` when it was told before, or is leaving as it is.
+    pub(crate) fn goes(&self, instance: &Instance<A>) -> bool {
+        if instance.going.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        self.going.fetch_add(1, Ordering::Relaxed);
+        if instance.mailbox.is_closed() {
+            // It may have left before this was noted, and would count for ever.
+            self.stays(instance);
+            return false;
+        }
+        true
+    }
+
+    /// Notes that an instance has left, or has something to do and stays.
+    pub(crate) fn stays(&self, instance: &Instance<A>) {
+        if instance.going.swap(false, Ordering::SeqCst) {
+            self.going.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Every live instance, as of about now.

@@ -211,6 +211,8 @@ impl<A: Aggregate> Worker<A> {
         let commits = &self.instance.commits;
         if self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
             self.leave(myself);
+        } else {
+            self.instance.kind.registry.stays(&self.instance);
         }
     }
 
