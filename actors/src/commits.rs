@@ -1,8 +1,6 @@
 //! The answers of one instance that wait for the disk: they leave in order, each when all that it was decided on
 //! is durable, or with the failure of what it was decided on.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_persistence::{AppendResult, CommandId, Position};
@@ -12,6 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::error::Failure;
 use crate::memory::{CommandMemory, Remembered};
+use crate::queue::ShortQueue;
 use crate::{Aggregate, Receipt, SendError};
 
 /// Where the answer to a command goes.
@@ -24,8 +23,9 @@ pub(crate) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 pub(crate) type Keep = Box<dyn FnOnce(CommandMemory) + Send>;
 
 enum Entry<A: Aggregate> {
-    /// A command whose events are on their way to the disk.
-    Append { sequence: u64, outcome: Option<AppendResult>, command: Remembered, reply: Reply<A> },
+    /// A command whose events are on their way to the disk. Outcomes come in order but for a failing disk, so that
+    /// hardly ever one has to be kept.
+    Append { sequence: u64, command: Remembered, reply: Reply<A>, outcome: Option<Box<AppendResult>> },
     /// A command that repeats an earlier one.
     Repeat { command: Remembered, reply: Reply<A> },
     /// A read, a rejection, a conflict, a command without events.
@@ -36,13 +36,15 @@ enum Entry<A: Aggregate> {
 
 struct State<A: Aggregate> {
     next_sequence: u64,
-    entries: VecDeque<Entry<A>>,
+    entries: ShortQueue<Entry<A>>,
     /// The first failure since the state was last rebuilt: all that was decided later fails too.
-    failure: Option<Failure>,
+    failure: Option<Box<Failure>>,
     /// What is durable. When an entry leaves, this is the memory as it was when the entry was decided.
     memory: CommandMemory,
     /// How many commands are remembered.
     capacity: usize,
+    /// Whether somebody waits for the end of all of this.
+    idle_awaited: bool,
 }
 
 /// The waiting answers, and the memory of commands, which takes in a command as its answer leaves.
@@ -55,18 +57,19 @@ pub(crate) struct Commits<A: Aggregate> {
 
 impl<A: Aggregate> Commits<A> {
     /// Without anything that waits; it remembers `capacity` commands, at least one.
-    pub(crate) fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
             state: Mutex::new(State {
                 next_sequence: 0,
-                entries: VecDeque::new(),
+                entries: ShortQueue::new(),
                 failure: None,
                 memory: CommandMemory::default(),
                 capacity: capacity.max(1),
+                idle_awaited: false,
             }),
             waiting: AtomicUsize::new(0),
             idle: Notify::new(),
-        })
+        }
     }
 
     /// Begins anew with the memory of a rebuilt state. Only when nothing waits.
@@ -101,11 +104,18 @@ impl<A: Aggregate> Commits<A> {
     pub(crate) async fn idle(&self) {
         loop {
             let idle = self.idle.notified();
-            if self.is_idle() {
+            if self.idle_or_awaited() {
                 return;
             }
             idle.await;
         }
+    }
+
+    fn idle_or_awaited(&self) -> bool {
+        let mut state = self.state.lock();
+        let idle = state.entries.is_empty();
+        state.idle_awaited |= !idle;
+        idle
     }
 
     /// Takes in a command whose events are about to be appended; its sequence number is for [`Commits::complete`].
@@ -136,34 +146,29 @@ impl<A: Aggregate> Commits<A> {
     fn enqueue(&self, entry: Entry<A>) {
         let mut state = self.state.lock();
         state.entries.push_back(entry);
-        self.release(state);
+        self.release(state, None);
     }
 
     /// Reports the outcome of an append.
     pub(crate) fn complete(&self, sequence: u64, result: AppendResult) {
         let mut state = self.state.lock();
-        let waiting = state.entries.iter_mut().find_map(|entry| match entry {
-            Entry::Append { sequence: s, outcome, .. } if *s == sequence => Some(outcome),
-            _ => None,
-        });
-        if let Some(outcome) = waiting {
-            *outcome = Some(result);
-        }
-        self.release(state);
+        let first = state.complete(sequence, result);
+        self.release(state, first);
     }
 
-    /// Lets every answer at the front go that has nothing left to wait for. They are sent when the lock is free again:
-    /// waking a caller takes longer than everything else here, and the actor must not wait for it.
-    fn release(&self, mut state: MutexGuard<'_, State<A>>) {
+    /// Lets every answer at the front go that has nothing left to wait for, behind `first`. They are sent when the lock
+    /// is free again: waking a caller takes longer than everything else here, and the actor must not wait for it.
+    fn release(&self, mut state: MutexGuard<'_, State<A>>, first: Option<Leaving<A>>) {
         let mut leaving = SmallVec::<[Leaving<A>; 1]>::new();
+        leaving.extend(first);
         while state.entries.front().is_some_and(Entry::is_ready) {
             leaving.extend(state.entries.pop_front().and_then(|entry| state.leave(entry)));
         }
         self.waiting.store(state.entries.len(), Ordering::Relaxed);
-        let idle = state.entries.is_empty();
+        let awaited = state.entries.is_empty() && std::mem::take(&mut state.idle_awaited);
         drop(state);
         leaving.into_iter().for_each(Leaving::send);
-        if idle {
+        if awaited {
             self.idle.notify_waiters();
         }
     }
@@ -194,14 +199,41 @@ impl<A: Aggregate> Entry<A> {
 }
 
 impl<A: Aggregate> State<A> {
+    /// Takes in the outcome of an append; the answer, where it is the one that leaves next.
+    fn complete(&mut self, sequence: u64, result: AppendResult) -> Option<Leaving<A>> {
+        if !matches!(self.entries.front(), Some(Entry::Append { sequence: s, .. }) if *s == sequence) {
+            self.keep(sequence, result);
+            return None;
+        }
+        match self.entries.pop_front() {
+            Some(Entry::Append { command, reply, .. }) => {
+                Some(Leaving::Reply(reply, self.settle(command, result)))
+            }
+            _ => None,
+        }
+    }
+
+    fn keep(&mut self, sequence: u64, result: AppendResult) {
+        let waiting = self.entries.iter_mut().find_map(|entry| match entry {
+            Entry::Append { sequence: s, outcome, .. } if *s == sequence => Some(outcome),
+            _ => None,
+        });
+        if let Some(outcome) = waiting {
+            *outcome = Some(Box::new(result));
+        }
+    }
+
     /// What an entry says as it leaves.
     fn leave(&mut self, entry: Entry<A>) -> Option<Leaving<A>> {
         match entry {
             Entry::Append { outcome, command, reply, .. } => {
-                outcome.map(|result| Leaving::Reply(reply, self.settle(command, result)))
+                outcome.map(|result| Leaving::Reply(reply, self.settle(command, *result)))
             }
             Entry::Repeat { command, reply } => Some(Leaving::Reply(reply, self.repeated(&command))),
-            Entry::Answer(answer) => Some(Leaving::Answer(answer, self.failure.clone().map_or(Ok(()), Err))),
+            Entry::Answer(answer) => {
+                let durable = self.failure.as_deref().cloned().map_or(Ok(()), Err);
+                Some(Leaving::Answer(answer, durable))
+            }
             Entry::Snapshot(keep) => self.failure.is_none().then(|| Leaving::Keep(keep, self.memory.clone())),
         }
     }
@@ -215,7 +247,7 @@ impl<A: Aggregate> State<A> {
             }
             Err(error) => {
                 let failure = Failure::from(error);
-                self.failure.get_or_insert_with(|| failure.clone());
+                self.failure.get_or_insert_with(|| Box::new(failure.of_those_behind()));
                 Err(SendError::from_failure(failure))
             }
         }
@@ -223,7 +255,7 @@ impl<A: Aggregate> State<A> {
 
     fn repeated(&self, command: &Remembered) -> Result<Receipt, SendError<A>> {
         match &self.failure {
-            Some(failure) => Err(SendError::from_failure(failure.clone())),
+            Some(failure) => Err(SendError::from_failure((**failure).clone())),
             // It was remembered when this was decided, and that is the memory now.
             None => Ok(self.memory.find(command.command_id, self.capacity).unwrap_or(command).receipt()),
         }

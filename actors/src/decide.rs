@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecError, CommandMetadata, Completion, Event, EventId, Expected, NewEvent, Position,
-    StreamAppend, Version, validate_batch,
+    Batch, CodecError, CommandMetadata, Completes, Completion, Event, EventId, Expected, Lineage, NewEvent,
+    Position, StreamAppend, Version, validate_batch,
 };
 
 use crate::commits::Reply;
@@ -27,16 +27,16 @@ pub(crate) enum Decision {
 
 /// Decides a command on the live state and sends its events on their way.
 pub(crate) fn decide<A: Aggregate>(
-    instance: &Instance<A>,
+    instance: &Arc<Instance<A>>,
     live: &mut Live<A>,
-    request: CommandRequest<A>,
+    request: Box<CommandRequest<A>>,
 ) -> Decision {
     let span = request.span.clone();
     let _entered = span.enter();
-    if request.id_chosen
+    if request.id_chosen()
         && let Some(earlier) = instance.commits.find(request.command_id)
     {
-        repeat(instance, earlier, request);
+        repeat(instance, earlier, *request);
         return Decision::Standing;
     }
     if let Some(expected) = request.expecting().filter(|expected| *expected != live.version) {
@@ -59,14 +59,14 @@ fn repeat<A: Aggregate>(instance: &Instance<A>, earlier: Remembered, request: Co
 }
 
 fn carry_out<A: Aggregate>(
-    instance: &Instance<A>,
+    instance: &Arc<Instance<A>>,
     live: &mut Live<A>,
-    mut request: CommandRequest<A>,
+    mut request: Box<CommandRequest<A>>,
 ) -> Decision {
     let along = request.take_along();
     let metadata = metadata(instance, live, &request);
     let context = Context::new(instance.stream.clone(), live.version, metadata);
-    let (command, reply) = (request.command, request.reply);
+    let CommandRequest { command, reply, .. } = *request;
     let state = &live.state;
     match catch(|| state.handle(command, &context)) {
         Err(message) => panicked(instance, message, reply),
@@ -104,7 +104,7 @@ fn metadata<A: Aggregate>(
 
 /// Encodes, applies, submits. The state is ahead of the disk from here on; the answer waits.
 fn record<A: Aggregate>(
-    instance: &Instance<A>,
+    instance: &Arc<Instance<A>>,
     live: &mut Live<A>,
     events: Vec<A::Event>,
     metadata: &CommandMetadata,
@@ -135,7 +135,7 @@ fn record<A: Aggregate>(
 /// The events as they are to be appended. A batch that no journal can take is refused here, before the state
 /// moves: what is decided after it has no part in it.
 fn batch<A: Aggregate>(
-    instance: &Instance<A>,
+    instance: &Arc<Instance<A>>,
     live: &Live<A>,
     events: &[A::Event],
     metadata: &CommandMetadata,
@@ -149,7 +149,7 @@ fn batch<A: Aggregate>(
     let own =
         StreamAppend { stream: instance.stream.clone(), expected, events: events.map_err(SendError::Codec)? };
     let streams = std::iter::once(own).chain(along.map(|along| *along)).collect();
-    let batch = Batch { streams, lineage: Some(live.lineage.clone()) };
+    let batch = Batch { streams, lineage: Some(Lineage::kept_by(Arc::clone(instance) as _)) };
     validate_batch(&batch).map_err(SendError::NotCommitted)?;
     Ok(batch)
 }
@@ -157,7 +157,7 @@ fn batch<A: Aggregate>(
 fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<NewEvent, CodecError> {
     let event_type = event.event_type();
     Ok(NewEvent {
-        id: EventId::generate(),
+        id: EventId::generate_at(metadata.time),
         type_name: Cow::Borrowed(event_type.name),
         schema_version: event_type.version,
         codec: event.codec(),
@@ -168,7 +168,7 @@ fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<
 }
 
 fn submit<A: Aggregate>(
-    instance: &Instance<A>,
+    instance: &Arc<Instance<A>>,
     version: Version,
     events: u32,
     batch: Batch,
@@ -183,8 +183,8 @@ fn submit<A: Aggregate>(
         position: Position::START,
     };
     let sequence = instance.commits.append(command, reply);
-    let commits = Arc::clone(&instance.commits);
-    instance.kind.journal.submit(batch, Completion::new(move |result| commits.complete(sequence, result)));
+    let done = Completion::shared(Arc::clone(instance) as Arc<dyn Completes>, sequence);
+    instance.kind.journal.submit(batch, done);
     instance.kind.metrics.commands.increment(1);
 }
 

@@ -354,6 +354,19 @@ pub(crate) enum Failure {
     Parked { reason: String, code: &'static str },
 }
 
+impl Failure {
+    /// What is told to those whose answers were decided on what failed. Why an append of another's was refused is not
+    /// about them, where it is about more than the journal as a whole.
+    pub(crate) fn of_those_behind(&self) -> Self {
+        match self {
+            Self::NotCommitted(AppendError::Conflict { .. } | AppendError::Invalid { .. }) => {
+                Self::NotCommitted(AppendError::Superseded)
+            }
+            other => other.clone(),
+        }
+    }
+}
+
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error.outcome() {

@@ -57,15 +57,14 @@ impl<A: Aggregate> Kind<A> {
     ) -> Result<Answered<A>, SendError<A>> {
         let hash = content_hash(&command).map_err(SendError::Codec)?;
         let (reply, answered) = oneshot::channel();
-        let request = CommandRequest {
+        let request = Box::new(CommandRequest {
             command,
             command_id: options.command_id.unwrap_or_else(CommandId::generate),
-            id_chosen: options.command_id.is_some(),
             hash,
             options,
             span: tracing::Span::current(),
             reply,
-        };
+        });
         let capacity = self.options.mailbox_capacity;
         self.admit(stream, known, request).map(|()| answered).map_err(|refusal| match refusal {
             Refusal::Full(request) => SendError::MailboxFull { command: request.command, capacity },
@@ -83,7 +82,7 @@ impl<A: Aggregate> Kind<A> {
         let (reply, seen) = oneshot::channel();
         let reply = Arc::new(Mutex::new(Some(reply)));
         let refuse_reply = Arc::clone(&reply);
-        let request = ReadRequest {
+        let request = Box::new(ReadRequest {
             look: Box::new(move |live| {
                 // The closure is its caller's: a panic in it is no reason for the instance to end.
                 let value = catch(|| look(live)).map_err(|message| StateError::ReadPanicked { message });
@@ -92,7 +91,7 @@ impl<A: Aggregate> Kind<A> {
                 })
             }),
             refuse: Box::new(move |error| send_once(&refuse_reply, Err(error))),
-        };
+        });
         let capacity = self.options.mailbox_capacity;
         self.admit(stream, known, request).map(|()| seen).map_err(|refusal| match refusal {
             Refusal::Full(_) => StateError::MailboxFull { capacity },

@@ -55,6 +55,7 @@ mod metrics;
 mod node;
 mod options;
 mod passivation;
+mod queue;
 mod reference;
 mod registry;
 mod replay;

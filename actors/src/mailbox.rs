@@ -10,14 +10,13 @@ use crate::Aggregate;
 use crate::command::SendOptions;
 use crate::commits::Reply;
 use crate::error::{Failure, StateError};
+use crate::queue::ShortQueue;
 use crate::worker::Live;
 
 /// A command that waits for its turn.
 pub(crate) struct CommandRequest<A: Aggregate> {
     pub(crate) command: A::Command,
     pub(crate) command_id: CommandId,
-    /// Whether the sender chose the id: only then can it be a repetition.
-    pub(crate) id_chosen: bool,
     pub(crate) hash: u64,
     pub(crate) options: SendOptions,
     pub(crate) span: tracing::Span,
@@ -27,6 +26,11 @@ pub(crate) struct CommandRequest<A: Aggregate> {
 impl<A: Aggregate> CommandRequest<A> {
     pub(crate) fn expecting(&self) -> Option<Version> {
         self.options.expecting
+    }
+
+    /// Whether the sender chose the id: only then can it be a repetition.
+    pub(crate) fn id_chosen(&self) -> bool {
+        self.options.command_id.is_some()
     }
 
     pub(crate) fn take_along(&mut self) -> Option<Box<StreamAppend>> {
@@ -43,24 +47,20 @@ pub(crate) struct ReadRequest<A: Aggregate> {
     pub(crate) refuse: Box<dyn FnOnce(StateError) + Send>,
 }
 
-/// What an instance can be asked.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every request is a command; a box each would cost more"
-)]
+/// What an instance can be asked. Boxed, so that it is not moved again until its turn comes.
 pub(crate) enum Request<A: Aggregate> {
-    Command(CommandRequest<A>),
-    Read(ReadRequest<A>),
+    Command(Box<CommandRequest<A>>),
+    Read(Box<ReadRequest<A>>),
 }
 
-impl<A: Aggregate> From<CommandRequest<A>> for Request<A> {
-    fn from(request: CommandRequest<A>) -> Self {
+impl<A: Aggregate> From<Box<CommandRequest<A>>> for Request<A> {
+    fn from(request: Box<CommandRequest<A>>) -> Self {
         Self::Command(request)
     }
 }
 
-impl<A: Aggregate> From<ReadRequest<A>> for Request<A> {
-    fn from(request: ReadRequest<A>) -> Self {
+impl<A: Aggregate> From<Box<ReadRequest<A>>> for Request<A> {
+    fn from(request: Box<ReadRequest<A>>) -> Self {
         Self::Read(request)
     }
 }
@@ -86,7 +86,7 @@ pub(crate) enum Refused<T> {
 }
 
 struct State<A: Aggregate> {
-    queue: VecDeque<Request<A>>,
+    queue: ShortQueue<Request<A>>,
     /// Whether the actor was told that there is work and has not seen the queue empty since.
     scheduled: bool,
     closed: bool,
@@ -97,7 +97,7 @@ pub(crate) struct Mailbox<A: Aggregate>(Mutex<State<A>>);
 
 impl<A: Aggregate> Mailbox<A> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { queue: VecDeque::new(), scheduled: false, closed: false }))
+        Self(Mutex::new(State { queue: ShortQueue::new(), scheduled: false, closed: false }))
     }
 
     /// Admits a request, and says whether the actor must be told.
@@ -114,18 +114,9 @@ impl<A: Aggregate> Mailbox<A> {
     }
 
     /// Takes the next request. Where more wait, at most `limit` in all are taken and put into `more`, which must be
-    /// empty: one lock for all of them, and one alone is not moved twice.
+    /// empty: one lock for all of them.
     pub(crate) fn take(&self, limit: usize, more: &mut VecDeque<Request<A>>) -> Option<Request<A>> {
-        let mut state = self.0.lock();
-        let first = state.queue.pop_front();
-        if state.queue.len() < limit {
-            if !state.queue.is_empty() {
-                std::mem::swap(&mut state.queue, more);
-            }
-        } else {
-            more.extend(state.queue.drain(..limit.saturating_sub(1)));
-        }
-        first
+        self.0.lock().queue.take(limit, more)
     }
 
     /// Puts requests back at the front, in their order: they were taken and not begun.

@@ -29,7 +29,7 @@ impl Remembered {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CommandMemory {
     /// The creating command never leaves: a create that is repeated years later is still a repetition.
-    first: Option<Remembered>,
+    first: Option<Box<Remembered>>,
     latest: VecDeque<Remembered>,
 }
 
@@ -37,7 +37,7 @@ impl CommandMemory {
     /// Takes in a command, and forgets the oldest beyond `capacity`.
     pub(crate) fn push(&mut self, command: Remembered, capacity: usize) {
         if self.first.is_none() {
-            self.first = Some(command);
+            self.first = Some(Box::new(command));
         }
         self.latest.push_back(command);
         while self.latest.len() > capacity.max(1) {
@@ -50,7 +50,9 @@ impl CommandMemory {
         let command_id = event.command.command_id;
         if self.latest.back().is_some_and(|last| last.command_id == command_id) {
             let of_command = |command: &&mut Remembered| command.command_id == command_id;
-            for command in self.latest.back_mut().into_iter().chain(self.first.as_mut()).filter(of_command) {
+            for command in
+                self.latest.back_mut().into_iter().chain(self.first.as_deref_mut()).filter(of_command)
+            {
                 command.version = event.version;
                 command.position = event.position;
                 command.events += 1;
@@ -70,7 +72,7 @@ impl CommandMemory {
     /// The command with this id, where it is the creating one or among the last `within`.
     pub(crate) fn find(&self, command_id: CommandId, within: usize) -> Option<&Remembered> {
         let found = self.latest.iter().rev().take(within).find(|command| command.command_id == command_id);
-        found.or_else(|| self.first.as_ref().filter(|first| first.command_id == command_id))
+        found.or_else(|| self.first.as_deref().filter(|first| first.command_id == command_id))
     }
 }
 

@@ -20,10 +20,11 @@ use crate::{Aggregate, Current, Moment, Receipt, SendError, SendOptions, StateEr
 /// A handle on one aggregate instance, live or not: it comes to life when it is used. Cloning is cheap.
 pub struct AggregateRef<A: Aggregate>(Arc<Target<A>>);
 
-/// What a handle points at. It has a count of its own, so that a send touches nothing that other instances' share.
+/// What a handle points at. It has a count of its own, so that a send touches nothing that other instances share, and
+/// is small enough for one line of the processor's cache.
 struct Target<A: Aggregate> {
     kind: Option<Arc<Kind<A>>>,
-    stream: Result<StreamId, InvalidStreamId>,
+    stream: Result<StreamId, Box<InvalidStreamId>>,
     known: Known<A>,
 }
 
@@ -41,7 +42,8 @@ impl<A: Aggregate> fmt::Debug for AggregateRef<A> {
 
 impl<A: Aggregate> AggregateRef<A> {
     pub(crate) fn of(kind: Option<Arc<Kind<A>>>, id: &str) -> Self {
-        Self(Arc::new(Target { kind, stream: StreamId::aggregate(A::TYPE, id), known: Known::nothing() }))
+        let stream = StreamId::aggregate(A::TYPE, id).map_err(Box::new);
+        Self(Arc::new(Target { kind, stream, known: Known::nothing() }))
     }
 
     /// The instance's stream.
@@ -49,7 +51,7 @@ impl<A: Aggregate> AggregateRef<A> {
     /// # Errors
     /// [`InvalidStreamId`] when the id cannot name an instance.
     pub fn stream(&self) -> Result<&StreamId, InvalidStreamId> {
-        self.0.stream.as_ref().map_err(Clone::clone)
+        self.0.stream.as_ref().map_err(|error| (**error).clone())
     }
 
     /// Sends a command. Nothing happens until the request is awaited.
@@ -219,7 +221,7 @@ impl<A: Aggregate> Sending<A> {
     fn admit(&mut self, request: SendRequest<A>) -> Result<Answered<A>, SendError<A>> {
         let SendRequest { target, command, options } = request;
         let kind = target.0.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
-        let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId(e.clone()))?;
+        let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId((**e).clone()))?;
         self.timeout = options.timeout.map(|timeout| kind.clock.sleep(timeout));
         kind.admit_command(stream, &target.0.known, command, options)
     }

@@ -140,8 +140,10 @@ async fn load_from<A: Aggregate>(
     memory_capacity: usize,
 ) -> Result<Option<Replayed<A>>, StateError> {
     let at = journal.stream_page(stream, snapshot.version, Direction::Forward, 1).await?;
-    let holds =
-        at.first().is_some_and(|event| event.version == snapshot.version && event.id == snapshot.event_id);
+    let holds = at
+        .events
+        .first()
+        .is_some_and(|event| event.version == snapshot.version && event.id == snapshot.event_id);
     if !holds {
         tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
         return Ok(None);
@@ -189,13 +191,13 @@ async fn fold<A: Aggregate>(
     loop {
         let page =
             journal.stream_page(stream, replayed.version.next(), Direction::Forward, PAGE_EVENTS).await?;
-        for event in &page {
+        for event in &page.events {
             if until.is_some_and(|moment| !moment.includes(event)) {
                 return Ok(replayed);
             }
             replayed.apply(event, memory_capacity)?;
         }
-        if page.len() < PAGE_EVENTS {
+        if page.next.is_none() {
             return Ok(replayed);
         }
         // A long replay must not starve other instances.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use annals_persistence::{EventId, Lineage, Timestamp, Version};
+use annals_persistence::{EventId, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use crate::decide::{Decision, decide};
@@ -43,8 +43,6 @@ pub(crate) struct Live<A> {
     pub(crate) last_event: Option<EventId>,
     /// The version of the last snapshot taken.
     pub(crate) snapshot: Version,
-    /// Ties together what is appended before anything of it is durable; each incarnation has its own.
-    pub(crate) lineage: Lineage,
 }
 
 struct Parked {
@@ -58,7 +56,7 @@ struct Parked {
 pub(crate) struct Worker<A: Aggregate> {
     instance: Arc<Instance<A>>,
     live: Option<Live<A>>,
-    parked: Option<Parked>,
+    parked: Option<Box<Parked>>,
     /// What was taken from the mailbox in this turn; empty between turns, and kept for its room.
     taken: VecDeque<Request<A>>,
 }
@@ -108,12 +106,15 @@ impl<A: Aggregate> Worker<A> {
 
     /// Handles at most [`TURN_REQUESTS`] requests.
     async fn turn(&mut self) {
+        let before = self.instance.last_used.load(Ordering::Relaxed);
         match self.bring_up().await {
             Ok(()) => self.handle_some(),
             Err(failure) => self.refuse_waiting(&failure),
         }
         // A parked instance that is asked is in use as well: if it left, it would forget how long it has to wait.
-        self.instance.last_used.store(self.instance.kind.clock.now().0, Ordering::Relaxed);
+        let last_event = self.live.as_ref().map(|live| live.time).filter(|time| time.0 > before);
+        let now = last_event.unwrap_or_else(|| self.instance.kind.clock.now());
+        self.instance.last_used.store(now.0, Ordering::Relaxed);
     }
 
     /// Nothing here awaits, so no request that was taken can get lost between two polls.
@@ -165,7 +166,7 @@ impl<A: Aggregate> Worker<A> {
     }
 
     fn go_live(&mut self, replayed: Replayed<A>) {
-        self.instance.commits.reset(replayed.memory);
+        self.instance.begin(replayed.memory);
         self.instance.kind.metrics.activations.increment(1);
         self.live = Some(Live {
             state: replayed.state,
@@ -173,7 +174,6 @@ impl<A: Aggregate> Worker<A> {
             time: replayed.time,
             last_event: replayed.last_event,
             snapshot: replayed.snapshot,
-            lineage: Lineage::default(),
         });
     }
 
@@ -196,7 +196,7 @@ impl<A: Aggregate> Worker<A> {
         tracing::error!(%stream, code = parked.code, reason, "the instance cannot be brought up and is parked");
         self.instance.kind.metrics.parked.increment(1);
         let failure = parked.failure();
-        self.parked = Some(parked);
+        self.parked = Some(Box::new(parked));
         failure
     }
 
@@ -221,9 +221,9 @@ impl<A: Aggregate> Worker<A> {
             while !self.instance.mailbox.is_empty() {
                 self.turn().await;
             }
-            let commits = Arc::clone(&self.instance.commits);
-            commits.idle().await;
-            if self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
+            let instance = Arc::clone(&self.instance);
+            instance.commits.idle().await;
+            if instance.mailbox.close_if_empty(|| instance.commits.is_idle()) {
                 return self.leave(myself);
             }
         }

@@ -55,9 +55,9 @@ pub use lifecycle::{
 };
 pub use model::{Random, random_histories_match_a_model, replayable};
 pub use read::{
-    filters_select, read_all_ends_where_the_journal_did, stream_info_tells_the_end,
-    streams_are_listed_by_name, streams_read_backward, streams_read_forward, the_journal_reads_in_pages,
-    unusual_names_survive,
+    filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,
+    stream_info_tells_the_end, streams_are_listed_by_name, streams_read_backward, streams_read_forward,
+    the_journal_reads_in_pages, unusual_names_survive,
 };
 pub use snapshots::{
     a_saved_snapshot_is_loaded, other_streams_snapshots_stay, removed_snapshots_are_gone,
@@ -137,6 +137,7 @@ macro_rules! journal_conformance {
             dropped_tickets_append_all_the_same
             streams_read_forward
             streams_read_backward
+            large_events_are_read_to_the_end
             the_journal_reads_in_pages
             filters_select
             read_all_ends_where_the_journal_did

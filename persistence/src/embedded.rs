@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
-    OpenError, Position, ReadError, RealVfs, RecordedEvent, StreamId, StreamInfo, Timestamp, Version, Vfs,
+    OpenError, Position, ReadError, RealVfs, StreamId, StreamInfo, StreamPage, Timestamp, Version, Vfs,
     VfsLock,
 };
 
@@ -23,6 +23,7 @@ mod format;
 mod hash;
 mod index;
 mod input;
+mod prepared;
 mod queue;
 mod read;
 mod record;
@@ -35,7 +36,9 @@ mod writer;
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
 use format::{HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
+use hash::NameSeed;
 use index::{Index, SegmentEntry};
+use prepared::Prepared;
 use queue::{Queue, Submission};
 use recover::{LastWritten, Recovery, Torn, unreadable};
 use segment::{Segment, read_up_to, segment_bytes};
@@ -115,6 +118,7 @@ struct Shared {
     dir: PathBuf,
     id: JournalId,
     options: EmbeddedOptions,
+    names: NameSeed,
     index: RwLock<Index>,
     queue: Queue,
     health: Mutex<JournalHealth>,
@@ -187,6 +191,7 @@ impl EmbeddedJournal {
             id: opened.id,
             queue: Queue::new(options.queue_bytes_max),
             options,
+            names: opened.index.seed(),
             index: RwLock::new(opened.index),
             health: Mutex::new(JournalHealth::Healthy),
             durable: Mutex::new(Some(durable)),
@@ -389,8 +394,13 @@ impl Journal for EmbeddedJournal {
             let error = invalid.map_or(AppendError::Closed, |error| *error);
             return writer::complete(done, Err(error));
         }
-        let bytes = batch.streams.iter().map(record::encoded_bound).sum();
-        let refused = self.shared.queue.push(Submission { batch, done, bytes, invalid });
+        // What is never appended is not encoded either.
+        let batch =
+            if invalid.is_some() { Batch { lineage: batch.lineage, ..Batch::default() } } else { batch };
+        let refused = Prepared::with(batch, self.shared.names, |batch, encoded| {
+            let bytes = batch.bytes_max();
+            self.shared.queue.push(Submission { batch, done, bytes, invalid }, encoded)
+        });
         if let Some((done, error)) = refused {
             writer::complete(done, Err(error));
         }
@@ -402,7 +412,7 @@ impl Journal for EmbeddedJournal {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
             read::stream_page(&self.shared.index, stream, from, direction, limit)

@@ -8,12 +8,24 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::{ContextV7, Uuid};
 
-/// A new UUIDv7. Each thread counts for itself: a shared counter would make every thread wait for the others.
+use crate::Timestamp;
+
+thread_local! {
+    /// Each thread counts for itself: a shared counter would make every thread wait for the others.
+    static COUNTER: ContextV7 = const { ContextV7::new() };
+}
+
+/// A new UUIDv7.
 fn time_ordered() -> Uuid {
-    thread_local! {
-        static COUNTER: ContextV7 = const { ContextV7::new() };
-    }
     COUNTER.with(|counter| Uuid::new_v7(uuid::Timestamp::now(counter)))
+}
+
+/// A new UUIDv7 of this time; of 1970, if it is earlier.
+fn time_ordered_at(time: Timestamp) -> Uuid {
+    let micros = u64::try_from(time.0).unwrap_or(0);
+    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+    let nanos = u32::try_from(rest * 1000).unwrap_or(0);
+    COUNTER.with(|counter| Uuid::new_v7(uuid::Timestamp::from_unix(counter, seconds, nanos)))
 }
 
 macro_rules! uuid_newtype {
@@ -103,6 +115,14 @@ uuid_newtype!(
     /// Identifies one history: two journals never share it, and a repaired or restored one takes a new one.
     JournalId
 );
+
+impl EventId {
+    /// A new id, ordered by the time of its event instead of the clock's.
+    #[must_use]
+    pub fn generate_at(time: Timestamp) -> Self {
+        Self(time_ordered_at(time))
+    }
+}
 
 impl From<CommandId> for CorrelationId {
     fn from(id: CommandId) -> Self {

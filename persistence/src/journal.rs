@@ -76,19 +76,61 @@ pub struct StreamAppend {
 /// An expected version alone does not: where another writer's event takes the place of a batch that was refused, the
 /// batch after it meets the version that it names, and would be taken although what it was decided on never was. So
 /// the first refusal ends a lineage, and every later batch of it is refused with [`AppendError::Superseded`].
-#[derive(Debug, Clone, Default)]
-pub struct Lineage(Arc<AtomicBool>);
+#[derive(Clone)]
+pub struct Lineage(Arc<dyn KeepsLineage>);
+
+/// Something that keeps for a lineage whether it has ended, so that the lineage takes no memory of its own.
+pub trait KeepsLineage: Send + Sync {
+    /// Whether it has.
+    fn ended(&self) -> &AtomicBool;
+}
+
+impl KeepsLineage for AtomicBool {
+    fn ended(&self) -> &AtomicBool {
+        self
+    }
+}
+
+impl Default for Lineage {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+}
+
+impl fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lineage").field("ended", &self.has_ended()).finish()
+    }
+}
 
 impl Lineage {
+    /// One whose end this keeps. Whoever clears the flag begins another lineage, which is only right when no batch of
+    /// the one before is under way.
+    pub fn kept_by(keeper: Arc<dyn KeepsLineage>) -> Self {
+        Self(keeper)
+    }
+
     /// Whether a batch of it was refused.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.ended().load(Ordering::Acquire)
     }
 
     /// Refuses whatever comes after.
     pub fn end(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.ended().store(true, Ordering::Release);
+    }
+
+    /// Decides a batch of it, for engines: see [`Batch::decide`].
+    pub(crate) fn decide<T>(
+        lineage: Option<&Self>,
+        decide: impl FnOnce() -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        let Some(lineage) = lineage else { return decide() };
+        if lineage.has_ended() {
+            return Err(AppendError::Superseded);
+        }
+        decide().inspect_err(|_| lineage.end())
     }
 }
 
@@ -133,11 +175,7 @@ impl Batch {
     /// # Errors
     /// [`AppendError::Superseded`], or what `decide` says.
     pub fn decide<T>(&self, decide: impl FnOnce() -> Result<T, AppendError>) -> Result<T, AppendError> {
-        let Some(lineage) = &self.lineage else { return decide() };
-        if lineage.has_ended() {
-            return Err(AppendError::Superseded);
-        }
-        decide().inspect_err(|_| lineage.end())
+        Lineage::decide(self.lineage.as_ref(), decide)
     }
 
     /// How many events it has.
@@ -164,26 +202,48 @@ pub type AppendResult = Result<Appended, AppendError>;
 /// Called once with the outcome of an append, on the engine's own thread: keep it short, never block.
 ///
 /// Dropped uncalled (the engine went away), it reports [`AppendError::OutcomeUnknown`]: whoever waits is told.
-pub struct Completion(Option<Box<dyn FnOnce(AppendResult) + Send>>);
+pub struct Completion(Option<Callback>);
+
+enum Callback {
+    Once(Box<dyn FnOnce(AppendResult) + Send>),
+    Shared(Arc<dyn Completes>, u64),
+}
+
+/// Something that hears of the outcome of many appends, so that none of them needs a callback of its own.
+pub trait Completes: Send + Sync {
+    /// Called once for each [`Completion::shared`], with the number that it was made with.
+    fn complete(&self, number: u64, result: AppendResult);
+}
 
 impl Completion {
     /// Wraps what is to be called.
     pub fn new(call: impl FnOnce(AppendResult) + Send + 'static) -> Self {
-        Self(Some(Box::new(call)))
+        Self(Some(Callback::Once(Box::new(call))))
+    }
+
+    /// One that reports to `target`, under this number. It takes no memory of its own.
+    pub fn shared(target: Arc<dyn Completes>, number: u64) -> Self {
+        Self(Some(Callback::Shared(target, number)))
     }
 
     /// Reports the outcome.
     pub fn complete(mut self, result: AppendResult) {
-        if let Some(call) = self.0.take() {
-            call(result);
+        self.call(result);
+    }
+
+    fn call(&mut self, result: AppendResult) {
+        match self.0.take() {
+            Some(Callback::Once(call)) => call(result),
+            Some(Callback::Shared(target, number)) => target.complete(number, result),
+            None => {}
         }
     }
 }
 
 impl Drop for Completion {
     fn drop(&mut self) {
-        if let Some(call) = self.0.take() {
-            call(Err(AppendError::unknown("the journal went away before it answered")));
+        if self.0.is_some() {
+            self.call(Err(AppendError::unknown("the journal went away before it answered")));
         }
     }
 }
@@ -256,6 +316,27 @@ pub struct StreamInfo {
     pub last_time: Timestamp,
 }
 
+/// A page of one stream.
+#[derive(Debug, Clone, Default)]
+pub struct StreamPage {
+    /// The events, in the direction of reading.
+    pub events: Vec<RecordedEvent>,
+    /// The version to go on from (inclusive); `None` when there is nothing more in this direction.
+    pub next: Option<Version>,
+}
+
+impl StreamPage {
+    /// A page with these events; `more` is whether the stream goes on behind them in this direction.
+    #[must_use]
+    pub fn new(events: Vec<RecordedEvent>, direction: Direction, more: bool) -> Self {
+        let next = events.last().filter(|_| more).map(|last| match direction {
+            Direction::Forward => last.version.next(),
+            Direction::Backward => Version(last.version.0.saturating_sub(1)),
+        });
+        Self { events, next }
+    }
+}
+
 /// A page of the whole journal.
 #[derive(Debug, Clone, Default)]
 pub struct AllPage {
@@ -283,15 +364,16 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// (a refusal leaves only when all it was decided on is durable), or unknown.
     fn submit(&self, batch: Batch, done: Completion);
 
-    /// At most `limit` durable events of a stream, from version `from` (inclusive) in the given direction. Empty
-    /// when there are none. Backward from above the end begins at the end.
+    /// At most `limit` durable events of a stream, from version `from` (inclusive) in the given direction. Backward
+    /// from above the end begins at the end. A page may end early, as where its events are large: whether there is
+    /// more, only [`StreamPage::next`] says.
     fn stream_page<'a>(
         &'a self,
         stream: &'a StreamId,
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>>;
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>>;
 
     /// At most `limit` durable events of all streams that the filter wants, from position `from` (inclusive).
     /// It may deliver fewer, or none, before the end: go on from [`AllPage::next`] until that is above

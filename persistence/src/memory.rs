@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     AllPage, AppendError, AppendResult, Batch, Completion, Direction, Durable, Filter, Journal,
-    JournalHealth, JournalId, Position, ReadError, RecordedEvent, StreamId, StreamInfo, Version,
+    JournalHealth, JournalId, Position, ReadError, RecordedEvent, StreamId, StreamInfo, StreamPage, Version,
 };
 
 mod log;
@@ -151,7 +151,7 @@ impl Journal for MemoryJournal {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         ready(self.read(|log| log.stream_page(stream, from, direction, limit))).boxed()
     }
 

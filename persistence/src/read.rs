@@ -85,7 +85,7 @@ fn unfold(reader: impl Reader) -> EventStream {
 struct StreamReader {
     journal: Arc<dyn Journal>,
     stream: StreamId,
-    /// `None` once version 1 was read backward.
+    /// `None` once the last page was read.
     next: Option<Version>,
     direction: Direction,
     page: VecDeque<RecordedEvent>,
@@ -95,20 +95,10 @@ impl Reader for StreamReader {
     async fn next(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
         if self.page.is_empty() {
             let Some(from) = self.next else { return Ok(None) };
-            self.page =
-                self.journal.stream_page(&self.stream, from, self.direction, PAGE_EVENTS).await?.into();
-            self.next = self.page.back().and_then(|last| self.following(last.version));
+            let page = self.journal.stream_page(&self.stream, from, self.direction, PAGE_EVENTS).await?;
+            (self.page, self.next) = (page.events.into(), page.next);
         }
         Ok(self.page.pop_front())
-    }
-}
-
-impl StreamReader {
-    fn following(&self, version: Version) -> Option<Version> {
-        match self.direction {
-            Direction::Forward => Some(version.next()),
-            Direction::Backward => (version.0 > 1).then(|| Version(version.0 - 1)),
-        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use annals_persistence::{AppendError, Appended, Version};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

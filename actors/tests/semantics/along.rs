@@ -59,6 +59,7 @@ async fn a_conflict_on_the_other_stream_names_it_and_the_instance_goes_on() {
     let conflicting =
         sent(one.send(Command::Add(2)).along(to_stream("$inbox", Expected::Version(Version(5)))));
     let on_top = sent(one.send(Command::Add(3)));
+    let behind = [sent(one.send(Command::Nothing)), sent(one.send(Command::Refuse))];
     let_run().await;
     node.journal.release();
     answer(before).await.unwrap();
@@ -69,6 +70,14 @@ async fn a_conflict_on_the_other_stream_names_it_and_the_instance_goes_on() {
     };
     assert_eq!((stream.as_str(), actual), ("$inbox", Version(0)));
     assert!(matches!(answer(on_top).await, Err(SendError::NotCommitted(_))));
+    for answered in behind {
+        let error = answer(answered).await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.retry()),
+            ("append_superseded", Retry::Safe),
+            "the conflict is not theirs"
+        );
+    }
     assert_eq!(one.send(Command::Add(4)).await.unwrap().version, Version(2));
     assert_eq!(amounts_of(&*node.journal, "a").await, [1, 4]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use annals_actors::{AggregateKind, Node, NodeOptions};
 use annals_persistence::{
     AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, MemoryJournal,
-    Position, ReadError, RecordedEvent, StreamId, StreamInfo, Version,
+    Position, ReadError, StreamId, StreamInfo, StreamPage, Version,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -163,7 +163,7 @@ impl Journal for Slow {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         async move {
             let now = self.reading.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(now, Ordering::SeqCst);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use annals_actors::{Aggregate, Current, NodeOptions, inspector};
-use annals_persistence::{Event, Journal, Version};
+use annals_actors::{Aggregate, Current, Node, NodeOptions, inspector};
+use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Event, Journal, Version};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -144,4 +144,28 @@ async fn an_inspector_sees_the_same_without_a_node() {
     assert!(inspector::<Ledger>().state_json(node.node.journal(), "b", None).await.unwrap().is_none());
     let event = &events_of(&*node.journal, "a").await[1];
     assert_eq!(inspector::<Ledger>().event_json(event).unwrap()["amount"], 2);
+}
+
+/// A page of a stream ends early where its events are large; the stream goes on all the same.
+#[tokio::test]
+async fn a_stream_of_large_events_is_replayed_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal: Arc<dyn Journal> =
+        Arc::new(EmbeddedJournal::open(dir.path(), EmbeddedOptions::default()).unwrap());
+    let start = || Node::builder().journal(Arc::clone(&journal)).aggregate::<Ledger>().start();
+    let node = start().await.unwrap();
+    let one = node.aggregate::<Ledger>("a");
+    for _ in 0..12 {
+        one.send(Command::Fragile("x".repeat(1 << 20))).await.unwrap();
+    }
+    let live = one.state().await.unwrap();
+    node.shutdown().await;
+
+    let node = start().await.unwrap();
+    let one = node.aggregate::<Ledger>("a");
+    assert_eq!(one.state().await.unwrap(), live);
+    assert_eq!(one.state_at(Version(11)).await.unwrap().unwrap().version, Version(11));
+    one.send(Command::Add(1)).expecting(Version(12)).await.unwrap();
+    node.shutdown().await;
+    journal.close().await;
 }

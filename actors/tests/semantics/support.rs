@@ -197,7 +197,7 @@ pub(crate) async fn passivate_all(node: &TestNode) {
 
 pub(crate) async fn events_of(journal: &impl Journal, id: &str) -> Vec<RecordedEvent> {
     let stream = StreamId::aggregate("ledger", id).unwrap();
-    journal.stream_page(&stream, Version(1), Direction::Forward, usize::MAX).await.unwrap()
+    journal.stream_page(&stream, Version(1), Direction::Forward, usize::MAX).await.unwrap().events
 }
 
 pub(crate) async fn amounts_of(journal: &impl Journal, id: &str) -> Vec<i64> {

@@ -71,17 +71,15 @@ async fn look_back(
     recorded: &RecordedEvent,
     topic: &Topic,
 ) -> Result<u64, SealError> {
-    let mut before = recorded.version.0;
-    while before > 1 {
-        let from = Version(before - 1);
+    let mut next = (recorded.version.0 > 1).then(|| Version(recorded.version.0 - 1));
+    while let Some(from) = next {
         let page = journal.stream_page(&recorded.stream, from, Direction::Backward, PAGE_EVENTS).await?;
-        for event in &page {
+        for event in &page.events {
             if is_published(publications, event, topic)? {
                 return Ok(event.version.0);
             }
         }
-        // Nothing more where the beginning was truncated away.
-        before = page.last().map_or(0, |last| last.version.0);
+        next = page.next;
     }
     Ok(0)
 }

@@ -28,10 +28,9 @@ impl CursorStream {
     pub(super) async fn load(&self) -> Result<Option<Position>, String> {
         let last = Version(u64::MAX);
         let page = self.journal.stream_page(&self.stream, last, Direction::Backward, 1).await;
-        let Some(recorded) = page.map_err(|error| error.to_string())?.into_iter().next() else {
-            return Ok(None);
-        };
-        let CursorEvent::Moved { position } = record::read(&recorded).map_err(|error| error.to_string())?;
+        let page = page.map_err(|error| error.to_string())?;
+        let Some(recorded) = page.events.first() else { return Ok(None) };
+        let CursorEvent::Moved { position } = record::read(recorded).map_err(|error| error.to_string())?;
         Ok(Some(position))
     }
 

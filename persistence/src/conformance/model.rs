@@ -246,11 +246,11 @@ impl Run {
         let journal = Arc::clone(&self.journal);
         let forward = journal.stream_page(&stream, from, Direction::Forward, limit).await.expect("readable");
         let expected = self.model.of(&stream).filter(|event| event.version >= from).take(limit);
-        assert!(forward.iter().eq(expected), "{limit} forward from {from} in {stream}");
+        assert!(forward.events.iter().eq(expected), "{limit} forward from {from} in {stream}");
         let backward =
             journal.stream_page(&stream, from, Direction::Backward, limit).await.expect("readable");
         let expected = self.model.of(&stream).rev().filter(|event| event.version <= from).take(limit);
-        assert!(backward.iter().eq(expected), "{limit} backward from {from} in {stream}");
+        assert!(backward.events.iter().eq(expected), "{limit} backward from {from} in {stream}");
     }
 
     async fn read_filtered(&mut self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::JournalFactory;
 use super::kit::{append, event, everything, many, one, order, positions, rest, soon, versions, wanted};
 use crate::{
-    AllPage, Batch, Direction, Expected, Filter, Journal, JournalExt, NewEvent, Position,
+    AllPage, Batch, CodecId, Direction, Expected, Filter, Journal, JournalExt, NewEvent, Position,
     STREAM_NAME_BYTES_MAX, StreamId, Timestamp, Version,
 };
 
@@ -18,7 +18,7 @@ async fn page(
     limit: usize,
 ) -> Vec<u64> {
     let read = journal.stream_page(stream, Version(from), direction, limit);
-    versions(&soon("a page", read).await.expect("the stream can be read"))
+    versions(&soon("a page", read).await.expect("the stream can be read").events)
 }
 
 /// A journal with five events in stream `order-1`, among events of others.
@@ -65,6 +65,36 @@ pub async fn streams_read_backward(factory: &impl JournalFactory) {
     append(&journal, many(&order("long"), 1000)).await;
     let events = rest(journal.read_stream(&order("long"), Version(u64::MAX), Direction::Backward)).await;
     assert_eq!(versions(&events), (1..=1000).rev().collect::<Vec<_>>());
+}
+
+/// A stream whose events are large is read to its end, however early its pages end.
+pub async fn large_events_are_read_to_the_end(factory: &impl JournalFactory) {
+    let journal = factory.open().await;
+    let large = || NewEvent { payload: vec![7; 3 << 20].into(), codec: CodecId::Bincode, ..event("large") };
+    for _ in 0..7 {
+        append(&journal, Batch::of(order("large"), Expected::Any, [large()])).await;
+    }
+    let stream = order("large");
+    assert_eq!(by_pages(&journal, &stream, Version(1), Direction::Forward).await, [1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(by_pages(&journal, &stream, Version(7), Direction::Backward).await, [7, 6, 5, 4, 3, 2, 1]);
+}
+
+/// The versions of a stream, read by pages as they say where to go on.
+async fn by_pages(
+    journal: &Arc<dyn Journal>,
+    stream: &StreamId,
+    from: Version,
+    direction: Direction,
+) -> Vec<u64> {
+    let (mut read, mut next) = (Vec::new(), Some(from));
+    while let Some(from) = next {
+        let page = soon("a page", journal.stream_page(stream, from, direction, 256)).await;
+        let page = page.expect("the stream can be read");
+        assert!(!page.events.is_empty() || page.next.is_none(), "a page that goes on has events");
+        read.extend(versions(&page.events));
+        next = page.next;
+    }
+    read
 }
 
 /// The whole journal is read from any position, in pages of any size, and every page says where the next begins.

@@ -16,6 +16,8 @@ pub(super) const HEADER_BYTES: usize = 4096;
 pub(super) const FRAME_MAGIC: u16 = 0xA7E1;
 /// The bytes of a frame's header.
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
+/// A frame is padded to a multiple of eight bytes.
+pub(super) const FRAME_PADDING_MAX: usize = 7;
 /// The bytes of a commit marker, and of a seal: header and body.
 pub(super) const MARKER_BYTES: usize = FRAME_HEADER_BYTES + 32;
 /// No segment is longer: an index entry has 28 bits for the offset, in units of eight bytes.

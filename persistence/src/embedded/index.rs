@@ -1,13 +1,14 @@
 //! What is where: derived from the log when it is opened, kept up with every group, held in memory only.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::hash::SeededState;
+use super::hash::NameSeed;
 use super::segment::Segment;
 use crate::{Durable, Position, StreamId, StreamInfo, Timestamp, Version};
 
@@ -64,8 +65,10 @@ impl SegmentEntry {
 }
 
 /// A stream's records.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct StreamEntry {
+    name: StreamId,
+    internal: bool,
     /// One for each version, from 1.
     locations: SmallVec<[Location; 2]>,
     last_time: Timestamp,
@@ -83,7 +86,9 @@ struct Names {
 pub(super) struct Index {
     /// In order, without gaps.
     pub(super) segments: Vec<SegmentEntry>,
-    slots: HashMap<StreamId, u32, SeededState>,
+    seed: NameSeed,
+    /// By name: where in `entries`.
+    slots: HashTable<u32>,
     entries: Vec<StreamEntry>,
     names: Mutex<Names>,
     pub(super) durable: Durable,
@@ -94,13 +99,22 @@ impl Index {
         self.entries.len()
     }
 
+    pub(super) fn seed(&self) -> NameSeed {
+        self.seed
+    }
+
     /// The name as the index has it, to be shared instead of copied.
     pub(super) fn shared_name(&self, stream: &str) -> Option<&StreamId> {
-        self.slots.get_key_value(stream).map(|(name, _)| name)
+        self.entry(stream).map(|entry| &entry.name)
     }
 
     fn entry(&self, stream: &str) -> Option<&StreamEntry> {
-        self.slots.get(stream).and_then(|slot| self.entries.get(*slot as usize))
+        let slot = self.slot(self.seed.hash(stream), |name| name.as_str() == stream)?;
+        self.entries.get(slot as usize)
+    }
+
+    fn slot(&self, hash: u64, is_it: impl Fn(&StreamId) -> bool) -> Option<u32> {
+        self.slots.find(hash, |slot| is_it(&self.entries[*slot as usize].name)).copied()
     }
 
     pub(super) fn locations(&self, stream: &StreamId) -> &[Location] {
@@ -119,7 +133,7 @@ impl Index {
     }
 
     pub(super) fn info(&self, stream: &StreamId) -> Option<StreamInfo> {
-        self.entry(stream.as_str()).map(|entry| entry.info(stream))
+        self.entry(stream.as_str()).map(StreamEntry::info)
     }
 
     /// See [`crate::Journal::streams_page`].
@@ -147,12 +161,11 @@ impl Index {
             segment.add(location.offset());
         }
         for stream in staged.streams.iter_mut().filter(|stream| stream.grown) {
-            let slot = match stream.slot {
-                Some(slot) => slot,
-                None => self.add_stream(&stream.name),
-            };
-            stream.slot = Some(slot);
-            self.entries[slot as usize].last_time = stream.last_time;
+            let new = stream.new_name.take().map(|name| self.add_stream(name, stream.hash));
+            stream.slot = stream.slot.or(new);
+            if let Some(entry) = stream.slot.and_then(|slot| self.entries.get_mut(slot as usize)) {
+                entry.last_time = stream.last_time;
+            }
         }
         for (at, location) in &staged.records {
             if let Some(slot) = staged.streams[*at as usize].slot {
@@ -162,23 +175,29 @@ impl Index {
         self.durable = staged.durable(self.durable);
     }
 
-    fn add_stream(&mut self, name: &StreamId) -> u32 {
+    fn add_stream(&mut self, name: StreamId, hash: u64) -> u32 {
         // More than four thousand million streams do not fit in memory.
         let slot = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push(StreamEntry::default());
-        self.slots.insert(name.clone(), slot);
         self.names.get_mut().fresh.push(name.clone());
+        self.entries.push(StreamEntry {
+            internal: name.is_internal(),
+            name,
+            locations: SmallVec::new(),
+            last_time: Timestamp::default(),
+        });
+        let (entries, seed) = (&self.entries, self.seed);
+        self.slots.insert_unique(hash, slot, |slot| seed.hash(entries[*slot as usize].name.as_str()));
         slot
     }
 }
 
 impl StreamEntry {
-    fn info(&self, stream: &StreamId) -> StreamInfo {
-        StreamInfo {
-            stream: stream.clone(),
-            version: Version(self.locations.len() as u64),
-            last_time: self.last_time,
-        }
+    fn version(&self) -> Version {
+        Version(self.locations.len() as u64)
+    }
+
+    fn info(&self) -> StreamInfo {
+        StreamInfo { stream: self.name.clone(), version: self.version(), last_time: self.last_time }
     }
 }
 
@@ -191,7 +210,8 @@ impl Names {
 /// What a group that is not yet durable will add to the index.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
-    by_name: HashMap<StreamId, u32, SeededState>,
+    /// By name: where in `streams`.
+    by_name: HashTable<u32>,
     streams: Vec<StagedStream>,
     /// In order: which of the streams, and where.
     records: Vec<(u32, Location)>,
@@ -201,7 +221,9 @@ pub(super) struct Staging {
 
 #[derive(Debug)]
 struct StagedStream {
-    name: StreamId,
+    /// Of a stream that the index does not have yet.
+    new_name: Option<StreamId>,
+    hash: u64,
     slot: Option<u32>,
     version: Version,
     last_time: Timestamp,
@@ -210,37 +232,58 @@ struct StagedStream {
 }
 
 impl Staging {
-    /// The stream as the group leaves it so far.
-    pub(super) fn stream(&mut self, index: &Index, name: &StreamId) -> u32 {
-        match self.by_name.get(name) {
-            Some(at) => *at,
-            None => self.add(index, name.clone()),
-        }
+    /// The stream as the group leaves it so far; `hash` is its name's by the index's seed.
+    pub(super) fn stream(&mut self, index: &Index, name: &StreamId, hash: u64) -> u32 {
+        let slot = index.slot(hash, |known| known == name);
+        let found = match slot {
+            Some(_) => self.find(hash, |staged| staged.slot == slot),
+            None => self.find(hash, |staged| staged.new_name.as_ref() == Some(name)),
+        };
+        found.unwrap_or_else(|| self.add(index, slot, name, hash))
     }
 
     /// As [`Staging::stream`], for a name that is only text as yet; `None` when it cannot name a stream.
     pub(super) fn stream_by_text(&mut self, index: &Index, name: &str) -> Option<u32> {
-        if let Some(at) = self.by_name.get(name) {
-            return Some(*at);
+        let hash = index.seed.hash(name);
+        if let Some(at) =
+            self.find(hash, |staged| staged.new_name.as_ref().is_some_and(|n| n.as_str() == name))
+        {
+            return Some(at);
         }
         let shared = index.shared_name(name).cloned();
         let name = shared.or_else(|| StreamId::parse(name).ok())?;
-        Some(self.add(index, name))
+        Some(self.stream(index, &name, hash))
     }
 
-    fn add(&mut self, index: &Index, name: StreamId) -> u32 {
-        let slot = index.slots.get(&name).copied();
-        let entry = slot.and_then(|slot| index.entries.get(slot as usize));
+    fn find(&self, hash: u64, is_it: impl Fn(&StagedStream) -> bool) -> Option<u32> {
+        self.by_name.find(hash, |at| is_it(&self.streams[*at as usize])).copied()
+    }
+
+    fn add(&mut self, index: &Index, slot: Option<u32>, name: &StreamId, hash: u64) -> u32 {
         let at = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
-        self.streams.push(StagedStream {
-            name: name.clone(),
-            slot,
-            version: Version(entry.map_or(0, |entry| entry.locations.len() as u64)),
-            last_time: entry.map_or_else(Timestamp::default, |entry| entry.last_time),
-            grown: false,
-            internal: name.is_internal(),
-        });
-        self.by_name.insert(name, at);
+        let staged = match slot.and_then(|slot| index.entries.get(slot as usize)) {
+            Some(entry) => StagedStream {
+                new_name: None,
+                hash,
+                slot,
+                version: entry.version(),
+                last_time: entry.last_time,
+                grown: false,
+                internal: entry.internal,
+            },
+            None => StagedStream {
+                new_name: Some(name.clone()),
+                hash,
+                slot: None,
+                version: Version::NONE,
+                last_time: Timestamp::default(),
+                grown: false,
+                internal: name.is_internal(),
+            },
+        };
+        self.streams.push(staged);
+        let streams = &self.streams;
+        self.by_name.insert_unique(hash, at, |at| streams[*at as usize].hash);
         at
     }
 

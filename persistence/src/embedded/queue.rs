@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::{AppendError, Batch, Completion};
+use super::prepared::Prepared;
+use crate::{AppendError, Completion};
 
 /// A batch on its way to the writer.
 #[derive(Debug)]
 pub(super) struct Submission {
-    pub(super) batch: Batch,
+    pub(super) batch: Prepared,
     pub(super) done: Completion,
     /// At least as many bytes as it takes in the log.
     pub(super) bytes: usize,
@@ -17,8 +18,18 @@ pub(super) struct Submission {
     pub(super) invalid: Option<Box<AppendError>>,
 }
 
+/// Submissions in their order.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    pub(super) submissions: VecDeque<Submission>,
+    /// The encoded records of all of them, one behind the other.
+    pub(super) encoded: Vec<u8>,
+}
+
 /// Room kept for submissions when the queue has run empty; more is given back.
 const IDLE_CAPACITY: usize = 4096;
+/// The same for their bytes.
+const IDLE_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -29,7 +40,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Submission>,
+    waiting: Backlog,
     /// Bytes that wait or are being written.
     bytes: usize,
     /// What every later submission is answered.
@@ -41,15 +52,16 @@ impl Queue {
         Self { state: Mutex::default(), filled: Condvar::new(), bytes_max }
     }
 
-    /// Takes a submission in; or gives its completion back with the answer.
-    pub(super) fn push(&self, submission: Submission) -> Option<(Completion, AppendError)> {
+    /// Takes a submission in, with its encoded records; or gives its completion back with the answer.
+    pub(super) fn push(&self, submission: Submission, encoded: &[u8]) -> Option<(Completion, AppendError)> {
         let mut state = self.state.lock();
         if let Some(error) = state.refusal(submission.bytes, self.bytes_max) {
             return Some((submission.done, error));
         }
         state.bytes += submission.bytes;
-        state.waiting.push_back(submission);
-        let first = state.waiting.len() == 1;
+        state.waiting.encoded.extend_from_slice(encoded);
+        state.waiting.submissions.push_back(submission);
+        let first = state.waiting.submissions.len() == 1;
         drop(state);
         if first {
             self.filled.notify_one();
@@ -57,11 +69,12 @@ impl Queue {
         None
     }
 
-    /// Waits for submissions and takes all of them; `false` when there will never be any more.
-    pub(super) fn take(&self, into: &mut VecDeque<Submission>) -> bool {
+    /// Waits for submissions and takes all of them, in the place of those before, which are done with; `false` when
+    /// there will never be any more.
+    pub(super) fn take(&self, into: &mut Backlog) -> bool {
+        into.reset();
         let mut state = self.state.lock();
-        into.shrink_to(IDLE_CAPACITY);
-        while state.waiting.is_empty() {
+        while state.waiting.submissions.is_empty() {
             if state.closed.is_some() {
                 return false;
             }
@@ -84,7 +97,16 @@ impl Queue {
 
     /// Takes what is waiting without waiting for more.
     pub(super) fn drain(&self) -> VecDeque<Submission> {
-        std::mem::take(&mut self.state.lock().waiting)
+        std::mem::take(&mut self.state.lock().waiting.submissions)
+    }
+}
+
+impl Backlog {
+    fn reset(&mut self) {
+        self.submissions.clear();
+        self.submissions.shrink_to(IDLE_CAPACITY);
+        self.encoded.clear();
+        self.encoded.shrink_to(IDLE_BYTES);
     }
 }
 

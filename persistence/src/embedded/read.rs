@@ -9,7 +9,7 @@ use super::format::{self, FRAME_HEADER_BYTES, Flaw, Frame, Kind};
 use super::index::{Index, Location};
 use super::record::Record;
 use super::segment::Segment;
-use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, Version};
+use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version};
 
 /// Records of one stream this near to each other are read with one call.
 const GAP_BYTES: u64 = 4096;
@@ -40,40 +40,49 @@ pub(super) fn stream_page(
     from: Version,
     direction: Direction,
     limit: usize,
-) -> Result<Vec<RecordedEvent>, ReadError> {
-    let mut windows = plan(&index.read(), stream, from, direction, limit);
-    if direction == Direction::Backward {
-        windows.reverse();
-    }
+) -> Result<StreamPage, ReadError> {
+    let plan = Plan::new(&index.read(), stream, from, direction, limit);
+    let mut windows = plan.windows.into_iter();
     let mut events = Vec::new();
     let mut bytes = 0;
-    for mut window in windows {
-        if direction == Direction::Backward {
-            window.offsets.reverse();
-        }
+    for window in windows.by_ref() {
         bytes += window.read(stream, &mut events)?;
         if bytes >= PAGE_BYTES {
             break;
         }
     }
-    Ok(events)
+    let more = plan.more || windows.len() > 0;
+    Ok(StreamPage::new(events, direction, more))
 }
 
-/// Which records to read, from old to new.
-fn plan(index: &Index, stream: &StreamId, from: Version, direction: Direction, limit: usize) -> Vec<Window> {
-    let all = index.locations(stream);
-    let from = usize::try_from(from.0).unwrap_or(usize::MAX);
-    let wanted = match direction {
-        Direction::Forward => {
-            let first = from.saturating_sub(1).min(all.len());
-            &all[first..first.saturating_add(limit).min(all.len())]
+/// What to read for a page.
+struct Plan {
+    /// In the direction of reading.
+    windows: Vec<Window>,
+    /// Whether the stream goes on behind them.
+    more: bool,
+}
+
+impl Plan {
+    fn new(index: &Index, stream: &StreamId, from: Version, direction: Direction, limit: usize) -> Self {
+        let all = index.locations(stream);
+        let from = usize::try_from(from.0).unwrap_or(usize::MAX);
+        match direction {
+            Direction::Forward => {
+                let first = from.saturating_sub(1).min(all.len());
+                let end = first.saturating_add(limit).min(all.len());
+                Self { windows: windows(index, &all[first..end]), more: end < all.len() }
+            }
+            Direction::Backward => {
+                let end = from.min(all.len());
+                let first = end.saturating_sub(limit);
+                let mut windows = windows(index, &all[first..end]);
+                windows.reverse();
+                windows.iter_mut().for_each(|window| window.offsets.reverse());
+                Self { windows, more: first > 0 }
+            }
         }
-        Direction::Backward => {
-            let last = from.min(all.len());
-            &all[last.saturating_sub(limit)..last]
-        }
-    };
-    windows(index, wanted)
+    }
 }
 
 fn windows(index: &Index, wanted: &[Location]) -> Vec<Window> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::input::{Input, put_bytes, put_signed, put_unsigned};
 use crate::{
     CausationId, CodecId, CommandId, CommandMetadata, CorrelationId, EventId, NewEvent, Position,
-    RecordedEvent, StreamAppend, StreamId, Timestamp, TraceContext, Version,
+    RecordedEvent, StreamId, Timestamp, TraceContext, Version,
 };
 
 const STREAM_UUID: u8 = 1;
@@ -28,20 +28,8 @@ pub(super) struct Base {
     pub(super) time: Timestamp,
 }
 
-/// More bytes than a record without its variable parts ever takes, frame header and padding included.
-const FIXED_BYTES_MAX: usize = 208;
-
-/// At least as many bytes as the records of these events will take.
-pub(super) fn encoded_bound(append: &StreamAppend) -> usize {
-    let stream = append.stream.as_str().len();
-    append.events.iter().map(|event| FIXED_BYTES_MAX + stream + variable_bytes(event)).sum()
-}
-
-fn variable_bytes(event: &NewEvent) -> usize {
-    let actor = event.command.actor.as_ref().map_or(0, |actor| actor.len());
-    let tags: usize = event.tags.iter().map(|tag| tag.len() + 10).sum();
-    event.type_name.len() + event.payload.len() + actor + tags
-}
+/// The most bytes that the numbers take which only the writer knows: position, version and time.
+pub(super) const NUMBERS_BYTES_MAX: usize = 3 * 10;
 
 /// A stream's name, taken apart once for all of its records: an id that is a UUID takes 16 bytes instead of 36.
 pub(super) enum StreamForm<'a> {
@@ -66,27 +54,40 @@ fn canonical_uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse_ascii(text.as_bytes()).ok()
 }
 
-/// Writes a record's body.
-pub(super) fn encode(
-    buffer: &mut Vec<u8>,
-    base: Base,
-    position: Position,
-    stream: &StreamForm<'_>,
-    version: Version,
-    event: &NewEvent,
-) {
+/// Writes the first part of what is known of a record before it has its place.
+pub(super) fn encode_head(buffer: &mut Vec<u8>, stream: &StreamForm<'_>, event: &NewEvent) {
     buffer.push(flags(stream, event));
     buffer.push(event.codec as u8);
-    put_unsigned(buffer, position.0 - base.position.0);
-    put_unsigned(buffer, version.0);
     put_stream(buffer, stream);
     buffer.extend_from_slice(event.id.as_bytes());
     put_bytes(buffer, event.type_name.as_bytes());
     put_unsigned(buffer, u64::from(event.schema_version));
-    put_signed(buffer, event.command.time.0.wrapping_sub(base.time.0));
+}
+
+/// Writes the rest of it.
+pub(super) fn encode_tail(buffer: &mut Vec<u8>, event: &NewEvent) {
     put_command(buffer, &event.command);
     put_tags(buffer, &event.tags);
     buffer.extend_from_slice(&event.payload);
+}
+
+/// Where a record is, as its body says it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) position: Position,
+    pub(super) version: Version,
+    pub(super) time: Timestamp,
+}
+
+/// Writes a record's body from its two parts and its place.
+pub(super) fn put(buffer: &mut Vec<u8>, base: Base, place: Place, (head, tail): (&[u8], &[u8])) {
+    let (flags_and_codec, head) = head.split_at(2);
+    buffer.extend_from_slice(flags_and_codec);
+    put_unsigned(buffer, place.position.0 - base.position.0);
+    put_unsigned(buffer, place.version.0);
+    buffer.extend_from_slice(head);
+    put_signed(buffer, place.time.0.wrapping_sub(base.time.0));
+    buffer.extend_from_slice(tail);
 }
 
 fn flags(stream: &StreamForm<'_>, event: &NewEvent) -> u8 {

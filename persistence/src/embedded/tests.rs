@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    AppendResult, CodecId, CommandMetadata, CountingVfs, EventId, Expected, JournalExt, NewEvent, Ticket,
-    TraceContext, VfsCall,
+    AppendResult, CodecId, CommandMetadata, CountingVfs, EventId, Expected, JournalExt, NewEvent,
+    RecordedEvent, Ticket, TraceContext, VfsCall,
 };
 
 mod basics;
@@ -80,7 +80,7 @@ async fn everything(journal: &Arc<dyn Journal>) -> Vec<RecordedEvent> {
 }
 
 async fn whole_stream(journal: &Arc<dyn Journal>, id: &str) -> Vec<RecordedEvent> {
-    journal.stream_page(&stream(id), Version(1), Direction::Forward, usize::MAX).await.unwrap()
+    journal.stream_page(&stream(id), Version(1), Direction::Forward, usize::MAX).await.unwrap().events
 }
 
 /// A directory with this many groups of one event each, closed again, and what is in it.

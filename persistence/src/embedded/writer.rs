@@ -1,6 +1,5 @@
 //! The one thread that writes: it takes all that waits, decides it, writes it as one group with one sync, and answers.
 
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,12 +9,12 @@ use smallvec::SmallVec;
 use super::Shared;
 use super::format::{self, Commit, HEADER_BYTES, Header, Kind, MARKER_BYTES, Seal};
 use super::index::{Index, Location, SegmentEntry, Staging};
-use super::queue::Submission;
-use super::record::{self, Base, StreamForm};
+use super::prepared::{Prepared, PreparedAppend};
+use super::queue::Backlog;
+use super::record::{self, Base, Place};
 use super::segment::{Segment, segment_bytes};
 use crate::{
-    AppendError, AppendResult, Appended, Batch, Completion, JournalHealth, Position, StreamAppend, Timestamp,
-    Version,
+    AppendError, AppendResult, Appended, Completion, JournalHealth, Lineage, Position, Timestamp, Version,
 };
 
 /// The most bytes written with one sync, unless a single batch is larger.
@@ -53,7 +52,9 @@ pub(super) struct Writer {
     active: Active,
     /// The last group written.
     group: u64,
-    backlog: VecDeque<Submission>,
+    backlog: Backlog,
+    /// How many of the backlog's bytes are behind those of its submissions.
+    encoded: usize,
     buffer: Vec<u8>,
     staged: Staging,
     answers: Vec<(Completion, AppendResult)>,
@@ -65,7 +66,8 @@ impl Writer {
             shared,
             active,
             group,
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
+            encoded: 0,
             buffer: Vec::new(),
             staged: Staging::default(),
             answers: Vec::new(),
@@ -76,7 +78,8 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _last = LastWords(Arc::clone(&self.shared));
         while self.shared.queue.take(&mut self.backlog) {
-            while !self.backlog.is_empty() {
+            self.encoded = 0;
+            while !self.backlog.submissions.is_empty() {
                 if let Err(error) = self.commit_group() {
                     self.poison(&error);
                     return;
@@ -104,7 +107,7 @@ impl Writer {
 
     fn next_group(&self) -> (usize, usize) {
         let mut bytes = 0;
-        let count = self.backlog.iter().take_while(|submission| {
+        let count = self.backlog.submissions.iter().take_while(|submission| {
             let fits = bytes == 0 || bytes + submission.bytes <= GROUP_BYTES_MAX;
             bytes += if fits { submission.bytes } else { 0 };
             fits
@@ -130,7 +133,11 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let index = shared.index.read();
         self.answers.reserve(count);
-        for submission in self.backlog.drain(..count) {
+        let all = self.backlog.encoded.len();
+        let mut encoded = &self.backlog.encoded[self.encoded..];
+        for submission in self.backlog.submissions.drain(..count) {
+            let (own, rest) = encoded.split_at(submission.batch.encoded_bytes());
+            encoded = rest;
             let mut group = Group {
                 index: &index,
                 staged: &mut self.staged,
@@ -140,12 +147,13 @@ impl Writer {
                 base: self.active.segment.base(),
             };
             let batch = &submission.batch;
-            let answer = batch.decide(|| match submission.invalid {
+            let answer = Lineage::decide(batch.lineage.as_ref(), || match submission.invalid {
                 Some(error) => Err(*error),
-                None => group.decide(batch),
+                None => group.decide(batch, own),
             });
             self.answers.push((submission.done, answer));
         }
+        self.encoded = all - encoded.len();
         if self.staged.record_count() > 0 {
             self.append_commit(&index);
         }
@@ -234,10 +242,10 @@ impl Writer {
     fn refuse(&mut self, count: usize, source: io::Error) {
         let error = AppendError::DiskFull { path: self.shared.dir.clone(), source: Arc::new(source) };
         self.shared.disk_full(&error);
-        let refused = self
-            .backlog
-            .drain(..count)
-            .map(|submission| (submission.done, submission.batch.decide(|| Err(error.clone()))));
+        let refused = self.backlog.submissions.drain(..count).map(|submission| {
+            self.encoded += submission.batch.encoded_bytes();
+            (submission.done, Lineage::decide(submission.batch.lineage.as_ref(), || Err(error.clone())))
+        });
         self.answers.extend(refused);
     }
 
@@ -252,7 +260,7 @@ impl Writer {
     fn poison(&mut self, error: &AppendError) {
         self.shared.poison(error);
         let decided = self.answers.drain(..).map(|(done, _)| done);
-        let backlog = self.backlog.drain(..).map(|submission| submission.done);
+        let backlog = self.backlog.submissions.drain(..).map(|submission| submission.done);
         let queued = self.shared.queue.drain().into_iter().map(|submission| submission.done);
         for done in decided.chain(backlog).chain(queued) {
             complete(done, Err(error.clone()));
@@ -271,19 +279,20 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn decide(&mut self, batch: &Batch) -> AppendResult {
-        let streams: SmallVec<[u32; 4]> =
-            batch.streams.iter().map(|append| self.staged.stream(self.index, &append.stream)).collect();
-        for (append, stream) in batch.streams.iter().zip(&streams) {
+    fn decide(&mut self, batch: &Prepared, mut encoded: &[u8]) -> AppendResult {
+        let staged = |append: &PreparedAppend| self.staged.stream(self.index, &append.stream, append.hash);
+        let streams: SmallVec<[u32; 4]> = batch.appends.iter().map(staged).collect();
+        for (append, stream) in batch.appends.iter().zip(&streams) {
             self.check(append, *stream)?;
         }
         let first = self.next_position();
-        let versions = batch.streams.iter().zip(&streams).map(|(append, stream)| self.put(append, *stream));
+        let placed = batch.appends.iter().zip(&streams);
+        let versions = placed.map(|(append, stream)| self.put(append, *stream, &mut encoded));
         let versions = versions.collect();
         Ok(Appended { first, last: Position(self.next_position().0 - 1), versions })
     }
 
-    fn check(&self, append: &StreamAppend, stream: u32) -> Result<(), AppendError> {
+    fn check(&self, append: &PreparedAppend, stream: u32) -> Result<(), AppendError> {
         let actual = self.staged.version(stream);
         if append.expected.allows(actual) {
             return Ok(());
@@ -295,17 +304,17 @@ impl Group<'_> {
         self.index.durable.position.plus(self.staged.record_count() + 1)
     }
 
-    /// Encodes a stream's events; answers its version after them.
-    fn put(&mut self, append: &StreamAppend, stream: u32) -> Version {
-        let name = StreamForm::of(&append.stream);
+    /// Writes a stream's events, which are first among the encoded ones; answers its version after them.
+    fn put(&mut self, append: &PreparedAppend, stream: u32, encoded: &mut &[u8]) -> Version {
         let segment = &self.active.segment;
         for event in &append.events {
             let position = self.next_position();
             let start = format::begin_frame(self.buffer);
             let offset = self.active.end + start as u64;
             let location = Location::new(segment.header.number, offset);
-            let version = self.staged.record(stream, location, event.command.time);
-            record::encode(self.buffer, self.base, position, &name, version, event);
+            let version = self.staged.record(stream, location, event.time);
+            let place = Place { position, version, time: event.time };
+            record::put(self.buffer, self.base, place, event.split(encoded));
             format::finish_frame(self.buffer, start, Kind::Record, self.number, segment.seed, offset);
         }
         self.staged.version(stream)

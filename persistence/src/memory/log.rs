@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::journal::validate_batch;
 use crate::{
     AllPage, AppendError, AppendResult, Appended, Batch, Completion, Direction, Durable, Filter,
-    JournalHealth, Position, RecordedEvent, StreamAppend, StreamId, StreamInfo, Version,
+    JournalHealth, Position, RecordedEvent, StreamAppend, StreamId, StreamInfo, StreamPage, Version,
 };
 
 /// How many events one page looks at, so that a filter that wants few of them does not hold the lock for long.
@@ -248,16 +248,22 @@ impl Log {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> Vec<RecordedEvent> {
+    ) -> StreamPage {
         let positions = self.durable_stream(stream);
         let from = usize::try_from(from.0).unwrap_or(usize::MAX);
-        let events = |position: &Position| self.at(*position).cloned();
-        match direction {
+        let (mut forward, mut backward);
+        let wanted: &mut dyn Iterator<Item = &Position> = match direction {
             Direction::Forward => {
-                positions.iter().skip(from.saturating_sub(1)).take(limit).filter_map(events).collect()
+                forward = positions.iter().skip(from.saturating_sub(1));
+                &mut forward
             }
-            Direction::Backward => positions.iter().take(from).rev().take(limit).filter_map(events).collect(),
-        }
+            Direction::Backward => {
+                backward = positions.iter().take(from).rev();
+                &mut backward
+            }
+        };
+        let events = wanted.take(limit).filter_map(|position| self.at(*position).cloned()).collect();
+        StreamPage::new(events, direction, wanted.next().is_some())
     }
 
     pub(super) fn all_page(&self, from: Position, filter: &Filter, limit: usize) -> AllPage {

@@ -114,7 +114,7 @@ fn a_poisoned_journal_acknowledges_nothing_and_reads_what_is_durable() {
     assert_eq!(journal.health(), JournalHealth::Poisoned { reason: "the disk is gone".into() });
     assert_eq!(durable(&journal), 1);
     let page = journal.stream_page(&stream(), Version(1), Direction::Forward, 9).now_or_never().unwrap();
-    assert_eq!(page.unwrap().len(), 1);
+    assert_eq!(page.unwrap().events.len(), 1);
 }
 
 #[test]

@@ -20,7 +20,7 @@ async fn what_was_appended_is_read_back_whole() {
     let appended = journal.append(batch).await.unwrap();
     let expected = Appended { first: Position(1), last: Position(2), versions: smallvec![Version(2)] };
     assert_eq!(appended, expected);
-    let events = journal.stream_page(&uuid, Version(1), Direction::Forward, 10).await.unwrap();
+    let events = journal.stream_page(&uuid, Version(1), Direction::Forward, 10).await.unwrap().events;
     assert_eq!(events.iter().map(|e| e.event.clone()).collect::<Vec<_>>(), [full, plain]);
     assert_eq!(events, everything(&journal).await);
     assert!(events.iter().all(|e| e.stream == uuid));
@@ -51,15 +51,17 @@ async fn a_stream_is_read_both_ways_from_anywhere() {
     let journal = open(dir.path(), small());
     let id = stream("1");
     for (from, limit) in [(0, 5), (1, 200), (60, 7), (120, 1), (121, 4), (999, 3), (5, 0)] {
-        let forward = journal.stream_page(&id, Version(from), Direction::Forward, limit).await.unwrap();
+        let forward =
+            journal.stream_page(&id, Version(from), Direction::Forward, limit).await.unwrap().events;
         let wanted: Vec<_> = events.iter().filter(|e| e.version.0 >= from).take(limit).cloned().collect();
         assert_eq!(forward, wanted, "forward from {from}, {limit} at most");
-        let backward = journal.stream_page(&id, Version(from), Direction::Backward, limit).await.unwrap();
+        let backward =
+            journal.stream_page(&id, Version(from), Direction::Backward, limit).await.unwrap().events;
         let wanted: Vec<_> =
             events.iter().rev().filter(|e| e.version.0 <= from).take(limit).cloned().collect();
         assert_eq!(backward, wanted, "backward from {from}, {limit} at most");
     }
-    let unknown = journal.stream_page(&stream("no"), Version(1), Direction::Forward, 9).await.unwrap();
+    let unknown = journal.stream_page(&stream("no"), Version(1), Direction::Forward, 9).await.unwrap().events;
     assert_eq!(unknown, []);
 }
 

@@ -97,7 +97,7 @@ async fn damage_under_an_open_journal_is_an_error_of_the_read() {
         let ReadError::Damaged { file: named, offset, .. } = error else { panic!("{error}") };
         assert_eq!((named, offset), (file.clone(), start));
     }
-    let one = journal.stream_page(&stream("1"), Version(3), Direction::Forward, 9).await.unwrap();
+    let one = journal.stream_page(&stream("1"), Version(3), Direction::Forward, 9).await.unwrap().events;
     assert_eq!(one.len(), 1);
 }
 

@@ -4,7 +4,7 @@
 use super::*;
 use crate::CommandId;
 use format::{Commit, Kind, Seal};
-use record::{Base, StreamForm};
+use record::{Base, Place, StreamForm};
 
 const SALT: u64 = 0x1122_3344_5566_7788;
 
@@ -50,7 +50,11 @@ fn record_frame(stream: &str, event: &NewEvent) -> Vec<u8> {
     let base = Base { position: header.base, time: header.created };
     let mut buffer = Vec::new();
     let start = format::begin_frame(&mut buffer);
-    record::encode(&mut buffer, base, Position(241), &StreamForm::of(&stream), Version(3), event);
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    record::encode_head(&mut head, &StreamForm::of(&stream), event);
+    record::encode_tail(&mut tail, event);
+    let place = Place { position: Position(241), version: Version(3), time: event.command.time };
+    record::put(&mut buffer, base, place, (&head, &tail));
     let seed = format::checksum_seed(SALT);
     format::finish_frame(&mut buffer, start, Kind::Record, 8, seed, 4096);
     buffer

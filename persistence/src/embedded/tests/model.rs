@@ -111,10 +111,10 @@ async fn check_all(journal: &Arc<dyn Journal>, model: &Model, random: &mut StdRn
     }
     let name = some_stream(random);
     let from = Version(random.random_range(0..30));
-    let forward = journal.stream_page(&name, from, Direction::Forward, 7).await.unwrap();
+    let forward = journal.stream_page(&name, from, Direction::Forward, 7).await.unwrap().events;
     let events = model.of(&name);
     assert_eq!(forward, events.iter().filter(|e| e.version >= from).take(7).cloned().collect::<Vec<_>>());
-    let backward = journal.stream_page(&name, from, Direction::Backward, 7).await.unwrap();
+    let backward = journal.stream_page(&name, from, Direction::Backward, 7).await.unwrap().events;
     let wanted: Vec<_> = events.iter().rev().filter(|e| e.version <= from).take(7).cloned().collect();
     assert_eq!(backward, wanted);
 }

@@ -113,7 +113,7 @@ impl Slot {
     pub(super) async fn find(&self, journal: &Arc<dyn Journal>) -> Result<Option<Accepted>, Problem> {
         let stream = self.stream()?;
         let page = journal.stream_page(&stream, Version(1), Direction::Forward, 1).await?;
-        let Some(event) = page.first() else { return Ok(None) };
+        let Some(event) = page.events.first() else { return Ok(None) };
         let remembered: Remembered = event
             .codec
             .decode(&event.payload)
