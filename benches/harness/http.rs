@@ -10,6 +10,10 @@ use annals_benches::http::{BASELINE_FLAG, customers, serve_baseline};
 const HARNESS: Harness =
     Harness { name: "http", scenarios: &[Scenario { name: "http-customers", run: customers }] };
 
+/// The allocator that the reference program has, for ours and the baselines alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {

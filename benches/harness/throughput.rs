@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use annals_benches::harness::Harness;
 use annals_benches::scenarios;
 
+/// The allocator that the reference program has, for ours and the baselines alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let harness = Harness { name: "throughput", scenarios: scenarios::ALL };
     harness.main(std::env::args().skip(1), Path::new(env!("CARGO_TARGET_TMPDIR")))
