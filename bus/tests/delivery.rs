@@ -214,6 +214,28 @@ async fn shutting_down_finishes_and_starting_again_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn a_bus_that_was_shut_down_has_no_hold_on_the_next_of_its_name() {
+    let broker = InProcessBroker::new();
+    let customer_journal = journal();
+    let (customers, customer_bus) = customer_service(&customer_journal, &broker).await;
+    let order_journal = journal();
+    let (_, order_bus) = order_service(&order_journal, &broker).await;
+    for bus in [&customer_bus, &order_bus] {
+        bus.shutdown().await;
+    }
+    let (_, customer_bus_again) = customer_service(&customer_journal, &broker).await;
+    let (orders, order_bus_again) = order_service(&order_journal, &broker).await;
+    // What is left of the first attachments tells of nothing, and ends nothing when it goes.
+    assert!(customer_bus.relays().is_empty());
+    customer_bus.shutdown().await;
+    drop((customer_bus, order_bus));
+    assert_eq!((customer_bus_again.relays().len(), broker.services().len()), (1, 2));
+    move_customer(&customers, "1", "Elm Street").await;
+    caught_up(&order_bus_again).await;
+    assert_eq!(streets(&orders, "1").await, ["Elm Street"]);
+}
+
+#[tokio::test]
 async fn mistakes_are_refused_at_the_start() {
     let broker = InProcessBroker::new();
     let orders = node(&journal()).await;

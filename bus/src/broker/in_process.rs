@@ -28,23 +28,31 @@ impl fmt::Debug for InProcessBroker {
     }
 }
 
+/// One attachment of a service. Names come back when a service is started again, these do not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct AttachmentId(u64);
+
 #[derive(Default)]
 struct Hub {
-    services: Vec<ServicePort>,
+    /// What the last attachment got.
+    last: AttachmentId,
+    services: Vec<Attached>,
     links: Vec<Link>,
+}
+
+/// A service for as long as it is attached.
+struct Attached {
+    id: AttachmentId,
+    port: ServicePort,
 }
 
 /// A subscription fed from a service's journal.
 struct Link {
+    from: AttachmentId,
+    to: AttachmentId,
     source: Arc<str>,
     inlet: Arc<Inlet>,
     relay: Arc<Relay>,
-}
-
-impl Link {
-    fn concerns(&self, service: &str) -> bool {
-        *self.source == *service || **self.inlet.service() == *service
-    }
 }
 
 impl InProcessBroker {
@@ -57,19 +65,22 @@ impl InProcessBroker {
     /// The names of the services attached.
     #[must_use]
     pub fn services(&self) -> Vec<Arc<str>> {
-        self.hub.lock().services.iter().map(|port| Arc::clone(&port.service)).collect()
+        self.hub.lock().services.iter().map(|attached| Arc::clone(&attached.port.service)).collect()
     }
 
     fn connect(&self, port: ServicePort) -> Result<Arc<dyn Attachment>, BusStartError> {
         let mut hub = self.hub.lock();
         let service = Arc::clone(&port.service);
-        if hub.services.iter().any(|other| other.service == service) {
+        if hub.services.iter().any(|other| other.port.service == service) {
             return Err(BusStartError::ServiceTaken { service });
         }
-        let links = hub.links_of(&port)?;
+        let id = AttachmentId(hub.last.0 + 1);
+        let new = Attached { id, port };
+        let links = hub.links_of(&new)?;
+        hub.last = id;
         hub.links.extend(links);
-        hub.services.push(port);
-        Ok(Arc::new(Connection { hub: Arc::clone(&self.hub), service }))
+        hub.services.push(new);
+        Ok(Arc::new(Connection { hub: Arc::clone(&self.hub), id, service }))
     }
 }
 
@@ -86,32 +97,28 @@ impl Broker for InProcessBroker {
 impl Hub {
     /// Starts what a new service makes possible: its subscriptions on what is published, its publications to who
     /// subscribes, itself included.
-    fn links_of(&self, new: &ServicePort) -> Result<Vec<Link>, BusStartError> {
-        let incoming =
-            self.services.iter().flat_map(|source| new.subscriptions.iter().map(move |to| (source, to)));
-        let outgoing =
-            self.services.iter().flat_map(|other| other.subscriptions.iter().map(move |to| (new, to)));
-        let own = new.subscriptions.iter().map(|to| (new, to));
+    fn links_of(&self, new: &Attached) -> Result<Vec<Link>, BusStartError> {
+        let incoming = self.services.iter().map(|other| (other, new));
+        let outgoing = self.services.iter().map(|other| (new, other));
         incoming
             .chain(outgoing)
-            .chain(own)
-            .filter(|(source, inlet)| source.publications.may_publish(inlet.topic()))
-            .map(|(source, inlet)| link(source, inlet))
+            .chain([(new, new)])
+            .flat_map(|(from, to)| to.port.subscriptions.iter().map(move |inlet| (from, to, inlet)))
+            .filter(|(from, _, inlet)| from.port.publications.may_publish(inlet.topic()))
+            .map(|(from, to, inlet)| link(from, to.id, inlet))
             .collect()
     }
 
-    /// Takes a service out; gives back the relays that it was part of.
-    fn remove(&mut self, service: &str) -> Vec<Arc<Relay>> {
-        self.services.retain(|port| *port.service != *service);
-        let (gone, kept) =
-            std::mem::take(&mut self.links).into_iter().partition(|link| link.concerns(service));
-        self.links = kept;
-        let gone: Vec<Link> = gone;
-        gone.into_iter().map(|link| link.relay).collect()
+    /// Takes an attachment out; gives back the relays that it was part of.
+    fn remove(&mut self, id: AttachmentId) -> Vec<Arc<Relay>> {
+        self.services.retain(|attached| attached.id != id);
+        let gone = self.links.extract_if(.., |link| link.from == id || link.to == id);
+        gone.map(|link| link.relay).collect()
     }
 }
 
-fn link(source: &ServicePort, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
+fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
+    let source = &from.port;
     let name: Arc<str> = format!("{}-{}", inlet.service(), inlet.name()).into();
     let cursor = StreamId::internal(&format!("cursor-{name}"))
         .map_err(|error| BusStartError::InvalidName { name: Arc::clone(&name), source: error })?;
@@ -130,7 +137,13 @@ fn link(source: &ServicePort, inlet: &Arc<Inlet>) -> Result<Link, BusStartError>
         clock: Arc::clone(&source.clock),
         options,
     });
-    Ok(Link { source: Arc::clone(&source.service), inlet: Arc::clone(inlet), relay: Arc::new(relay) })
+    Ok(Link {
+        from: from.id,
+        to,
+        source: Arc::clone(&source.service),
+        inlet: Arc::clone(inlet),
+        relay: Arc::new(relay),
+    })
 }
 
 /// Publishing is delivering: the answer comes when the subscription's effect is durable.
@@ -149,6 +162,7 @@ impl Publisher for InletPublisher {
 /// One service's place in the hub.
 struct Connection {
     hub: Arc<Mutex<Hub>>,
+    id: AttachmentId,
     service: Arc<str>,
 }
 
@@ -161,19 +175,19 @@ impl fmt::Debug for Connection {
 impl Attachment for Connection {
     fn relays(&self) -> Vec<RelayStatus> {
         let hub = self.hub.lock();
-        hub.links.iter().filter(|link| link.source == self.service).map(|link| link.relay.status()).collect()
+        hub.links.iter().filter(|link| link.from == self.id).map(|link| link.relay.status()).collect()
     }
 
     fn subscriptions(&self) -> Vec<SubscriptionStatus> {
         let hub = self.hub.lock();
-        let own = hub.services.iter().find(|port| port.service == self.service);
-        let inlets = own.map(|port| port.subscriptions.as_slice()).unwrap_or_default();
+        let own = hub.services.iter().find(|attached| attached.id == self.id);
+        let inlets = own.map(|attached| attached.port.subscriptions.as_slice()).unwrap_or_default();
         inlets.iter().flat_map(|inlet| hub.status_of(inlet)).collect()
     }
 
     fn detach(&self) -> BoxFuture<'_, ()> {
         async move {
-            let relays = self.hub.lock().remove(&self.service);
+            let relays = self.hub.lock().remove(self.id);
             join_all(relays.iter().map(|relay| relay.stop())).await;
         }
         .boxed()
@@ -183,7 +197,7 @@ impl Attachment for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Dropping a relay stops it where it is.
-        drop(self.hub.lock().remove(&self.service));
+        drop(self.hub.lock().remove(self.id));
     }
 }
 
