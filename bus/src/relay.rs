@@ -16,8 +16,10 @@ use crate::{Publications, RetryPolicy, Topic};
 mod cursor;
 mod delivery;
 mod lanes;
+mod parking;
 mod pump;
 
+use parking::Parked;
 use pump::Pump;
 
 /// Where a reader that has no cursor yet begins.
@@ -105,7 +107,7 @@ pub struct RelayStatus {
     pub in_flight: usize,
     /// How many events it has published since it was started.
     pub published: u64,
-    /// What needs somebody to change something, if it is parked.
+    /// What needs somebody to change something, as long as something is parked; of several the one parked first.
     pub parked: Option<String>,
     /// What failed last.
     pub last_error: Option<String>,
@@ -183,7 +185,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Trouble {
-    parked: Option<String>,
+    parked: Parked,
     last_error: Option<String>,
 }
 
@@ -209,7 +211,7 @@ impl Shared {
             durable: self.journal.durable().borrow().external,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
-            parked: trouble.parked.clone(),
+            parked: trouble.parked.first().map(str::to_owned),
             last_error: trouble.last_error.clone(),
         }
     }
@@ -232,23 +234,6 @@ impl Shared {
     fn failed(&self, reason: &str) {
         self.trouble.lock().last_error = Some(reason.to_owned());
         self.measure_lag();
-    }
-
-    /// Sounds the alarm, once for each reason.
-    fn park(&self, reason: &str) {
-        let before = self.trouble.lock().parked.replace(reason.to_owned());
-        self.failed(reason);
-        if before.as_deref() != Some(reason) {
-            tracing::error!(relay = %self.name, reason, "the relay is parked until somebody mends this");
-        }
-        metrics::gauge!("annals_bus_relay_parked", "relay" => self.name.to_string()).set(1.0);
-    }
-
-    fn unpark(&self) {
-        if self.trouble.lock().parked.take().is_some() {
-            tracing::info!(relay = %self.name, "the relay goes on");
-            metrics::gauge!("annals_bus_relay_parked", "relay" => self.name.to_string()).set(0.0);
-        }
     }
 
     fn measure_lag(&self) {

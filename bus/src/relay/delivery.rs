@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::Shared;
 use super::lanes::{Job, LaneKey};
+use super::parking::Parking;
 use crate::broker::{PublishError, Publisher};
 use crate::{RelayOptions, RetryPolicy};
 
@@ -49,19 +50,16 @@ impl Deliverer {
 
     /// Publishes until it is acknowledged, under the same id.
     pub(super) async fn deliver(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
-        let (mut failures, mut parked) = (0, false);
+        let (mut failures, mut parking) = (0, Parking::new(&self.shared));
         loop {
             match self.publisher.publish(&job.envelope).await {
                 Ok(()) => {
-                    if parked {
-                        self.shared.unpark();
-                    }
+                    parking.leave();
                     return Delivered::Acknowledged { key, position: job.position };
                 }
                 Err(error) => {
                     failures += 1;
-                    parked |= matches!(error, PublishError::Configuration { .. });
-                    if self.wait_after(&error, failures).await {
+                    if self.wait_after(&error, failures, &mut parking).await {
                         return Delivered::GivenUp;
                     }
                 }
@@ -70,13 +68,13 @@ impl Deliverer {
     }
 
     /// Waits as long as this error asks for; whether the relay is to stop instead.
-    async fn wait_after(&self, error: &PublishError, failures: u32) -> bool {
+    async fn wait_after(&self, error: &PublishError, failures: u32, parking: &mut Parking) -> bool {
         metrics::counter!("annals_bus_publish_failures_total", "relay" => self.shared.name.to_string(), "code" => error.code())
             .increment(1);
         let resumed = self.resumed();
         let pause = match error {
             PublishError::Configuration { .. } => {
-                self.shared.park(&error.to_string());
+                parking.park(&error.to_string());
                 self.parked_retry
             }
             PublishError::Unavailable { .. } => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use annals_actors::Clock;
 use annals_persistence::{Filter, JournalExt, Position, ReadError, RecordedEvent};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use super::cursor::CursorStream;
 use super::delivery::{Delivered, Deliverer};
 use super::lanes::{Job, LaneKey, Lanes};
+use super::parking::Parking;
 use super::{RelayOptions, RelayParts, Shared, StartFrom};
 use crate::publication::{Sequences, seal};
 use crate::{Publications, Topic};
@@ -25,6 +27,8 @@ pub(super) struct Pump {
     clock: Arc<dyn Clock>,
     options: RelayOptions,
     deliverer: Arc<Deliverer>,
+    /// Where reading and translating wait for somebody.
+    parking: Parking,
     sequences: Sequences,
     lanes: Lanes,
     running: FuturesUnordered<BoxFuture<'static, Delivered>>,
@@ -50,6 +54,7 @@ impl Pump {
         let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
         Self {
+            parking: Parking::new(&shared),
             deliverer: Arc::new(Deliverer::new(&shared, publisher, Arc::clone(&clock), &options)),
             cursor: CursorStream { journal, stream: cursor, clock: Arc::clone(&clock) },
             sequences: Sequences::new(options.sequences, false),
@@ -141,32 +146,28 @@ impl Pump {
             }
             Some(Err(error)) => {
                 let resumed = self.deliverer.resumed();
-                self.shared.park(&error.to_string());
-                let stop = self.deliverer.pause(resumed, self.options.retry.longest_pause).await;
-                Some(if stop { Flow::Stop } else { Flow::GoOn })
+                self.parking.park(&error.to_string());
+                Some(self.wait_parked(resumed, self.options.retry.longest_pause).await)
             }
         }
     }
 
     /// Publishes what an event translates into; where that cannot be said, waits until it can.
     async fn publish(&mut self, event: &RecordedEvent) -> Flow {
-        let mut parked = false;
         loop {
             let journal = &self.cursor.journal;
             match seal(&self.publications, journal, &mut self.sequences, event, self.topic.as_ref()).await {
                 Ok(sealed) => {
-                    if parked {
-                        self.shared.unpark();
-                    }
+                    // It was read too, so neither keeps it parked.
+                    self.parking.leave();
                     self.read = event.position;
                     self.send_all(sealed, event.position);
                     return Flow::GoOn;
                 }
                 Err(error) => {
-                    parked = true;
                     let resumed = self.deliverer.resumed();
-                    self.shared.park(&format!("event {} of {}: {error}", event.position, event.stream));
-                    if self.wait_parked(resumed).await == Flow::Stop {
+                    self.parking.park(&format!("event {} of {}: {error}", event.position, event.stream));
+                    if self.wait_parked(resumed, self.options.parked_retry).await == Flow::Stop {
                         return Flow::Stop;
                     }
                 }
@@ -175,9 +176,9 @@ impl Pump {
     }
 
     /// Waits while parked, taking the answers that still come.
-    async fn wait_parked(&mut self, resumed: watch::Receiver<u64>) -> Flow {
+    async fn wait_parked(&mut self, resumed: watch::Receiver<u64>, duration: Duration) -> Flow {
         let deliverer = Arc::clone(&self.deliverer);
-        let pause = deliverer.pause(resumed, self.options.parked_retry);
+        let pause = deliverer.pause(resumed, duration);
         tokio::pin!(pause);
         loop {
             tokio::select! {

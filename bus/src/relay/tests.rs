@@ -11,6 +11,8 @@ use super::*;
 use crate::broker::PublishError;
 use crate::{Envelope, Outgoing, record};
 
+mod parking;
+
 #[derive(Debug, annals_macros::Event)]
 enum DotEvent {
     #[event("dot-drawn")]
@@ -119,6 +121,10 @@ impl Bench {
     }
 
     fn relay_with(&self, options: RelayOptions) -> Relay {
+        self.relay_over(self.dynamic(), options)
+    }
+
+    fn relay_over(&self, journal: Arc<dyn Journal>, options: RelayOptions) -> Relay {
         let publications = Publications::new("dots").translate::<Dot>(|event, _| {
             let DotEvent::Drawn { number } = event;
             vec![Outgoing::event(&DotDrawn { number: *number })]
@@ -126,7 +132,7 @@ impl Bench {
         Relay::start(RelayParts {
             name: "dots".into(),
             cursor: StreamId::internal("relay-dots").unwrap(),
-            journal: self.dynamic(),
+            journal,
             publications: Arc::new(publications),
             topic: None,
             publisher: Arc::clone(&self.publisher) as Arc<dyn Publisher>,
@@ -184,37 +190,6 @@ async fn a_failure_is_tried_again_under_the_same_id() {
     assert_eq!(attempts.len(), 5);
     assert!(attempts[..4].iter().all(|(_, id)| *id == attempts[0].1));
     assert!(relay.status().last_error.unwrap().contains("down"));
-}
-
-#[tokio::test]
-async fn a_configuration_error_parks_until_somebody_mends_it() {
-    let bench = Bench::new();
-    bench.publisher.fail(1, &PublishError::configuration("no such topic"), 1);
-    bench.draw("a", 1).await;
-    let relay = bench.relay();
-    until("it is parked", || relay.status().parked.is_some_and(|reason| reason.contains("no such topic")))
-        .await;
-    bench.draw("b", 2).await;
-    until("other keys go on", || bench.publisher.taken() == [(key("b"), 2)]).await;
-    relay.resume();
-    until("it goes on", || bench.publisher.taken().len() == 2).await;
-    until("the alarm is over", || relay.status().parked.is_none()).await;
-}
-
-#[tokio::test]
-async fn what_cannot_be_translated_parks_the_relay() {
-    let bench = Bench::new();
-    let mut event = record::record(&DotEvent::Drawn { number: 1 }, Timestamp(0)).unwrap();
-    event.type_name = "dot-unheard-of".into();
-    let stream = StreamId::aggregate("dot", "a").unwrap();
-    bench.dynamic().append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
-    bench.draw("b", 2).await;
-    let relay = bench.relay();
-    until("it is parked", || relay.status().parked.is_some_and(|reason| reason.contains("dot-unheard-of")))
-        .await;
-    assert!(bench.publisher.taken().is_empty());
-    relay.stop().await;
-    assert_eq!(bench.cursors().await, 0);
 }
 
 #[tokio::test]
