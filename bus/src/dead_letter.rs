@@ -7,10 +7,9 @@ use std::sync::Arc;
 use annals_actors::Clock;
 use annals_macros::Event;
 use annals_persistence::{
-    Batch, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt, ReadError, StreamAppend,
-    StreamId, Timestamp, Version,
+    Batch, EventError, Expected, InvalidStreamId, Journal, JournalExt, ReadError, StreamAppend, StreamId,
+    Timestamp, Version,
 };
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -19,18 +18,15 @@ use crate::envelope::time_text;
 use crate::subscription::{DeliveryError, letter_id};
 use crate::{Envelope, Topic, record};
 
+mod ledger;
 mod replay;
+mod walk;
 
-pub use replay::{DeadLetters, ReplaySummary};
+pub use replay::{DeadLetters, ReplayStream, ReplaySummary, Replayed};
+pub use walk::{DeadLetterStream, dead_letters, stream_dead_letters};
 
 /// What the streams of dead letters are called: this and the subscription's name.
 const STREAM_PREFIX: &str = "dlq-";
-
-/// What their full names begin with.
-const STREAM_NAMES: &str = "$dlq-";
-
-/// How many streams are listed at a time.
-const PAGE_STREAMS: usize = 256;
 
 /// Identifies a dead letter: derived from its subscription and event, so the same event has the same id each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -170,47 +166,10 @@ impl DeadLetterError {
     }
 }
 
-/// Every unresolved dead letter in a journal, by subscription, oldest first. Needs nothing but the journal, so it
-/// works on a stopped service's too.
-///
-/// # Errors
-/// [`DeadLetterError`] when the journal cannot be read.
-pub async fn dead_letters(journal: &Arc<dyn Journal>) -> Result<Vec<DeadLetter>, DeadLetterError> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
-        for info in &page {
-            all.extend(unresolved(journal, &info.stream).await?);
-        }
-        match page.into_iter().last() {
-            Some(last) => after = Some(last.stream),
-            None => return Ok(all),
-        }
-    }
-}
-
-/// The unresolved dead letters of one stream, oldest first.
-async fn unresolved(
-    journal: &Arc<dyn Journal>,
-    stream: &StreamId,
-) -> Result<Vec<DeadLetter>, DeadLetterError> {
-    let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut records = journal.read_stream(stream, Version(1), Direction::Forward);
-    while let Some(recorded) = records.next().await {
-        let recorded = recorded?;
-        let event = record::read(&recorded).map_err(|source| DeadLetterError::Record {
-            stream: stream.clone(),
-            version: recorded.version,
-            source,
-        })?;
-        apply(&mut letters, event, recorded.command.time);
-    }
-    Ok(letters)
-}
-
-fn apply(letters: &mut Vec<DeadLetter>, event: LetterEvent, time: Timestamp) {
-    match event {
-        LetterEvent::Written {
+impl LetterEvent {
+    /// The letter as it was written; `None` for what is said of one later.
+    fn into_letter(self) -> Option<DeadLetter> {
+        let Self::Written {
             id,
             subscription,
             topic,
@@ -220,27 +179,11 @@ fn apply(letters: &mut Vec<DeadLetter>, event: LetterEvent, time: Timestamp) {
             first_time,
             last_time,
             event,
-        } => {
-            letters.retain(|letter| letter.id != id);
-            letters.push(DeadLetter {
-                id,
-                subscription,
-                topic,
-                event_id,
-                reason,
-                attempts,
-                first_time,
-                last_time,
-                event,
-            });
-        }
-        LetterEvent::Replayed { id, error: None } => letters.retain(|letter| letter.id != id),
-        LetterEvent::Replayed { id, error: Some(reason) } => {
-            if let Some(letter) = letters.iter_mut().find(|letter| letter.id == id) {
-                (letter.reason, letter.last_time) = (reason, time);
-                letter.attempts += 1;
-            }
-        }
+        } = self
+        else {
+            return None;
+        };
+        Some(DeadLetter { id, subscription, topic, event_id, reason, attempts, first_time, last_time, event })
     }
 }
 

@@ -111,7 +111,10 @@ mod topic;
 pub use annals_macros::IntegrationEvent;
 pub use broker::{Attachment, Broker, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
-pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetterId, DeadLetters, ReplaySummary, dead_letters};
+pub use dead_letter::{
+    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, ReplayStream, ReplaySummary,
+    Replayed, dead_letters, stream_dead_letters,
+};
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::BusStartError;
 pub use event::IntegrationEvent;

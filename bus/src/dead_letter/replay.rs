@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
+use super::ledger::Ledger;
+use super::walk::{DeadLetterStream, walk};
 use super::{DeadLetter, DeadLetterError, DeadLetterId};
 use crate::Envelope;
 use crate::subscription::{DeliveryError, Inlet};
 
-/// A running service's dead letters.
+/// A running service's dead letters. Cloning is cheap; all clones share what they know of the journal.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     inlets: Arc<[Arc<Inlet>]>,
-    journal: Arc<dyn annals_persistence::Journal>,
+    ledger: Arc<Ledger>,
 }
 
 /// What came of replaying several.
@@ -22,17 +27,51 @@ pub struct ReplaySummary {
     pub failed: usize,
 }
 
+impl ReplaySummary {
+    /// With one more outcome.
+    #[must_use]
+    pub fn and(self, replayed: &Replayed) -> Self {
+        match replayed.outcome {
+            Ok(()) => Self { handled: self.handled + 1, ..self },
+            Err(_) => Self { failed: self.failed + 1, ..self },
+        }
+    }
+}
+
+/// What came of replaying one of several.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// The dead letter.
+    pub id: DeadLetterId,
+    /// Its subscription.
+    pub subscription: String,
+    /// Whether it was handled. With an error it stays a dead letter: it failed again, could not be tried, or the
+    /// service does not have its subscription any more.
+    pub outcome: Result<(), DeadLetterError>,
+}
+
+/// Outcomes of replays, as they come; it ends at the first error. Nothing is replayed faster than it is asked for,
+/// and the stream can be dropped at any time: the replay under way is finished and recorded, no other is begun.
+pub type ReplayStream = BoxStream<'static, Result<Replayed, DeadLetterError>>;
+
 impl DeadLetters {
     pub(crate) fn new(inlets: Arc<[Arc<Inlet>]>, journal: Arc<dyn annals_persistence::Journal>) -> Self {
-        Self { inlets, journal }
+        Self { inlets, ledger: Arc::new(Ledger::new(journal)) }
     }
 
-    /// Every unresolved dead letter, by subscription, oldest first.
+    /// Every unresolved dead letter, by subscription, oldest first, in memory all at once.
     ///
     /// # Errors
     /// [`DeadLetterError`] when the journal cannot be read.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, DeadLetterError> {
-        super::dead_letters(&self.journal).await
+        self.stream().try_collect().await
+    }
+
+    /// Every unresolved dead letter, one by one. What was read of the journal before is not read again to find them.
+    #[must_use]
+    pub fn stream(&self) -> DeadLetterStream {
+        walk(Arc::clone(&self.ledger))
     }
 
     /// Runs a dead letter's event again, once, though later events of its key may have been handled. Handled, it is
@@ -41,27 +80,44 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError`] when it is not there, cannot be run, or fails again.
     pub async fn replay(&self, id: DeadLetterId) -> Result<(), DeadLetterError> {
-        let found = self.list().await?.into_iter().find(|letter| letter.id == id);
+        self.ledger.catch_up().await?;
+        let found = match self.ledger.find(id).await {
+            Some((stream, place)) => self.ledger.read(&stream, place).await?,
+            None => None,
+        };
         self.run(found.ok_or(DeadLetterError::NotFound { id })?).await
     }
 
-    /// Runs every dead letter's event again, oldest first in each subscription.
+    /// Runs every dead letter's event again that is there when the first outcome is asked for, oldest first in each
+    /// subscription: one outcome for each. It ends early where the journal cannot be read or an outcome cannot be
+    /// recorded.
+    #[must_use]
+    pub fn replay_each(&self) -> ReplayStream {
+        let step = async |(this, mut letters): (Self, DeadLetterStream)| {
+            let Some(letter) = letters.try_next().await? else { return Ok(None) };
+            Ok(Some((this.run_one(letter).await?, (this, letters))))
+        };
+        stream::try_unfold((self.clone(), self.stream()), step).boxed()
+    }
+
+    /// As [`DeadLetters::replay_each`], to its end.
     ///
     /// # Errors
     /// [`DeadLetterError`] when the list cannot be read or an outcome cannot be recorded; events that fail again
     /// are counted instead.
     pub async fn replay_all(&self) -> Result<ReplaySummary, DeadLetterError> {
-        let mut summary = ReplaySummary::default();
-        for letter in self.list().await? {
-            match self.run(letter).await {
-                Ok(()) => summary.handled += 1,
-                Err(DeadLetterError::Delivery(_) | DeadLetterError::NoSubscription { .. }) => {
-                    summary.failed += 1
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(summary)
+        let count = |summary: ReplaySummary, replayed| future::ready(Ok(summary.and(&replayed)));
+        self.replay_each().try_fold(ReplaySummary::default(), count).await
+    }
+
+    async fn run_one(&self, letter: DeadLetter) -> Result<Replayed, DeadLetterError> {
+        let (id, subscription) = (letter.id, letter.subscription.clone());
+        let outcome = match self.run(letter).await {
+            // The next would have its effect and no record of it either.
+            Err(error @ DeadLetterError::NotRecorded { .. }) => return Err(error),
+            outcome => outcome,
+        };
+        Ok(Replayed { id, subscription, outcome })
     }
 
     async fn run(&self, letter: DeadLetter) -> Result<(), DeadLetterError> {

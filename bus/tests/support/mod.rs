@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+pub mod counted;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
