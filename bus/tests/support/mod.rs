@@ -120,7 +120,10 @@ pub fn customer_publications() -> Publications {
 }
 
 pub async fn node(journal: &Arc<MemoryJournal>) -> Node {
-    let journal: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;
+    node_over(Arc::clone(journal) as Arc<dyn Journal>).await
+}
+
+pub async fn node_over(journal: Arc<dyn Journal>) -> Node {
     Node::builder().journal(journal).aggregate::<Customer>().aggregate::<Order>().start().await.unwrap()
 }
 
