@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use annals_persistence::{CausationId, CorrelationId, Timestamp, TraceContext};
+use annals_persistence::{CausationId, CorrelationId, Position, Timestamp, TraceContext};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -18,7 +18,7 @@ mod read;
 mod trace;
 
 pub use read::EnvelopeError;
-pub(crate) use trace::{parse_trace, trace_text};
+pub(crate) use trace::{parse_trace, trace_id_text, trace_text};
 
 /// An integration event on its way: its content and all that is known of it.
 ///
@@ -41,6 +41,8 @@ pub struct Envelope {
     pub sequence: Option<u64>,
     /// The sequence of the key's event before it on this topic; 0 when it is the first.
     pub previous: Option<u64>,
+    /// Where it stands in its publisher's journal; `None` once it came over a wire, which does not say.
+    pub position: Option<Position>,
     /// When it happened.
     pub time: Option<Timestamp>,
     /// Where its schema is described.
@@ -93,6 +95,11 @@ impl Envelope {
     #[must_use]
     pub fn correlation(&self) -> CorrelationId {
         self.correlation_id.unwrap_or_else(|| CorrelationId::from(self.as_cause().as_uuid()))
+    }
+
+    /// The trace it is part of, as text, for logs.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        self.trace.as_ref().map(trace_id_text)
     }
 
     /// Whether it was published by a runtime like this one, so that its sequence and type mean what ours mean.

@@ -84,6 +84,7 @@ impl Envelope {
             partition_key: take(&mut attributes, "partitionkey")?,
             sequence: number(&mut attributes, "sequence"),
             previous: number(&mut attributes, "prevsequence"),
+            position: None,
             time: time(&mut attributes)?,
             data_schema: take(&mut attributes, "dataschema")?,
             trace: trace(&mut attributes)?,

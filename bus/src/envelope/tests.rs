@@ -11,6 +11,7 @@ fn envelope() -> Envelope {
         partition_key: Some("customer-42".into()),
         sequence: Some(7),
         previous: Some(3),
+        position: None,
         time: Some(Timestamp(1_735_689_600_000_001)),
         data_schema: None,
         trace: Some(TraceContext { trace_id: 0xab, span_id: 0xcd, flags: 1 }),

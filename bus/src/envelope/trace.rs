@@ -4,7 +4,12 @@ use annals_persistence::TraceContext;
 
 /// `00-<trace>-<span>-<flags>`.
 pub(crate) fn trace_text(trace: &TraceContext) -> String {
-    format!("00-{:032x}-{:016x}-{:02x}", trace.trace_id, trace.span_id, trace.flags)
+    format!("00-{}-{:016x}-{:02x}", trace_id_text(trace), trace.span_id, trace.flags)
+}
+
+/// The trace's id as it stands in a `traceparent`, so that one search finds it everywhere.
+pub(crate) fn trace_id_text(trace: &TraceContext) -> String {
+    format!("{:032x}", trace.trace_id)
 }
 
 /// Reads what [`trace_text`] writes; a trace that cannot be read is no trace, never an error.

@@ -17,6 +17,7 @@ fn envelope(id: &str, sequence: u64) -> Envelope {
         partition_key: None,
         sequence: Some(sequence),
         previous: Some(0),
+        position: None,
         time: None,
         data_schema: None,
         trace: None,

@@ -70,6 +70,7 @@ fn envelope(
         partition_key: about_instance.then(|| recorded.stream.as_str().into()),
         sequence: about_instance.then_some(recorded.version.0),
         previous,
+        position: Some(recorded.position),
         time: Some(recorded.command.time),
         trace: recorded.command.trace,
         correlation_id: Some(recorded.command.correlation_id),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use annals_actors::Clock;
 use annals_persistence::Position;
 use tokio::sync::watch;
+use tracing::{Instrument, Span};
 
 use super::Shared;
 use super::lanes::{Job, LaneKey};
@@ -50,11 +51,29 @@ impl Deliverer {
 
     /// Publishes until it is acknowledged, under the same id.
     pub(super) async fn deliver(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
+        let span = self.span(&job);
+        self.publish(key, job).instrument(span).await
+    }
+
+    fn span(&self, job: &Job) -> Span {
+        let envelope = &job.envelope;
+        tracing::debug_span!(
+            "publish_event",
+            relay = %self.shared.name,
+            topic = %envelope.topic,
+            event_id = %envelope.id,
+            position = job.position.0,
+            trace_id = envelope.trace_id(),
+        )
+    }
+
+    async fn publish(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
         let (mut failures, mut parking) = (0, Parking::new(&self.shared));
         loop {
             match self.publisher.publish(&job.envelope).await {
                 Ok(()) => {
                     parking.leave();
+                    tracing::debug!("the event was published");
                     return Delivered::Acknowledged { key, position: job.position };
                 }
                 Err(error) => {
@@ -79,7 +98,7 @@ impl Deliverer {
             }
             PublishError::Unavailable { .. } => {
                 self.shared.failed(&error.to_string());
-                tracing::debug!(relay = %self.shared.name, failures, %error, "publishing again later");
+                tracing::debug!(failures, %error, "publishing again later");
                 self.retry.pause(failures)
             }
         };

@@ -41,11 +41,20 @@ pub(super) async fn run(core: &Core, job: &Job) -> Outcome {
         subscription = %core.name,
         topic = %envelope.topic,
         event_id = %envelope.id,
+        source = %envelope.source,
+        subject = envelope.subject.as_deref(),
+        sequence = envelope.sequence,
+        position = envelope.position.map(|position| position.0),
         correlation_id = %envelope.correlation(),
+        // The id of the trace that the event came with; the commands that it causes carry it on.
+        trace_id = envelope.trace_id(),
     );
-    let outcome = Run::new(core, job).finish().instrument(span).await;
-    count(core, &outcome);
-    outcome
+    let handled = async {
+        let outcome = Run::new(core, job).finish().await;
+        count(core, &outcome);
+        outcome
+    };
+    handled.instrument(span).await
 }
 
 fn count(core: &Core, outcome: &Outcome) {
@@ -55,6 +64,7 @@ fn count(core: &Core, outcome: &Outcome) {
         Outcome::Postponed { .. } => "postponed",
         Outcome::ReplayFailed { .. } => "replay_failed",
     };
+    tracing::debug!(outcome = word, "the event was run");
     metrics::counter!("annals_bus_handled_total", "subscription" => core.name.to_string(), "outcome" => word)
         .increment(1);
 }

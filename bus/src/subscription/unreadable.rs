@@ -18,6 +18,7 @@ pub(super) fn envelope(topic: &Topic, content_type: &str, body: &[u8]) -> Envelo
         partition_key: None,
         sequence: None,
         previous: None,
+        position: None,
         time: None,
         data_schema: None,
         trace: None,

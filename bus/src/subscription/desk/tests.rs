@@ -24,6 +24,7 @@ fn envelope(id: &str, place: Option<(u64, u64)>) -> Arc<Envelope> {
         partition_key: None,
         sequence: place.map(|(_, sequence)| sequence),
         previous: place.map(|(previous, _)| previous),
+        position: None,
         time: None,
         data_schema: None,
         trace: None,
