@@ -1,6 +1,5 @@
 //! The inbox: what a subscription has handled, as events of its own stream, so that nothing is handled twice.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use annals_actors::Clock;
 use annals_macros::Event;
 use annals_persistence::{
     AppendError, Batch, CodecError, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt,
-    ReadError, StreamAppend, StreamId, Version,
+    ReadError, RecordedEvent, StreamAppend, StreamId, Version,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -111,6 +110,14 @@ pub enum InboxError {
         #[source]
         source: EventError,
     },
+    /// A list of commands is not where it was written down.
+    #[error("event {version} of \"{stream}\" is no list of commands")]
+    NoPlan {
+        /// The stream.
+        stream: StreamId,
+        /// The version where it was.
+        version: Version,
+    },
 }
 
 impl InboxError {
@@ -120,6 +127,7 @@ impl InboxError {
         match self {
             Self::Read(error) => error.code(),
             Self::Record { source, .. } => source.code(),
+            Self::NoPlan { .. } => "undecodable_event",
         }
     }
 }
@@ -134,21 +142,26 @@ impl Inbox {
         Ok(Self { stream, journal, clock })
     }
 
-    /// Reads everything back: what was handled in the last while, the last sequence of every key, open plans.
+    /// Reads everything back: what was handled in the last while, the last sequence of every key, where open plans
+    /// are. Ids that are too old are forgotten as they are read.
     pub(crate) async fn load(&self, remember: Duration, remember_max: usize) -> Result<Index, InboxError> {
-        let mut index = Index::new(remember, remember_max);
+        let (mut index, now) = (Index::new(remember, remember_max), self.clock.now());
         let mut records = self.journal.read_stream(&self.stream, Version(1), Direction::Forward);
         while let Some(recorded) = records.next().await {
             let recorded = recorded?;
-            let event = record::read(&recorded).map_err(|source| InboxError::Record {
-                stream: recorded.stream.clone(),
-                version: recorded.version,
-                source,
-            })?;
-            apply(&mut index, event, recorded.command.time);
+            apply(&mut index, decode(&recorded)?, &recorded);
+            index.forget_old(now);
         }
-        index.forget_old(self.clock.now());
         Ok(index)
+    }
+
+    /// What is to be done about an event, as it was written down.
+    pub(crate) async fn plan_at(&self, version: Version) -> Result<Arc<[Target]>, InboxError> {
+        let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
+        match page.first().map(decode).transpose()? {
+            Some(InboxEvent::Planned { targets, .. }) => Ok(targets.into()),
+            _ => Err(InboxError::NoPlan { stream: self.stream.clone(), version }),
+        }
     }
 
     /// The record that an event is handled, to go along with a command's own events.
@@ -196,21 +209,30 @@ impl Inbox {
         })
     }
 
-    /// Appends records, all or none.
+    /// Appends records, all or none; answers the last version of the first's stream.
     pub(crate) async fn write(
         &self,
         appends: impl IntoIterator<Item = StreamAppend>,
-    ) -> Result<(), RecordError> {
+    ) -> Result<Version, RecordError> {
         let batch = Batch { streams: appends.into_iter().collect(), ..Batch::default() };
-        self.journal.append(batch).await?;
-        Ok(())
+        let appended = self.journal.append(batch).await?;
+        Ok(appended.versions.first().copied().unwrap_or(Version::NONE))
     }
 }
 
-fn apply(index: &mut Index, event: InboxEvent, time: annals_persistence::Timestamp) {
+fn decode(recorded: &RecordedEvent) -> Result<InboxEvent, InboxError> {
+    record::read(recorded).map_err(|source| InboxError::Record {
+        stream: recorded.stream.clone(),
+        version: recorded.version,
+        source,
+    })
+}
+
+fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
+    let time = recorded.command.time;
     match event {
-        InboxEvent::Planned { source, event_id, targets } => {
-            index.plan(event_key(&source, &event_id), targets.into());
+        InboxEvent::Planned { source, event_id, .. } => {
+            index.plan(event_key(&source, &event_id), recorded.version);
         }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);
@@ -226,9 +248,6 @@ fn apply(index: &mut Index, event: InboxEvent, time: annals_persistence::Timesta
 fn order_key(source: &str, place: Place) -> Option<(OrderKey, u64)> {
     Some((OrderKey::new(source, &place.key?), place.sequence?))
 }
-
-/// Plans that are not carried out, by event.
-pub(crate) type Plans = HashMap<u128, Arc<[Target]>>;
 
 #[cfg(test)]
 mod tests;

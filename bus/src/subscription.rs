@@ -45,9 +45,11 @@ pub struct SubscriptionOptions {
     pub reorder_capacity: usize,
     /// How long they wait.
     pub reorder_timeout: Duration,
-    /// How long ids of handled events are remembered.
+    /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
+    /// a duplicate that comes later runs again only if it has none, as events of other platforms.
     pub remember: Duration,
-    /// How many ids of handled events are remembered at most.
+    /// How many ids of handled events are remembered at most; the oldest are forgotten first, whatever their age, and
+    /// the log says so once if that may let a duplicate through.
     pub remember_max: usize,
 }
 

@@ -149,6 +149,39 @@ async fn a_command_that_never_succeeds_is_not_tried_again() {
     assert_eq!(streets(&world.orders, "1").await, ["fine"]);
 }
 
+/// Two commands, of which the second is never carried out.
+fn half_done(calls: &Arc<AtomicU32>) -> impl Handler<CustomerAddressUpdated> + use<> {
+    let calls = Arc::clone(calls);
+    move |_: CustomerAddressUpdated, _: Delivery| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            Ok(Reaction::none()
+                .command::<Order>("1", SetAddress { street: format!("call {call}") })
+                .command::<Order>("2", SetAddress { street: "panic".into() }))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replay_goes_on_with_the_list_as_it_was_written_down() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let world = world(half_done(&calls)).await;
+    move_customer(&world.customers, "1", "street").await;
+    caught_up(&world.bus).await;
+    let letter = world.bus.dead_letters().list().await.unwrap().remove(0);
+    for _ in 0..2 {
+        world.bus.dead_letters().replay(letter.id).await.unwrap_err();
+    }
+    let orders = node(&Arc::new(world.journal.reopened())).await;
+    let builder = Bus::builder(orders.clone(), "order");
+    let handler = half_done(&calls);
+    let bus =
+        builder.subscribe_with::<CustomerAddressUpdated>("address", quick(), handler).start().await.unwrap();
+    bus.dead_letters().replay(letter.id).await.unwrap_err();
+    assert_eq!((calls.load(Ordering::Relaxed), streets(&orders, "1").await), (1, vec!["call 0".to_owned()]));
+    assert_eq!(bus.dead_letters().list().await.unwrap()[0].attempts, letter.attempts + 3);
+}
+
 #[tokio::test]
 async fn dead_letters_survive_a_restart() {
     let picky = Picky::default();

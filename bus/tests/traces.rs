@@ -4,55 +4,21 @@
 
 mod support;
 
-use std::io;
 use std::sync::Arc;
 
 use annals_bus::{Bus, InProcessBroker};
 use annals_persistence::{Direction, Journal, JournalExt, MemoryJournal, StreamId, TraceContext, Version};
 use futures_util::TryStreamExt;
-use parking_lot::Mutex;
-use tracing_subscriber::fmt::MakeWriter;
 
+use support::log::Log;
 use support::{
     Customer, CustomerAddressUpdated, CustomerCommand, caught_up, customer_service, follow, node, quick,
 };
 
-/// Keeps the log as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines_with(&self, parts: &[&str]) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().clone()).unwrap();
-        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
-        text.lines().filter(has_all).map(str::to_owned).collect()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn a_trace_can_be_followed_from_a_command_to_its_effects() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().json().with_max_level(tracing::Level::DEBUG);
-    let _logging = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
+    let _logging = log.keep();
     let broker = InProcessBroker::new();
     let journal = Arc::new(MemoryJournal::new());
     let (customers, _customer_bus) = customer_service(&Arc::new(MemoryJournal::new()), &broker).await;

@@ -1,15 +1,12 @@
 //! The inbox in memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use annals_persistence::Timestamp;
+use annals_persistence::{Timestamp, Version};
 
-use super::Plans;
 use crate::Envelope;
 use crate::identity::derived;
-use crate::reaction::Target;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,16 +29,27 @@ impl OrderKey {
     }
 }
 
-/// Which events were handled, and how far each key is.
+/// What became of an event, and when.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    seen: Seen,
+    time: Timestamp,
+    /// Whether its sequence tells of it too, once its id is forgotten.
+    has_place: bool,
+}
+
+/// Which events were handled, and how far each key is: a few numbers for each.
 #[derive(Debug)]
 pub(crate) struct Index {
-    seen: HashMap<u128, Seen>,
-    /// In the order in which they were handled, for forgetting.
+    seen: HashMap<u128, Settled>,
+    /// In the order in which they were handled, for forgetting. One that was settled again stands in it twice.
     ages: VecDeque<(Timestamp, u128)>,
     last: HashMap<OrderKey, u64>,
-    plans: Plans,
+    /// Where in the inbox the plans stand that are not carried out.
+    plans: HashMap<u128, Version>,
     remember: Duration,
     remember_max: usize,
+    forgot_early: bool,
 }
 
 impl Index {
@@ -53,11 +61,12 @@ impl Index {
             plans: HashMap::new(),
             remember,
             remember_max,
+            forgot_early: false,
         }
     }
 
     pub(crate) fn seen(&self, event: u128) -> Option<Seen> {
-        self.seen.get(&event).copied()
+        self.seen.get(&event).map(|settled| settled.seen)
     }
 
     /// The last sequence of a key that was handled or became a dead letter.
@@ -65,39 +74,53 @@ impl Index {
         self.last.get(&key).copied()
     }
 
-    /// What is to be done about an event, if that is written down and not done.
-    pub(crate) fn open_plan(&self, event: u128) -> Option<Arc<[Target]>> {
-        self.plans.get(&event).cloned()
+    /// Where it is written down what is to be done about an event, if it is and that is not done.
+    pub(crate) fn open_plan(&self, event: u128) -> Option<Version> {
+        self.plans.get(&event).copied()
     }
 
-    pub(crate) fn plan(&mut self, event: u128, targets: Arc<[Target]>) {
-        self.plans.insert(event, targets);
+    pub(crate) fn plan(&mut self, event: u128, version: Version) {
+        self.plans.insert(event, version);
     }
 
-    /// Takes note of what became of an event.
-    pub(crate) fn settle(&mut self, event: u128, seen: Seen, place: Option<(OrderKey, u64)>, now: Timestamp) {
+    /// Takes note of what became of an event, and when.
+    pub(crate) fn settle(
+        &mut self,
+        event: u128,
+        seen: Seen,
+        place: Option<(OrderKey, u64)>,
+        time: Timestamp,
+    ) {
         if seen == Seen::Handled {
             // A dead letter keeps its plan: a replay goes on where it stopped.
             self.plans.remove(&event);
         }
-        if self.seen.insert(event, seen).is_none() {
-            self.ages.push_back((now, event));
-        }
+        self.seen.insert(event, Settled { seen, time, has_place: place.is_some() });
+        self.ages.push_back((time, event));
         if let Some((key, sequence)) = place {
             let last = self.last.entry(key).or_default();
             *last = sequence.max(*last);
         }
-        self.forget_old(now);
     }
 
-    /// Forgets ids that are too old or too many. The last sequences stay.
+    /// Forgets ids that are too old or too many, the oldest first. The last sequences stay.
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
         while let Some((time, event)) = self.ages.front().copied() {
-            if self.ages.len() <= self.remember_max && now.since(time) <= self.remember {
+            let young = now.since(time) <= self.remember;
+            if young && self.ages.len() <= self.remember_max {
                 return;
             }
             self.ages.pop_front();
-            self.seen.remove(&event);
+            let settled = self.seen.get(&event).copied().filter(|settled| settled.time == time);
+            if let Some(settled) = settled {
+                self.seen.remove(&event);
+                self.forgot_early |= young && !settled.has_place;
+            }
         }
+    }
+
+    /// Whether, since it was asked last, an id that nothing else tells of was forgotten before its time.
+    pub(crate) fn take_forgot_early(&mut self) -> bool {
+        std::mem::take(&mut self.forgot_early)
     }
 }

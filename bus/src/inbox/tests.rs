@@ -52,7 +52,9 @@ async fn everything_is_read_back() {
     assert_eq!(index.seen(key(&dead)), Some(Seen::DeadLettered));
     assert_eq!(index.seen(key(&open)), None);
     assert!(index.open_plan(key(&done)).is_none());
-    assert_eq!(&*index.open_plan(key(&open)).unwrap(), &[target(), target()]);
+    let plan = index.open_plan(key(&open)).unwrap();
+    assert_eq!(&*inbox.plan_at(plan).await.unwrap(), &[target(), target()]);
+    assert!(matches!(inbox.plan_at(Version(3)).await, Err(InboxError::NoPlan { .. })));
     assert_eq!(index.last(OrderKey::of(&done)), Some(6));
 }
 
@@ -68,11 +70,40 @@ async fn ids_are_forgotten_in_time_but_not_the_last_sequence() {
     assert_eq!(index.last(OrderKey::of(&old)), Some(4));
 }
 
+#[tokio::test]
+async fn what_is_too_old_takes_no_room_when_it_is_read() {
+    let clock = VirtualClock::default();
+    let inbox = inbox(&clock);
+    let mut foreign = envelope("1", 1);
+    foreign.sequence = None;
+    for id in 0..100 {
+        foreign.id = id.to_string().into();
+        inbox.write([inbox.handled(&foreign, Vec::new()).unwrap()]).await.unwrap();
+    }
+    clock.advance(DAY * 2);
+    // Nothing is pushed out by what need not be remembered.
+    assert!(!inbox.load(DAY, 10).await.unwrap().take_forgot_early());
+    assert!(inbox.load(DAY * 3, 10).await.unwrap().take_forgot_early());
+}
+
+#[test]
+fn an_id_that_is_settled_again_is_young_again() {
+    let mut index = Index::new(DAY, 10);
+    let day = |n: i64| Timestamp(n * 24 * 60 * 60 * 1_000_000);
+    index.settle(1, Seen::DeadLettered, None, day(0));
+    index.settle(1, Seen::Handled, None, day(1));
+    index.forget_old(day(2));
+    assert_eq!(index.seen(1), Some(Seen::Handled));
+    index.forget_old(day(3));
+    assert_eq!(index.seen(1), None);
+}
+
 #[test]
 fn no_more_ids_are_kept_than_may_be() {
     let mut index = Index::new(DAY, 10);
     for event in 0..100 {
         index.settle(event, Seen::Handled, None, Timestamp(0));
+        index.forget_old(Timestamp(0));
     }
     let kept = (0..100).filter(|event| index.seen(*event).is_some()).count();
     assert_eq!((kept, index.seen(99)), (10, Some(Seen::Handled)));

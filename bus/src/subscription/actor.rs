@@ -8,7 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::desk::{Arrival, Desk, Job, Outcome, Step};
 use super::run::run;
-use super::{Core, DeliveryError};
+use super::{Core, DeliveryError, SubscriptionOptions};
 use crate::inbox::{Index, OrderKey};
 
 pub(super) enum Message {
@@ -27,6 +27,8 @@ pub(super) struct SubscriptionActor;
 pub(super) struct State {
     core: Arc<Core>,
     desk: Desk,
+    /// Whether it was said that ids are forgotten before their time.
+    forgets: bool,
 }
 
 impl Actor for SubscriptionActor {
@@ -40,7 +42,7 @@ impl Actor for SubscriptionActor {
         (core, index): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let desk = Desk::new(index, core.options.reorder_capacity);
-        Ok(State { core, desk })
+        Ok(State { core, desk, forgets: false })
     }
 
     async fn handle(
@@ -53,7 +55,9 @@ impl Actor for SubscriptionActor {
             Message::Arrived(arrival) => state.desk.admit(*arrival),
             Message::Finished(finished) => {
                 let (job, outcome) = *finished;
-                state.desk.finish(&job, outcome, state.core.clock.now())
+                let steps = state.desk.finish(&job, outcome, state.core.clock.now());
+                state.report_forgotten();
+                steps
             }
             Message::Overdue { lane, watch } => state.desk.overdue(lane, watch),
             Message::Refuse => {
@@ -69,6 +73,17 @@ impl Actor for SubscriptionActor {
 }
 
 impl State {
+    /// Says once that duplicates are not sure to be known any more.
+    fn report_forgotten(&mut self) {
+        if self.desk.take_forgot_early() && !std::mem::replace(&mut self.forgets, true) {
+            let SubscriptionOptions { remember, remember_max, .. } = self.core.options;
+            tracing::warn!(
+                subscription = %self.core.name, remember_max, ?remember,
+                "more events without a sequence are handled than ids may be remembered; a later duplicate runs again"
+            );
+        }
+    }
+
     fn take(&self, step: Step, actor: ActorRef<Message>) {
         match step {
             Step::Run(job) => {

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use annals_persistence::Timestamp;
+use annals_persistence::{Timestamp, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{DeliveryError, Manner};
 use crate::Envelope;
 use crate::inbox::{Index, OrderKey, Seen};
-use crate::reaction::Target;
 
 /// An event at the door.
 pub(super) struct Arrival {
@@ -40,19 +39,21 @@ pub(super) struct Job {
     pub(super) lane: OrderKey,
     pub(super) envelope: Arc<Envelope>,
     pub(super) manner: Manner,
-    /// What is to be done about it, where an earlier run has written that down.
-    pub(super) plan: Option<Arc<[Target]>>,
+    /// Where an earlier run has written down what is to be done about it, if one has.
+    pub(super) plan: Option<Version>,
 }
 
 /// What became of a run.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The effect is durable, or the event is a dead letter.
-    Settled(Seen),
+    /// The effect is durable.
+    Handled,
+    /// It is a dead letter. A plan that was written down is resumed when it is replayed.
+    DeadLettered { plan: Option<Version> },
     /// Not now. A plan that was written down is resumed next time.
-    Postponed { error: DeliveryError, plan: Option<Arc<[Target]>> },
+    Postponed { error: DeliveryError, plan: Option<Version> },
     /// A replay failed; the dead letter stays.
-    ReplayFailed { reason: String, plan: Option<Arc<[Target]>> },
+    ReplayFailed { reason: String, plan: Option<Version> },
 }
 
 /// What the actor has to do next.
@@ -242,13 +243,22 @@ impl Desk {
         }
     }
 
+    /// Whether the id of an event without a sequence was forgotten before its time.
+    pub(super) fn take_forgot_early(&mut self) -> bool {
+        self.index.take_forgot_early()
+    }
+
     /// Takes note of what became of a run.
     pub(super) fn finish(&mut self, job: &Job, outcome: Outcome, now: Timestamp) -> Vec<Step> {
         if let Some(lane) = self.lanes.get_mut(&job.lane) {
             lane.running = false;
         }
         match outcome {
-            Outcome::Settled(seen) => self.settle(job, seen, now),
+            Outcome::Handled => self.settle(job, Seen::Handled, now),
+            Outcome::DeadLettered { plan } => {
+                self.keep_plan(job.event, plan);
+                self.settle(job, Seen::DeadLettered, now);
+            }
             Outcome::ReplayFailed { reason, plan } => {
                 self.keep_plan(job.event, plan);
                 self.answer(job.event, &Err(DeliveryError::Failed { reason }));
@@ -265,10 +275,11 @@ impl Desk {
     fn settle(&mut self, job: &Job, seen: Seen, now: Timestamp) {
         let place = place_of(&job.envelope).map(|(_, sequence)| (job.lane, sequence));
         self.index.settle(job.event, seen, place, now);
+        self.index.forget_old(now);
         self.answer(job.event, &Ok(()));
     }
 
-    fn keep_plan(&mut self, event: u128, plan: Option<Arc<[Target]>>) {
+    fn keep_plan(&mut self, event: u128, plan: Option<Version>) {
         if let Some(plan) = plan {
             self.index.plan(event, plan);
         }

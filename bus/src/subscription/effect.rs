@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_actors::{AggregateKind, Retry, SendOptions};
-use annals_persistence::{AppendError, CommandId, StreamAppend};
+use annals_persistence::{AppendError, CommandId, ReadError, StreamAppend, Version};
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::Core;
 use super::run::Failure;
 use crate::Envelope;
-use crate::inbox::{RecordError, Rejection};
+use crate::inbox::{InboxError, RecordError, Rejection};
 use crate::reaction::{Target, command_ids};
 
 /// The service's aggregate types by name.
@@ -24,8 +24,8 @@ pub(super) struct Effect<'a> {
     targets: Arc<[Target]>,
     ids: Vec<CommandId>,
     answers: Vec<Option<Answer>>,
-    /// Whether the list of targets is in the journal.
-    planned: bool,
+    /// Where in the inbox the list of targets is, once it is.
+    planned: Option<Version>,
 }
 
 /// A command that was answered for good.
@@ -42,22 +42,27 @@ impl<'a> Effect<'a> {
     pub(super) fn new(core: &'a Core, envelope: &'a Envelope, targets: Arc<[Target]>) -> Self {
         let ids = command_ids(&core.name, &envelope.source, &envelope.id, &targets);
         let answers = vec![None; targets.len()];
-        Self { core, envelope, targets, ids, answers, planned: false }
+        Self { core, envelope, targets, ids, answers, planned: None }
     }
 
     /// A list that is in the journal already.
-    pub(super) fn resumed(core: &'a Core, envelope: &'a Envelope, targets: Arc<[Target]>) -> Self {
-        Self { planned: true, ..Self::new(core, envelope, targets) }
+    pub(super) async fn resumed(
+        core: &'a Core,
+        envelope: &'a Envelope,
+        plan: Version,
+    ) -> Result<Self, Failure> {
+        let targets = core.inbox.plan_at(plan).await?;
+        Ok(Self { planned: Some(plan), ..Self::new(core, envelope, targets) })
     }
 
-    /// The list of targets, if it is in the journal.
-    pub(super) fn durable_plan(&self) -> Option<Arc<[Target]>> {
-        self.planned.then(|| Arc::clone(&self.targets))
+    /// Where the list of targets is, if it is in the journal.
+    pub(super) fn durable_plan(&self) -> Option<Version> {
+        self.planned
     }
 
     /// Does what is left to do.
     pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
-        if self.targets.len() == 1 && !self.planned {
+        if self.targets.len() == 1 && self.planned.is_none() {
             return self.carry_out_one().await;
         }
         if !self.targets.is_empty() {
@@ -84,9 +89,8 @@ impl<'a> Effect<'a> {
     }
 
     async fn plan(&mut self) -> Result<(), Failure> {
-        if !self.planned {
-            self.write(self.core.inbox.planned(self.envelope, &self.targets)).await?;
-            self.planned = true;
+        if self.planned.is_none() {
+            self.planned = Some(self.write(self.core.inbox.planned(self.envelope, &self.targets)).await?);
         }
         Ok(())
     }
@@ -97,13 +101,13 @@ impl<'a> Effect<'a> {
             _ => None,
         };
         let rejections = self.answers.iter().filter_map(rejected).collect();
-        self.write(self.core.inbox.handled(self.envelope, rejections)).await
+        self.write(self.core.inbox.handled(self.envelope, rejections)).await.map(drop)
     }
 
     async fn write(
         &self,
         append: Result<StreamAppend, annals_persistence::CodecError>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Version, Failure> {
         let append = append.map_err(|error| Failure::Never(error.to_string()))?;
         self.core.inbox.write([append]).await.map_err(Failure::from)
     }
@@ -194,6 +198,15 @@ fn worse(one: Option<Failure>, other: Option<Failure>) -> Option<Failure> {
         (Some(Failure::Stopping), _) | (_, Some(Failure::Stopping)) => Some(Failure::Stopping),
         (Some(Failure::Never(reason)), _) | (_, Some(Failure::Never(reason))) => Some(Failure::Never(reason)),
         (one, other) => one.or(other),
+    }
+}
+
+impl From<InboxError> for Failure {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::Read(ReadError::Closed) => Self::Stopping,
+            error => Self::Again(error.to_string()),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_persistence::Timestamp;
+use annals_persistence::{Timestamp, Version};
 use tracing::Instrument;
 
 use super::desk::{Job, Outcome};
@@ -10,7 +10,6 @@ use super::effect::Effect;
 use super::{Core, DeliveryError};
 use crate::dead_letter::Fate;
 use crate::handler::Delivery;
-use crate::inbox::Seen;
 use crate::{HandlerError, Reaction};
 
 /// Why an attempt failed.
@@ -59,8 +58,8 @@ pub(super) async fn run(core: &Core, job: &Job) -> Outcome {
 
 fn count(core: &Core, outcome: &Outcome) {
     let word = match outcome {
-        Outcome::Settled(Seen::Handled) => "handled",
-        Outcome::Settled(Seen::DeadLettered) => "dead_letter",
+        Outcome::Handled => "handled",
+        Outcome::DeadLettered { .. } => "dead_letter",
         Outcome::Postponed { .. } => "postponed",
         Outcome::ReplayFailed { .. } => "replay_failed",
     };
@@ -79,15 +78,14 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(core: &'a Core, job: &'a Job) -> Self {
-        let effect = job.plan.clone().map(|plan| Effect::resumed(core, &job.envelope, plan));
-        Self { core, job, first_time: core.clock.now(), attempts: 0, effect }
+        Self { core, job, first_time: core.clock.now(), attempts: 0, effect: None }
     }
 
     async fn finish(mut self) -> Outcome {
         loop {
             self.attempts += 1;
             match self.attempt().await {
-                Ok(()) => return Outcome::Settled(Seen::Handled),
+                Ok(()) => return Outcome::Handled,
                 Err(Failure::Stopping) => return self.postponed(DeliveryError::Stopping),
                 Err(Failure::Never(reason)) => return self.failed(reason).await,
                 Err(Failure::Again(reason)) => {
@@ -108,13 +106,21 @@ impl<'a> Run<'a> {
             return Err(Failure::Never(fault.clone()));
         }
         if self.effect.is_none() {
-            let targets = self.react().await?.into_targets()?;
-            self.effect = Some(Effect::new(self.core, &self.job.envelope, targets.into()));
+            self.effect = Some(self.effect().await?);
         }
         match &mut self.effect {
             Some(effect) => effect.carry_out().await,
             None => Ok(()),
         }
+    }
+
+    /// What is to be done: what was written down by an earlier run, or else what the handler says.
+    async fn effect(&self) -> Result<Effect<'a>, Failure> {
+        let (core, envelope) = (self.core, &self.job.envelope);
+        if let Some(plan) = self.job.plan {
+            return Effect::resumed(core, envelope, plan).await;
+        }
+        Ok(Effect::new(core, envelope, self.react().await?.into_targets()?.into()))
     }
 
     async fn react(&self) -> Result<Reaction, Failure> {
@@ -141,19 +147,24 @@ impl<'a> Run<'a> {
     }
 
     fn postponed(&self, error: DeliveryError) -> Outcome {
-        Outcome::Postponed { error, plan: self.effect.as_ref().and_then(Effect::durable_plan) }
+        Outcome::Postponed { error, plan: self.durable_plan() }
+    }
+
+    /// Where the plan is that is not carried out, so that the next run finds it.
+    fn durable_plan(&self) -> Option<Version> {
+        self.effect.as_ref().map_or(self.job.plan, Effect::durable_plan)
     }
 
     /// All attempts are used up, or none can help.
     async fn failed(self, reason: String) -> Outcome {
         *self.core.last_error.lock() = Some(reason.clone());
-        let plan = self.effect.as_ref().and_then(Effect::durable_plan);
+        let plan = self.durable_plan();
         if self.job.manner.replay {
             return Outcome::ReplayFailed { reason, plan };
         }
         tracing::error!(attempts = self.attempts, reason, "the event becomes a dead letter");
         match self.bury(reason).await {
-            Ok(()) => Outcome::Settled(Seen::DeadLettered),
+            Ok(()) => Outcome::DeadLettered { plan },
             Err(reason) => self.postponed(DeliveryError::Again { reason }),
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 pub mod counted;
+pub mod log;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,0 +1,125 @@
+//! How long a subscription remembers what it has handled.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use annals_actors::{Node, VirtualClock};
+use annals_bus::{Bus, Delivery, Envelope, Reaction, SubscriptionOptions, Topic};
+use annals_persistence::{Journal, MemoryJournal};
+use serde_json::json;
+
+use support::log::Log;
+use support::{CustomerAddressUpdated, quick};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A subscription that counts what its handler is given.
+struct Subscriber {
+    journal: Arc<MemoryJournal>,
+    clock: VirtualClock,
+    calls: Arc<AtomicUsize>,
+    bus: Bus,
+}
+
+impl Subscriber {
+    async fn start(options: SubscriptionOptions) -> Self {
+        Self::on(Arc::new(MemoryJournal::new()), VirtualClock::default(), Arc::default(), options).await
+    }
+
+    async fn on(
+        journal: Arc<MemoryJournal>,
+        clock: VirtualClock,
+        calls: Arc<AtomicUsize>,
+        options: SubscriptionOptions,
+    ) -> Self {
+        let node = Node::builder().journal(Arc::clone(&journal) as Arc<dyn Journal>);
+        let node = node.clock(Arc::new(clock.clone())).start().await.unwrap();
+        let counter = Arc::clone(&calls);
+        let handler = move |_: CustomerAddressUpdated, _: Delivery| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            async { Ok(Reaction::none()) }
+        };
+        let builder = Bus::builder(node, "order");
+        let bus = builder
+            .subscribe_with::<CustomerAddressUpdated>("address", options, handler)
+            .start()
+            .await
+            .unwrap();
+        Self { journal, clock, calls, bus }
+    }
+
+    async fn restart(self) -> Self {
+        Self::on(Arc::new(self.journal.reopened()), self.clock, self.calls, quick()).await
+    }
+
+    /// Delivers events; how often the handler was called over them.
+    async fn deliver(&self, events: impl IntoIterator<Item = Arc<Envelope>>) -> usize {
+        let before = self.calls.load(Ordering::Relaxed);
+        for event in events {
+            self.bus.inlet("address").unwrap().deliver(event).await.unwrap();
+        }
+        self.calls.load(Ordering::Relaxed) - before
+    }
+}
+
+fn envelope(mut body: serde_json::Value) -> Arc<Envelope> {
+    body["specversion"] = json!("1.0");
+    body["data"] = json!({"customerId": "1", "street": "Elm Street"});
+    let topic = Topic::of::<CustomerAddressUpdated>();
+    Arc::new(Envelope::from_json(body.to_string().as_bytes(), &topic).unwrap())
+}
+
+/// An event of another platform: only its id tells whether it was handled.
+fn foreign(id: usize) -> Arc<Envelope> {
+    envelope(json!({"id": id.to_string(), "source": "elsewhere", "type": "moved"}))
+}
+
+/// An event of ours, with its place in the order of its key.
+fn ours(sequence: usize) -> Arc<Envelope> {
+    let (previous, sequence) = ((sequence - 1).to_string(), sequence.to_string());
+    envelope(json!({
+        "id": sequence, "source": "customer", "type": "CustomerAddressUpdated.v1", "subject": "1",
+        "sequence": sequence, "prevsequence": previous,
+    }))
+}
+
+#[tokio::test]
+async fn ids_are_remembered_for_a_week_and_sequences_for_good() {
+    let subscriber = Subscriber::start(quick()).await;
+    assert_eq!(subscriber.deliver([foreign(1), ours(1)]).await, 2);
+    subscriber.clock.advance(DAY * 6);
+    assert_eq!(subscriber.deliver([foreign(2), foreign(1), ours(1)]).await, 1);
+    let subscriber = subscriber.restart().await;
+    assert_eq!(subscriber.deliver([foreign(2), foreign(1), ours(1)]).await, 0);
+    subscriber.clock.advance(DAY * 2);
+    // Of the eighth day only the third is new, and the first has no sequence that tells of it.
+    assert_eq!(subscriber.deliver([foreign(3), foreign(2), ours(1)]).await, 1);
+    assert_eq!(subscriber.deliver([foreign(1)]).await, 1);
+    let subscriber = subscriber.restart().await;
+    assert_eq!(subscriber.deliver([foreign(1), foreign(2), foreign(3), ours(1)]).await, 0);
+    subscriber.clock.advance(DAY * 365);
+    let subscriber = subscriber.restart().await;
+    assert_eq!(subscriber.deliver([ours(1)]).await, 0);
+    assert_eq!(subscriber.deliver([foreign(1)]).await, 1);
+}
+
+#[tokio::test]
+async fn too_many_ids_push_out_the_oldest_and_it_is_said_once() {
+    let log = Log::default();
+    let _logging = log.keep();
+    let said = || log.lines_with(&["\"WARN\"", "a later duplicate runs again", "\"address\""]).len();
+    let subscriber = Subscriber::start(SubscriptionOptions { remember_max: 10, ..quick() }).await;
+    // A sequence needs no id.
+    assert_eq!(subscriber.deliver((1..=50).map(ours)).await, 50);
+    assert_eq!(subscriber.deliver((1..=50).map(ours)).await, 0);
+    assert_eq!(said(), 0);
+    assert_eq!(subscriber.deliver((1..=50).map(foreign)).await, 50);
+    assert_eq!(subscriber.deliver((41..=50).map(foreign)).await, 0);
+    assert_eq!(subscriber.deliver([foreign(40)]).await, 1);
+    assert_eq!(said(), 1);
+}
