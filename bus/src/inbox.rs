@@ -158,7 +158,7 @@ impl Inbox {
     /// What is to be done about an event, as it was written down.
     pub(crate) async fn plan_at(&self, version: Version) -> Result<Arc<[Target]>, InboxError> {
         let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
-        match page.first().map(decode).transpose()? {
+        match page.events.first().map(decode).transpose()? {
             Some(InboxEvent::Planned { targets, .. }) => Ok(targets.into()),
             _ => Err(InboxError::NoPlan { stream: self.stream.clone(), version }),
         }

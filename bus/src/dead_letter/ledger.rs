@@ -109,7 +109,7 @@ impl Ledger {
         version: Version,
     ) -> Result<Option<(RecordedEvent, LetterEvent)>, DeadLetterError> {
         let page = self.journal.stream_page(stream, version, Direction::Forward, 1).await?;
-        let Some(recorded) = page.into_iter().find(|recorded| recorded.version == version) else {
+        let Some(recorded) = page.events.into_iter().find(|recorded| recorded.version == version) else {
             return Ok(None);
         };
         let event = decode(&recorded)?;

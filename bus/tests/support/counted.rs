@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_persistence::{
     AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, Position,
-    ReadError, RecordedEvent, StreamId, StreamInfo, Version,
+    ReadError, StreamId, StreamInfo, StreamPage, Version,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -45,11 +45,11 @@ impl Journal for Counted {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         async move {
             let page = self.inner.stream_page(stream, from, direction, limit).await?;
             if stream.to_string().starts_with(self.prefix) {
-                self.read.fetch_add(page.len(), Ordering::Relaxed);
+                self.read.fetch_add(page.events.len(), Ordering::Relaxed);
             }
             Ok(page)
         }

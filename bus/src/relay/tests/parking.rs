@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use annals_persistence::{
-    AllPage, Completion, Durable, Filter, JournalHealth, JournalId, ReadError, RecordedEvent, StreamInfo,
+    AllPage, Completion, Durable, Filter, JournalHealth, JournalId, ReadError, StreamInfo, StreamPage,
 };
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
@@ -120,7 +120,7 @@ impl Journal for Unreadable {
         from: Version,
         direction: Direction,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<RecordedEvent>, ReadError>> {
+    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         self.inner.stream_page(stream, from, direction, limit)
     }
 
