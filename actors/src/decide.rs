@@ -201,7 +201,7 @@ fn answer<A: Aggregate>(instance: &Instance<A>, reply: Reply<A>, result: Result<
 }
 
 fn panicked<A: Aggregate>(instance: &Instance<A>, message: String, reply: Reply<A>) -> Decision {
-    tracing::error!(stream = %instance.stream, message, "the aggregate's code panicked; its state is rebuilt");
+    tracing::error!(stream = %instance.stream, reason = message, "the aggregate's code panicked; its state is rebuilt");
     instance.kind.metrics.panics.increment(1);
     answer(instance, reply, Err(SendError::Panicked { message }));
     Decision::Rebuild

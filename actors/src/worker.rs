@@ -86,7 +86,7 @@ impl<A: Aggregate> Actor for InstanceActor<A> {
         match signal {
             Signal::Work => worker.work(&myself).await,
             Signal::Passivate => worker.leave_if_idle(&myself),
-            Signal::Drain => worker.drain(&myself).await,
+            Signal::Drain => Box::pin(worker.drain(&myself)).await,
         }
         Ok(())
     }
@@ -138,14 +138,19 @@ impl<A: Aggregate> Worker<A> {
         }
     }
 
-    /// Makes the state live, from the journal where it is not. It begins only when every append of an earlier
-    /// incarnation is answered.
+    /// Makes the state live, from the journal where it is not.
     async fn bring_up(&mut self) -> Result<(), Failure> {
         if self.live.is_some() && !self.instance.commits.failed() {
             return Ok(());
         }
         self.live = None;
         self.still_parked()?;
+        // Boxed: what replay needs on its way would otherwise be kept room for in every live instance's task.
+        Box::pin(self.rebuild()).await
+    }
+
+    /// Replays. It begins only when every append of an earlier incarnation is answered.
+    async fn rebuild(&mut self) -> Result<(), Failure> {
         self.instance.commits.idle().await;
         match Self::load(Arc::clone(&self.instance)).await {
             Ok(replayed) => {
