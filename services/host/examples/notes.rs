@@ -1,5 +1,6 @@
 //! Two services in one program: notes that are written and changed over HTTP, and a counter of words that follows them
-//! over the bus. A note with the word "poison" cannot be counted: it becomes a dead letter, which a replay mends.
+//! over the bus. A note with the word "poison" cannot be counted: it becomes a dead letter, which a replay mends. At a note
+//! with the word "unlisted" the read model panics.
 //!
 //! `cargo run -p annals-services --example notes -- dev`
 
@@ -92,6 +93,8 @@ impl Fold for Index {
     }
 
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
+        let text = String::from_utf8_lossy(&event.payload);
+        assert!(!text.contains("unlisted"), "asked to panic");
         if event.version == Version(1) {
             self.0.push(event.stream.instance().to_owned());
         }

@@ -85,6 +85,7 @@ mod metrics;
 mod middleware;
 mod money;
 mod openapi;
+mod panics;
 mod problem;
 mod query;
 mod read_model;

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, field};
 
 use crate::context::Identity;
 use crate::metrics::RequestMetrics;
-use crate::{CORRELATION_HEADER, PROBLEM_JSON, Problem};
+use crate::{CORRELATION_HEADER, PROBLEM_JSON, Problem, panics};
 
 /// How long a request may take until its answer begins.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,11 +62,7 @@ async fn answer(request: Request, next: Next) -> Response {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Problem {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
+    let message = panics::message(panic);
     tracing::error!(message, "a route panicked");
     Problem::internal("internal_error", "the service failed over this request; the log says more")
 }
@@ -75,8 +71,9 @@ fn panicked(panic: &(dyn Any + Send)) -> Problem {
 fn uniform(response: Response, path: &str) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
-    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
-    if !is_error || is_problem {
+    // Readiness is no problem, and tells its own reasons.
+    let is_ours = |kind: &HeaderValue| kind == PROBLEM_JSON || kind == "application/json";
+    if !is_error || response.headers().get(header::CONTENT_TYPE).is_some_and(is_ours) {
         return response;
     }
     let (code, detail) = match status {

@@ -10,6 +10,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::panics;
+
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,8 @@ pub trait Fold: Send + Sync + 'static {
     /// Takes an event in. Events come in the order of their positions, each once.
     ///
     /// # Errors
-    /// An event that cannot be understood: the read model stops there, and says so.
+    /// An event that cannot be understood: the read model stops there, and says so. A panic is taken for such an
+    /// error.
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError>;
 }
 
@@ -44,7 +47,7 @@ pub enum ReadModelError {
         /// How far it should be.
         wanted: Position,
     },
-    /// It stopped at an event that it does not understand.
+    /// It stopped: at an event that it does not understand, or because its code panicked.
     #[error("read model \"{name}\" stopped: {reason}")]
     Failed {
         /// The read model.
@@ -155,7 +158,8 @@ impl<M: Fold> ReadModel<M> {
             let position = self.position();
             return Err(ReadModelError::Behind { name: self.0.name, position, wanted });
         };
-        match reached.map(|now| now.failed.clone().filter(|_| now.position < wanted)) {
+        // Failed, it answers nothing at all: an event may be half in it.
+        match reached.map(|now| now.failed.clone()) {
             Ok(None) => Ok(()),
             Ok(Some(reason)) => Err(self.failed(reason)),
             Err(_) => Err(self.failed("it was stopped".to_owned())),
@@ -237,6 +241,16 @@ fn whole_commands(events: &[RecordedEvent]) -> usize {
     events.len() - events.iter().rev().take_while(of_last).count()
 }
 
+/// Folds one event in; the author's code fails or panics with the event named.
+fn fold<M: Fold>(model: &mut M, event: &RecordedEvent) -> Result<(), End> {
+    let reason = match panics::catch(|| model.apply(event)) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => format!("{error} ({})", error.code()),
+        Err(message) => format!("it panicked: {message}"),
+    };
+    Err(End::Failed(format!("event {} of \"{}\": {reason}", event.version, event.stream)))
+}
+
 /// Why following ended.
 enum End {
     Closed,
@@ -287,10 +301,7 @@ impl<M: Fold> Follower<M> {
         let whole = if at_end { reading.waiting.len() } else { whole_commands(&reading.waiting) };
         let mut model = self.shared.0.write();
         for event in reading.waiting.drain(..whole) {
-            model.apply(&event).map_err(|error| {
-                let (stream, version) = (&event.stream, event.version);
-                End::Failed(format!("event {version} of \"{stream}\": {error} ({})", error.code()))
-            })?;
+            fold(&mut *model, &event)?;
         }
         drop(model);
         let next = reading.waiting.first().map_or(page.next, |event| event.position);

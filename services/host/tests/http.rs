@@ -109,6 +109,23 @@ async fn a_handler_that_panics_is_an_error_for_its_caller_and_for_nobody_else() 
 }
 
 #[tokio::test]
+async fn a_read_model_that_panics_is_named_and_answers_with_an_error() {
+    let notes = Program::start(&["dev"]);
+    assert_eq!(notes.post("/api/note", &[], &note(ID, "unlisted")).await.status, 201);
+    let list = notes.get("/api/note").await;
+    assert_eq!(list.problem(), (503, "read_model_failed".into()));
+    let reason =
+        format!("read model \"notes\" stopped: event 1 of \"note-{ID}\": it panicked: asked to panic");
+    assert_eq!(list.json()["detail"], reason);
+    let ready = notes.get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["reasons"]), (503, &json!([format!("notes: {reason}")])));
+    let log = notes.log();
+    assert!(log.contains("a read model stopped read_model=\"notes\""), "{log}");
+    // What does not need the read model goes on.
+    assert_eq!(notes.get(&format!("/api/note/{ID}")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_correlation_goes_in_and_comes_back() {
     let notes = Program::start(&["dev"]);
     let id = "0af76519-16cd-43dd-8448-eb211c80319c";

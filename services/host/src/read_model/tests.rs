@@ -8,13 +8,14 @@ use annals_persistence::{
     MemoryJournal, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
 };
 
-use super::{Fold, ReadModel, ReadModelError};
+use super::{Fold, Follows, ReadModel, ReadModelError};
 
 /// Counts events, and notes whether a reader could have met half a command.
 #[derive(Default)]
 struct Count {
     events: usize,
     fail_at: Option<usize>,
+    panic_at: Option<usize>,
 }
 
 impl Fold for Count {
@@ -24,6 +25,7 @@ impl Fold for Count {
 
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
         self.events += 1;
+        assert!(self.panic_at != Some(self.events), "asked to panic");
         if self.fail_at == Some(self.events) {
             return Err(EventError::UnknownType { name: event.type_name.to_string(), version: 1 });
         }
@@ -108,10 +110,30 @@ async fn a_position_that_does_not_come_is_behind() {
 #[tokio::test]
 async fn an_event_that_is_not_understood_stops_it() {
     let journal = journal();
-    let model = ReadModel::start("count", Count { events: 0, fail_at: Some(2) }, Arc::clone(&journal));
+    let model =
+        ReadModel::start("count", Count { fail_at: Some(2), ..Count::default() }, Arc::clone(&journal));
     append(&journal, "account-1", 1).await;
     assert_eq!(model.read(|count| count.events).await, Ok(1));
     append(&journal, "account-1", 1).await;
     let answer = model.read(|_| ()).await;
     assert!(matches!(answer, Err(ReadModelError::Failed { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_panic_stops_it_with_the_event_and_the_reason() {
+    let journal = journal();
+    let model =
+        ReadModel::start("count", Count { panic_at: Some(2), ..Count::default() }, Arc::clone(&journal));
+    append(&journal, "account-1", 1).await;
+    assert_eq!(model.read(|count| count.events).await, Ok(1));
+    append(&journal, "account-1", 1).await;
+    let reason = "event 2 of \"account-1\": it panicked: asked to panic".to_owned();
+    assert_eq!(
+        model.read(|_| ()).await,
+        Err(ReadModelError::Failed { name: "count", reason: reason.clone() })
+    );
+    assert_eq!(model.not_ready(), Some(format!("read model \"count\" stopped: {reason}")));
+    // Half an event may be in it, so it does not answer for what was before either.
+    let before = model.read_at(Position(1), Duration::ZERO, |_| ()).await;
+    assert!(matches!(before, Err(ReadModelError::Failed { .. })), "{before:?}");
 }
