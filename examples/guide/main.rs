@@ -43,7 +43,7 @@ mod tests {
         let services: [Arc<dyn annals::http::Service>; 2] =
             [Arc::new(super::library::Library), Arc::new(super::readers::Readers)];
         let host = Host::start(&services, options).await.unwrap();
-        host.ready().await;
+        host.ready().await.unwrap();
 
         let lent = ask(&host, "PUT", "/api/book/moby-dick/loan", r#"{"reader": "anna"}"#).await;
         assert!(lent.starts_with("HTTP/1.1 200") && lent.contains("anna"), "{lent}");

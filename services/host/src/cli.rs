@@ -52,8 +52,8 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         .map_err(|error| CliError::usage(format!("{}: {error}", telemetry::LOG_FILTER_ENV)))?;
     let output = Output::new(cli.json);
     match cli.command {
-        Command::Dev(args) => runtime(true)?.block_on(run::dev(services, args, output)),
-        Command::Serve(args) => runtime(true)?.block_on(run::serve(services, args, output)),
+        Command::Dev(args) => to_the_end(run::dev(services, args, output)),
+        Command::Serve(args) => to_the_end(run::serve(services, args, output)),
         Command::Streams { command } => runtime(false)?.block_on(inspect::streams(services, command, output)),
         Command::Aggregate { command } => {
             runtime(false)?.block_on(inspect::aggregate(services, command, output))
@@ -69,6 +69,14 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         Command::Explain { code } => inspect::explain(code.as_deref(), output),
         Command::Completions { shell } => inspect::completions(shell),
     }
+}
+
+/// Runs services. What is still being opened when the end is asked for is left alone: the journal is made for that.
+fn to_the_end(running: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = runtime(true)?;
+    let result = runtime.block_on(running);
+    runtime.shutdown_background();
+    result
 }
 
 fn runtime(many_threads: bool) -> Result<tokio::runtime::Runtime, CliError> {

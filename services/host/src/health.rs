@@ -12,8 +12,8 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::json_response;
 use crate::read_model::Follows;
+use crate::{HostError, json_response};
 
 #[cfg(test)]
 mod tests;
@@ -59,14 +59,17 @@ impl Health {
     }
 
     /// Waits for every read model, then says that the process has started.
-    pub(crate) async fn start(&self) {
-        for model in self.0.services.iter().flat_map(|service| &service.read_models) {
-            if let Err(error) = model.caught_up().await {
-                tracing::error!(read_model = model.name(), %error, "not ready");
-                return;
+    ///
+    /// # Errors
+    /// [`HostError::ReadModel`] when one cannot be built.
+    pub(crate) async fn start(&self) -> Result<(), HostError> {
+        for Watched { service, read_models, .. } in &self.0.services {
+            for model in read_models {
+                model.caught_up().await.map_err(|source| HostError::ReadModel { service, source })?;
             }
         }
         self.0.started.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// No more requests, please.

@@ -1,6 +1,7 @@
 //! The host: opens data, starts services, serves them, stops them in order.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use annals_bus::{Broker, Bus, InProcessBroker};
 use axum::extract::DefaultBodyLimit;
 use axum::serve::ListenerExt;
 use axum::{Router, middleware};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,7 +24,8 @@ use crate::middleware::{Around, around};
 use crate::service::ReadModels;
 use crate::view::ServiceView;
 use crate::{
-    BODY_BYTES_MAX, DataError, Running, Service, ServiceError, Setup, description, metrics, openapi,
+    BODY_BYTES_MAX, DataError, ReadModelError, Running, Service, ServiceError, Setup, description, metrics,
+    openapi, panics,
 };
 
 /// How long requests under way may take after the end was asked for.
@@ -75,6 +78,15 @@ pub enum HostError {
         #[source]
         source: ServiceError,
     },
+    /// A read model could not be built.
+    #[error("service \"{service}\" cannot get ready")]
+    ReadModel {
+        /// The service.
+        service: &'static str,
+        /// What is wrong.
+        #[source]
+        source: ReadModelError,
+    },
     /// The address could not be listened on.
     #[error("cannot listen on {address}; stop what listens there, or name another address with `--listen`")]
     Listen {
@@ -96,6 +108,8 @@ impl HostError {
         match self {
             Self::Data { source, .. } | Self::Directory(source) => source.code(),
             Self::Start { source, .. } => source.code(),
+            Self::ReadModel { source: ReadModelError::Failed { damaged: true, .. }, .. } => "journal_damaged",
+            Self::ReadModel { source, .. } => source.code(),
             Self::Listen { .. } => "listen_failed",
         }
     }
@@ -103,7 +117,11 @@ impl HostError {
     /// Whether the data itself is the trouble: in use, damaged, or of another format.
     #[must_use]
     pub fn is_about_data(&self) -> bool {
-        matches!(self, Self::Data { source, .. } if source.is_about_data())
+        match self {
+            Self::Data { source, .. } => source.is_about_data(),
+            // Starting reads the journal; only then is some damage met.
+            _ => self.code() == "journal_damaged",
+        }
     }
 }
 
@@ -176,9 +194,7 @@ impl Host {
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
         let router = whole(routers, health.clone(), admin, openapi::router(&document));
         let server = tokio::spawn(serve(listener, router, stopped));
-        let starting = health.clone();
-        let tasks =
-            vec![tokio::spawn(metrics::upkeep()), tokio::spawn(async move { starting.start().await })];
+        let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
         Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, server, tasks })
     }
 
@@ -200,8 +216,11 @@ impl Host {
     }
 
     /// Waits until every read model has caught up.
-    pub async fn ready(&self) {
-        self.health.0.start().await;
+    ///
+    /// # Errors
+    /// [`HostError::ReadModel`] when one cannot be built; the host will never be ready then.
+    pub async fn ready(&self) -> Result<(), HostError> {
+        self.health.0.start().await
     }
 
     /// Stops in order: no more readiness, no new connections, requests under way finished, then buses, read models,
@@ -216,6 +235,13 @@ impl Host {
         self.tasks.iter().for_each(JoinHandle::abort);
         stop_all(self.hosted).await;
         self.data.end();
+    }
+}
+
+/// Gets ready also where nobody waits for that.
+async fn get_ready(health: Health) {
+    if let Err(error) = health.start().await {
+        tracing::error!(error = crate::problem::with_sources(&error), "the services cannot get ready");
     }
 }
 
@@ -260,7 +286,7 @@ async fn start_one(
         broker: broker.map(Arc::clone),
         read_models: Arc::clone(&read_models),
     };
-    match service.start(setup).await {
+    match start_caught(&*service, setup).await {
         Ok(Running { node, bus, router }) => {
             if bus.as_ref().is_some_and(|bus| bus.broker() == "none") {
                 tracing::warn!(service = name, "there is no broker: integration events stay unpublished");
@@ -273,6 +299,14 @@ async fn start_one(
             Err(HostError::Start { service: name, source })
         }
     }
+}
+
+/// Starts a service; a panic of its author's code is an error.
+async fn start_caught(service: &dyn Service, setup: Setup) -> Result<Running, ServiceError> {
+    let starting = AssertUnwindSafe(async { service.start(setup).await });
+    starting.catch_unwind().await.unwrap_or_else(|panic| {
+        Err(ServiceError::other(format!("it panicked: {}", panics::message(&*panic))))
+    })
 }
 
 async fn stop_all(hosted: Vec<Hosted>) {

@@ -250,7 +250,7 @@ impl IntoResponse for Problem {
 }
 
 /// The rest of the chain, so that a client's report says more than "cannot read".
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

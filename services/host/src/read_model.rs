@@ -54,6 +54,8 @@ pub enum ReadModelError {
         name: &'static str,
         /// Why.
         reason: String,
+        /// Whether it is the journal that is damaged, and not the read model's fault.
+        damaged: bool,
     },
 }
 
@@ -105,7 +107,14 @@ struct Shared<M>(RwLock<M>);
 struct Progress {
     /// Everything up to here has been looked at.
     position: Position,
-    failed: Option<String>,
+    failed: Option<Stop>,
+}
+
+/// Why a read model follows no more.
+#[derive(Debug, Clone)]
+struct Stop {
+    reason: String,
+    damaged: bool,
 }
 
 impl<M: Fold> ReadModel<M> {
@@ -152,22 +161,25 @@ impl<M: Fold> ReadModel<M> {
 
     /// Waits until the read model holds everything up to a position.
     async fn wait(&self, wanted: Position, timeout: Duration) -> Result<(), ReadModelError> {
-        let mut progress = self.0.progress.clone();
-        let there = progress.wait_for(|now| now.position >= wanted || now.failed.is_some());
-        let Ok(reached) = tokio::time::timeout(timeout, there).await else {
+        tokio::time::timeout(timeout, self.reached(wanted)).await.unwrap_or_else(|_| {
             let position = self.position();
-            return Err(ReadModelError::Behind { name: self.0.name, position, wanted });
-        };
+            Err(ReadModelError::Behind { name: self.0.name, position, wanted })
+        })
+    }
+
+    async fn reached(&self, wanted: Position) -> Result<(), ReadModelError> {
+        let mut progress = self.0.progress.clone();
+        let there = progress.wait_for(|now| now.position >= wanted || now.failed.is_some()).await;
         // Failed, it answers nothing at all: an event may be half in it.
-        match reached.map(|now| now.failed.clone()) {
+        match there.map(|now| now.failed.clone()) {
             Ok(None) => Ok(()),
-            Ok(Some(reason)) => Err(self.failed(reason)),
-            Err(_) => Err(self.failed("it was stopped".to_owned())),
+            Ok(Some(stop)) => Err(self.failed(stop)),
+            Err(_) => Err(self.failed(Stop { reason: "it was stopped".to_owned(), damaged: false })),
         }
     }
 
-    fn failed(&self, reason: String) -> ReadModelError {
-        ReadModelError::Failed { name: self.0.name, reason }
+    fn failed(&self, Stop { reason, damaged }: Stop) -> ReadModelError {
+        ReadModelError::Failed { name: self.0.name, reason, damaged }
     }
 
     /// The durable position that matters to this read model: the runtime's own events need not move it.
@@ -187,29 +199,21 @@ impl<M> ReadModel<M> {
 
 /// What the host asks of a read model, whatever is in it.
 pub(crate) trait Follows: Send + Sync {
-    fn name(&self) -> &'static str;
     /// `None` when it is where it should be; else why not.
     fn not_ready(&self) -> Option<String>;
-    /// Waits until it holds what was durable at the time of the call.
+    /// Waits until it holds what was durable at the time of the call, however long that takes: a start is a replay.
     fn caught_up(&self) -> futures_util::future::BoxFuture<'_, Result<(), ReadModelError>>;
     fn stop(&self);
 }
 
-/// How long a start waits for a read model; a long log takes its time.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3600);
-
 impl<M: Fold> Follows for ReadModel<M> {
-    fn name(&self) -> &'static str {
-        self.0.name
-    }
-
     fn not_ready(&self) -> Option<String> {
         let failed = self.0.progress.borrow().failed.clone();
-        failed.map(|reason| format!("read model \"{}\" stopped: {reason}", self.0.name))
+        failed.map(|stop| self.failed(stop).to_string())
     }
 
     fn caught_up(&self) -> futures_util::future::BoxFuture<'_, Result<(), ReadModelError>> {
-        Box::pin(async move { self.wait(self.durable(), CATCH_UP_TIMEOUT).await })
+        Box::pin(async move { self.reached(self.durable()).await })
     }
 
     fn stop(&self) {
@@ -248,29 +252,33 @@ fn fold<M: Fold>(model: &mut M, event: &RecordedEvent) -> Result<(), End> {
         Ok(Err(error)) => format!("{error} ({})", error.code()),
         Err(message) => format!("it panicked: {message}"),
     };
-    Err(End::Failed(format!("event {} of \"{}\": {reason}", event.version, event.stream)))
+    let reason = format!("event {} of \"{}\": {reason}", event.version, event.stream);
+    Err(End::Failed(Stop { reason, damaged: false }))
 }
 
 /// Why following ended.
 enum End {
     Closed,
-    Failed(String),
+    Failed(Stop),
 }
 
 impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Closed => Self::Closed,
-            other => Self::Failed(other.to_string()),
+            other => {
+                let damaged = matches!(other, ReadError::Damaged { .. });
+                Self::Failed(Stop { reason: other.to_string(), damaged })
+            }
         }
     }
 }
 
 impl<M: Fold> Follower<M> {
     async fn run(self) {
-        let End::Failed(reason) = self.follow().await else { return };
-        tracing::error!(read_model = self.name, reason, "a read model stopped");
-        self.progress.send_modify(|progress| progress.failed = Some(reason));
+        let End::Failed(stop) = self.follow().await else { return };
+        tracing::error!(read_model = self.name, reason = stop.reason, "a read model stopped");
+        self.progress.send_modify(|progress| progress.failed = Some(stop));
     }
 
     async fn follow(&self) -> End {

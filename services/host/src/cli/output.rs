@@ -15,10 +15,6 @@ impl Output {
         Self { json }
     }
 
-    pub(super) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// A document: as JSON in one line, or as text.
     pub(super) fn document(self, json: &str, text: impl FnOnce() -> String) -> io::Result<()> {
         if self.json { self.line(json) } else { self.text(&text()) }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -13,9 +12,6 @@ use super::error::CliError;
 use super::output::Output;
 use super::source::chosen;
 use crate::{ADMIN_TOKEN_ENV, Host, HostOptions, Service};
-
-/// How long the table of addresses waits for the services to be ready; a long journal takes longer.
-const TABLE_PATIENCE: Duration = Duration::from_millis(1000);
 
 pub(super) async fn dev(
     services: &[Arc<dyn Service>],
@@ -65,6 +61,7 @@ async fn run(
 ) -> Result<(), CliError> {
     // Asked for before anything starts, so that no signal is missed.
     let mut end = End::listen()?;
+    tracing::info!(listen = %options.listen, "starting");
     let host = tokio::select! {
         host = Host::start(services, options) => host?,
         () = end.asked() => return Ok(()),
@@ -78,7 +75,7 @@ async fn run(
     }
     tracing::info!("stopping");
     tokio::select! {
-        () = host.shutdown() => told.map_err(CliError::from),
+        () = host.shutdown() => told,
         () = end.asked_again() => Err(CliError::Failed {
             code: "stopped_early".to_owned(),
             message: "asked to stop twice: stopped without finishing what was under way".to_owned(),
@@ -86,15 +83,10 @@ async fn run(
     }
 }
 
-/// Says where the services are: to people as soon as possible, to programs when they are ready.
-async fn announce(host: &Host, output: Output, note: &str) -> std::io::Result<()> {
-    if output.is_json() {
-        host.ready().await;
-        return output.line(&ready_line(host));
-    }
-    // Ready or not: readiness is told by the health route.
-    let _ready_or_late = tokio::time::timeout(TABLE_PATIENCE, host.ready()).await;
-    output.text(&table(host, note))
+/// Says where the services are, once they are ready.
+async fn announce(host: &Host, output: Output, note: &str) -> Result<(), CliError> {
+    host.ready().await?;
+    Ok(output.document(&ready_line(host), || table(host, note))?)
 }
 
 fn ready_line(host: &Host) -> String {

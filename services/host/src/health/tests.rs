@@ -7,7 +7,7 @@ use annals_persistence::{
 
 use super::{Health, Watched};
 use crate::read_model::Follows;
-use crate::{Fold, ReadModel};
+use crate::{Fold, HostError, ReadModel, ReadModelError};
 
 struct Picky;
 
@@ -36,7 +36,7 @@ async fn it_is_ready_between_start_and_drain() {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     let health = health(&journal);
     assert!(reasons(&health).contains("read models"));
-    health.start().await;
+    health.start().await.unwrap();
     assert_eq!(reasons(&health), "");
     health.drain();
     assert!(reasons(&health).contains("shutting down"));
@@ -57,15 +57,17 @@ async fn a_read_model_that_stopped_is_a_reason() {
     let stream = StreamId::aggregate("note", "1").unwrap();
     journal.append(Batch::of(stream, Expected::NoStream, [event])).await.unwrap();
     let health = health(&journal);
-    health.start().await;
+    let error = health.start().await.unwrap_err();
+    assert_eq!((error.code(), error.is_about_data()), ("read_model_failed", false));
     assert!(reasons(&health).contains("unheard-of"), "{}", reasons(&health));
+    assert!(reasons(&health).contains("rebuilt"), "it has not started");
 }
 
 #[tokio::test]
 async fn a_closed_journal_is_a_reason() {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     let health = health(&journal);
-    health.start().await;
+    health.start().await.unwrap();
     journal.close().await;
     assert!(reasons(&health).contains("notes: the journal is closed"));
 }
@@ -75,8 +77,16 @@ async fn a_poisoned_journal_is_a_reason_with_its_code() {
     let memory = Arc::new(MemoryJournal::new());
     let journal: Arc<dyn Journal> = memory.clone();
     let health = health(&journal);
-    health.start().await;
+    health.start().await.unwrap();
     memory.poison("the disk is on fire");
     let reasons = reasons(&health);
     assert!(reasons.contains("outcome_unknown") && reasons.contains("on fire"), "{reasons}");
+}
+
+#[test]
+fn a_read_model_over_a_damaged_journal_is_trouble_of_the_journal() {
+    let reason = "\"x.log\" is damaged at offset 7: a checksum".to_owned();
+    let source = ReadModelError::Failed { name: "picky", reason, damaged: true };
+    let error = HostError::ReadModel { service: "notes", source };
+    assert_eq!((error.code(), error.is_about_data()), ("journal_damaged", true));
 }

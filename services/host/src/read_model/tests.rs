@@ -130,7 +130,7 @@ async fn a_panic_stops_it_with_the_event_and_the_reason() {
     let reason = "event 2 of \"account-1\": it panicked: asked to panic".to_owned();
     assert_eq!(
         model.read(|_| ()).await,
-        Err(ReadModelError::Failed { name: "count", reason: reason.clone() })
+        Err(ReadModelError::Failed { name: "count", reason: reason.clone(), damaged: false })
     );
     assert_eq!(model.not_ready(), Some(format!("read model \"count\" stopped: {reason}")));
     // Half an event may be in it, so it does not answer for what was before either.

@@ -38,6 +38,26 @@ pub fn command() -> Command {
     command
 }
 
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until it has ended; one that does not is killed.
+pub fn ended(child: &mut Child) -> ExitStatus {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if started.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("it does not stop: {:?}", child.wait());
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// Runs a command to its end.
 pub fn run(args: &[&str]) -> Output {
     command().args(args).output().unwrap()
@@ -115,21 +135,13 @@ impl Program {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(&self.child, name);
     }
 
     /// Asks it to stop, and waits for that.
     pub fn stop(mut self) -> ExitStatus {
         self.signal("TERM");
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < DEADLINE, "it does not stop");
-            std::thread::yield_now();
-        }
+        ended(&mut self.child)
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -1,0 +1,65 @@
+//! How services start: ready before it is said, or ended with a reason.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod program;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use program::{Program, command, ended, exit_code, run, signal, stderr, stdout};
+
+/// Data whose read model cannot be built.
+async fn with_an_unlisted_note(data: &str) {
+    let notes = Program::start(&["dev", "--data", data]);
+    assert_eq!(notes.post("/api/note", &[], r#"{"text":"unlisted"}"#).await.status, 201);
+    assert!(notes.stop().success());
+}
+
+#[tokio::test]
+async fn a_read_model_that_cannot_be_built_ends_the_start_with_one() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    with_an_unlisted_note(dir).await;
+    for args in [
+        vec!["dev", "--data", dir],
+        vec!["dev", "--json", "--data", dir],
+        vec!["serve", "--json", "--service", "notes", "--data", dir],
+    ] {
+        let output = run(&[&args, &["--listen", "127.0.0.1:0"][..]].concat());
+        let said = stderr(&output);
+        assert_eq!(exit_code(&output), 1, "{args:?}: {said}");
+        assert_eq!(stdout(&output), "", "{args:?} announced what is not ready");
+        let last = said.lines().last().unwrap();
+        for part in ["service \"notes\" cannot get ready", "read model \"notes\"", "read_model_failed"] {
+            assert!(last.contains(part), "{last}");
+        }
+    }
+}
+
+/// Makes opening the snapshots wait for ever: sled's configuration becomes a pipe that nobody writes to.
+fn make_opening_wait(snapshots: &Path) {
+    let configuration = snapshots.join("conf");
+    std::fs::remove_file(&configuration).unwrap();
+    assert!(Command::new("mkfifo").arg(configuration).status().unwrap().success());
+}
+
+#[test]
+fn the_end_may_be_asked_for_while_starting() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    assert!(Program::start(&["dev", "--data", dir]).stop().success());
+    make_opening_wait(&data.path().join("notes/snapshots"));
+    let mut child = command()
+        .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data", dir])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(log.any(|line| line.unwrap().contains("starting")));
+    signal(&child, "TERM");
+    assert!(ended(&mut child).success());
+    assert_eq!(std::io::read_to_string(child.stdout.take().unwrap()).unwrap(), "");
+}
