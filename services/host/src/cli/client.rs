@@ -105,7 +105,10 @@ async fn refused(response: Response<Incoming>) -> CliError {
     if status == StatusCode::UNPROCESSABLE_ENTITY {
         return CliError::usage(message);
     }
-    CliError::Failed { code: text("code").unwrap_or_else(|| "unexpected_answer".to_owned()), message }
+    match text("code") {
+        Some(code) => CliError::Failed { code, message },
+        None => CliError::Failed { code: "unexpected_answer".to_owned(), message },
+    }
 }
 
 /// A body, line by line.
