@@ -1,6 +1,6 @@
 //! Two services in one program: notes that are written and changed over HTTP, and a counter of words that follows them
-//! over the bus. A note with the word "poison" cannot be counted: it becomes a dead letter, which a replay mends. At a note
-//! with the word "unlisted" the read model panics.
+//! over the bus. A note with the word "poison" cannot be counted: it becomes a dead letter, which a replay mends; with
+//! "endless" beside it, the replay never ends. At a note with the word "unlisted" the read model panics.
 //!
 //! `cargo run -p annals-services --example notes -- dev`
 
@@ -316,6 +316,9 @@ impl Service for Counts {
             let count = async |event: NoteWritten, delivery: Delivery| {
                 if event.text.contains("poison") && !delivery.is_replay() {
                     return Err(HandlerError::Poison { reason: "it is poison".to_owned() });
+                }
+                if event.text.contains("endless") {
+                    std::future::pending::<()>().await;
                 }
                 let words = event.text.split_whitespace().count() as u64;
                 Ok(Reaction::none().command::<Count>(&event.note_id, words))

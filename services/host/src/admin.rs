@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_actors::Moment;
-use annals_bus::{Bus, DeadLetterError, DeadLetterId};
+use annals_bus::{Bus, DeadLetterError, DeadLetterId, Replayed};
 use annals_persistence::{StreamId, Version};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use futures_core::Stream;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -185,12 +185,7 @@ async fn tail(State(admin): State<Admin>, query: Asked) -> Result<Response, Prob
     let query = asked(query)?;
     let only = query.stream.as_deref().map(stream_id).transpose()?;
     let tails: Vec<_> = admin.chosen(&query)?.iter().map(|s| s.view.tail(only.as_ref()).boxed()).collect();
-    let mut stopping = admin.stopping;
-    let end = async move {
-        // An error means that the sender is gone, which is the end too.
-        let _gone = stopping.wait_for(|stopping| *stopping).await;
-    };
-    Ok(lines(stream::select_all(tails).take_until(Box::pin(end))))
+    Ok(lines(stream::select_all(tails).take_until(Box::pin(stopped(admin.stopping)))))
 }
 
 async fn instance(
@@ -217,36 +212,87 @@ async fn instance(
 }
 
 async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
-    let mut letters = Vec::new();
-    for service in admin.chosen(&asked(query)?)? {
-        letters.extend(service.view.dead_letters().await?);
-    }
-    Ok(lines(stream::iter(letters.into_iter().map(Ok::<_, std::convert::Infallible>))))
+    let lists: Vec<_> = admin.chosen(&asked(query)?)?.iter().map(|s| s.view.dead_letters()).collect();
+    Ok(lines(stream::iter(lists).flatten()))
 }
 
-/// What came of a replay.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Replayed {
-    pub(crate) handled: usize,
-    pub(crate) failed: usize,
+/// What came of replaying a dead letter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ReplayItem {
+    service: String,
+    id: DeadLetterId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription: Option<String>,
+    pub(crate) outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
-async fn replay_all(State(admin): State<Admin>, query: Asked) -> Result<Json<Replayed>, Problem> {
-    let mut total = Replayed::default();
-    for service in admin.chosen(&asked(query)?)? {
-        let Some(bus) = &service.bus else { continue };
-        let summary = bus.dead_letters().replay_all().await?;
-        total.handled += summary.handled;
-        total.failed += summary.failed;
+/// Whether a dead letter is one no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Handled,
+    Failed,
+}
+
+impl ReplayItem {
+    fn of(service: &str, Replayed { id, subscription, outcome, .. }: Replayed) -> Self {
+        let error = outcome.err();
+        Self {
+            service: service.to_owned(),
+            id,
+            subscription: Some(subscription),
+            outcome: if error.is_some() { Outcome::Failed } else { Outcome::Handled },
+            code: error.as_ref().map(|error| error.code().to_owned()),
+            reason: error.map(|error| error.to_string()),
+        }
     }
-    Ok(Json(total))
+
+    fn handled(service: &str, id: DeadLetterId) -> Self {
+        let (service, outcome) = (service.to_owned(), Outcome::Handled);
+        Self { service, id, subscription: None, outcome, code: None, reason: None }
+    }
+}
+
+/// Replays one after the other and tells of each at once: no time limit ends it, and a client that goes away does.
+async fn replay_all(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
+    let replays: Vec<_> = admin
+        .chosen(&asked(query)?)?
+        .into_iter()
+        .filter_map(|service| Some((service.view.service, service.bus?.dead_letters().replay_each())))
+        .map(|(name, replays)| replays.map_ok(move |replayed| ReplayItem::of(name, replayed)))
+        .collect();
+    let replays = stream::iter(replays).flatten().map_err(std::io::Error::other);
+    Ok(lines(unless_stopping(replays, admin.stopping)))
+}
+
+/// Breaks a list off when the process ends, so that a part of it is not taken for the whole.
+fn unless_stopping<T>(
+    items: impl Stream<Item = std::io::Result<T>>,
+    stopping: watch::Receiver<bool>,
+) -> impl Stream<Item = std::io::Result<T>> {
+    let broken = std::io::Error::other("the service is being stopped");
+    let broken = stopped(stopping).map(|()| Err(broken)).into_stream();
+    let items = items.map(Some).chain(stream::once(std::future::ready(None)));
+    stream::select(items, broken.map(Some))
+        .take_while(|item| std::future::ready(item.is_some()))
+        .filter_map(std::future::ready)
+}
+
+/// Waits for the end of the process.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is the end too.
+    let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
 async fn replay(
     State(admin): State<Admin>,
     Path(id): Path<String>,
     query: Asked,
-) -> Result<Json<Replayed>, Problem> {
+) -> Result<Json<ReplayItem>, Problem> {
     let none = || {
         let detail = format!("there is no dead letter \"{id}\"");
         Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
@@ -256,7 +302,7 @@ async fn replay(
         let Some(bus) = &service.bus else { continue };
         match bus.dead_letters().replay(letter).await {
             Err(DeadLetterError::NotFound { .. }) => {}
-            result => return Ok(result.map(|()| Json(Replayed { handled: 1, failed: 0 }))?),
+            result => return Ok(result.map(|()| Json(ReplayItem::handled(service.view.service, letter)))?),
         }
     }
     Err(none())

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use annals_actors::{Inspector, Moment, StateError};
-use annals_bus::{DeadLetter, DeadLetterError, dead_letters};
+use annals_bus::{DeadLetter, DeadLetterError, stream_dead_letters};
 use annals_persistence::{
     Direction, Filter, Journal, JournalExt, ReadError, RecordedEvent, StreamId, StreamInfo, Version,
 };
@@ -180,8 +180,10 @@ impl ServiceView {
     }
 
     /// The dead letters that nobody has replayed yet.
-    pub(crate) async fn dead_letters(&self) -> Result<Vec<DeadLetterItem>, DeadLetterError> {
-        let letters = dead_letters(&self.journal).await?;
-        Ok(letters.into_iter().map(|letter| DeadLetterItem { service: self.service, letter }).collect())
+    pub(crate) fn dead_letters(
+        &self,
+    ) -> impl Stream<Item = Result<DeadLetterItem, DeadLetterError>> + Send + 'static {
+        let service = self.service;
+        stream_dead_letters(&self.journal).map_ok(move |letter| DeadLetterItem { service, letter })
     }
 }

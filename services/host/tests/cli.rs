@@ -90,11 +90,66 @@ async fn a_dead_letter_is_listed_and_replayed() {
     assert_eq!((&letters[0]["service"], &letters[0]["attempts"]), (&json!("counts"), &json!(1)));
     let id = letters[0]["id"].as_str().unwrap();
     let replayed = items(&["dlq", "replay", id, "--json", "--url", &notes.address]);
-    assert_eq!(replayed, [json!({ "handled": 1, "failed": 0 })]);
+    assert_eq!(replayed, [json!({ "service": "counts", "id": id, "outcome": "handled" })]);
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
     let again = run(&["dlq", "replay", id, "--url", &notes.address]);
     assert_eq!(exit_code(&again), 1);
     assert!(stderr(&again).contains("dead_letter_not_found"));
+}
+
+/// Three dead letters, in this order; the replay of the second does not end.
+async fn three_dead_letters(notes: &Program) -> Vec<Value> {
+    for (n, text) in ["poison", "endless poison", "poison"].iter().enumerate() {
+        notes.post("/api/note", &[], &json!({ "text": text }).to_string()).await;
+        let counted = format!("annals_bus_dead_letters_total{{subscription=\"count-words\"}} {}", n + 1);
+        notes.until("/metrics", |answer| answer.text.contains(&counted)).await;
+    }
+    items(&["dlq", "ls", "--json", "--url", &notes.address])
+}
+
+#[tokio::test]
+async fn each_of_all_replays_is_told_as_it_comes_and_the_reader_may_go() {
+    let notes = Program::start(&["dev"]);
+    let letters = three_dead_letters(&notes).await;
+    let mut replay = command()
+        .args(["dlq", "replay", "--all", "--json", "--url", &notes.address])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(replay.stdout.take().unwrap()).lines();
+    // The first is told while the second goes on.
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let subscription = "count-words";
+    assert_eq!(
+        first,
+        json!({ "service": "counts", "id": letters[0]["id"], "subscription": subscription, "outcome": "handled" })
+    );
+    replay.kill().unwrap();
+    replay.wait().unwrap();
+    // What was told is done with; the others are there as before.
+    assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), letters[1..]);
+    let last = letters[2]["id"].as_str().unwrap();
+    assert_eq!(items(&["dlq", "replay", last, "--json", "--url", &notes.address])[0]["outcome"], "handled");
+}
+
+#[tokio::test]
+async fn the_end_of_the_service_breaks_a_replay_of_all_off() {
+    let notes = Program::start(&["dev"]);
+    three_dead_letters(&notes).await;
+    let mut replay = command()
+        .args(["dlq", "replay", "--all", "--url", &notes.address])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(replay.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    assert!(first.trim_end().ends_with("counts  handled  -"), "{first}");
+    notes.signal("TERM");
+    let output = replay.wait_with_output().unwrap();
+    assert_eq!(exit_code(&output), 1);
+    assert!(stderr(&output).contains("answer_incomplete"), "{}", stderr(&output));
 }
 
 #[tokio::test]

@@ -40,9 +40,10 @@ impl Client {
     /// Asks for a list: one JSON text for each item.
     pub(super) async fn lines(
         &self,
+        method: Method,
         path: &str,
     ) -> Result<BoxStream<'static, Result<String, CliError>>, CliError> {
-        let body = self.call(Method::GET, path).await?.into_body();
+        let body = self.call(method, path).await?.into_body();
         let lines = Lines { body, buffer: Vec::new(), searched: 0 };
         Ok(stream::try_unfold(
             lines,

@@ -11,7 +11,7 @@ use super::args::{AggregateCommand, Cli, ReplayArgs, StreamsCommand, Target};
 use super::error::CliError;
 use super::output::{Output, field};
 use super::source::{Items, Source};
-use crate::admin::Replayed;
+use crate::admin::{Outcome, ReplayItem};
 use crate::view::Part;
 use crate::{Service, codes, description};
 
@@ -105,15 +105,23 @@ pub(super) async fn replay(
         return Err(CliError::usage("a replay needs the running service: use --url"));
     }
     super::source::chosen(services, args.target.service.as_deref())?;
-    let answer = Source::running(&args.target)?.replay(args.id.as_deref()).await?;
-    let replayed: Replayed =
-        serde_json::from_str(&answer).map_err(|error| CliError::failed("invalid_answer", &error))?;
-    output.document(&answer, || format!("{} handled, {} failed again", replayed.handled, replayed.failed))?;
-    if replayed.failed == 0 {
+    let mut items = Source::running(&args.target)?.replay(args.id.as_deref()).await?;
+    let mut failed = 0_usize;
+    while let Some(item) = items.try_next().await? {
+        let replayed: ReplayItem =
+            serde_json::from_str(&item).map_err(|error| CliError::failed("invalid_answer", &error))?;
+        failed += usize::from(replayed.outcome == Outcome::Failed);
+        output.item(&item, replay_line)?;
+    }
+    if failed == 0 {
         return Ok(());
     }
-    let message = format!("{} dead letters failed again; `dlq ls` says why", replayed.failed);
+    let message = format!("{failed} dead letters failed again; `dlq ls` says why");
     Err(CliError::Failed { code: "replay_failed".to_owned(), message })
+}
+
+fn replay_line(item: &Value) -> String {
+    ["id", "service", "outcome", "reason"].map(|name| field(item, name)).join("  ")
 }
 
 pub(super) fn describe(services: &[Arc<dyn Service>], output: Output) -> Result<(), CliError> {

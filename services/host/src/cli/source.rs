@@ -51,7 +51,7 @@ impl Source {
                     internal: Some(internal),
                     ..AdminQuery::default()
                 };
-                client.lines(&path("/streams", &query)).await
+                client.lines(Method::GET, &path("/streams", &query)).await
             }
             Self::Stopped(views) => {
                 Ok(joined(views.iter().map(|view| texts(view.streams(prefix, internal))).collect()))
@@ -69,7 +69,7 @@ impl Source {
                     limit: part.limit,
                     ..AdminQuery::default()
                 };
-                client.lines(&path(&format!("/streams/{}", escaped(stream)), &query)).await
+                client.lines(Method::GET, &path(&format!("/streams/{}", escaped(stream)), &query)).await
             }
             Self::Stopped(views) => stopped_events(views, stream, part).await,
         }
@@ -83,7 +83,7 @@ impl Source {
                     stream: stream.map(str::to_owned),
                     ..AdminQuery::default()
                 };
-                client.lines(&path("/tail", &query)).await
+                client.lines(Method::GET, &path("/tail", &query)).await
             }
             Self::Stopped(_) => Err(CliError::usage("nothing happens in a stopped service: use --url")),
         }
@@ -113,29 +113,24 @@ impl Source {
         match self {
             Self::Running { client, service } => {
                 let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
-                client.lines(&path("/dead-letters", &query)).await
+                client.lines(Method::GET, &path("/dead-letters", &query)).await
             }
-            Self::Stopped(views) => {
-                let mut items = Vec::new();
-                for view in views {
-                    items.extend(view.dead_letters().await?.iter().map(text));
-                }
-                Ok(stream::iter(items).boxed())
-            }
+            Self::Stopped(views) => Ok(joined(views.iter().map(|view| texts(view.dead_letters())).collect())),
         }
     }
 
-    /// Replays one dead letter, or all.
-    pub(super) async fn replay(&self, id: Option<&str>) -> Result<String, CliError> {
+    /// Replays one dead letter, or all: what came of each, as it comes.
+    pub(super) async fn replay(&self, id: Option<&str>) -> Result<Items, CliError> {
         let Self::Running { client, service } = self else {
             return Err(CliError::usage("a replay needs the running service: use --url"));
         };
         let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
-        let place = id.map_or_else(
-            || "/dead-letters/replay".to_owned(),
-            |id| format!("/dead-letters/{}/replay", escaped(id)),
-        );
-        client.document(Method::POST, &path(&place, &query)).await
+        let Some(id) = id else {
+            return client.lines(Method::POST, &path("/dead-letters/replay", &query)).await;
+        };
+        let place = format!("/dead-letters/{}/replay", escaped(id));
+        let item = client.document(Method::POST, &path(&place, &query)).await?;
+        Ok(stream::iter([Ok(item)]).boxed())
     }
 
     /// Lets go of the journals.
