@@ -11,12 +11,12 @@ use annals_actors::{Aggregate, Context, Event, Inspector, Node, Shape, inspector
 use annals_bus::{Delivery, HandlerError, IntegrationEvent, Outgoing, Publications, Reaction};
 use annals_persistence::{EventError, Filter, RecordedEvent, Version};
 use annals_services::{
-    AsOf, ETag, Fields, Fold, FromFields, Gateway, HistoryQuery, JsonBody, Page, Problem, ReadModel,
-    RequestContext, Running, SendAs, Service, ServiceError, Setup, TopicDescription, etag, history_response,
-    json_array, json_response, path_uuid, text, uuid,
+    AsOf, ETag, Fields, Fold, FromFields, Gateway, HistoryQuery, JsonBody, Page, PathText, Problem,
+    ReadModel, RequestContext, Running, SendAs, Service, ServiceError, Setup, TopicDescription, etag,
+    history_response, json_array, json_response, text, uuid,
 };
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
@@ -159,11 +159,11 @@ async fn create(
 
 async fn change(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: PathText,
     context: RequestContext,
     body: JsonBody<NewNote>,
 ) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?.to_string();
+    let id = id.uuid()?.to_string();
     let note = app.node.aggregate::<Note>(&id);
     let done = match app.gateway.replay(&context, &body.hash).await? {
         Some(done) => done,
@@ -181,12 +181,8 @@ async fn change(
     Ok(done.respond(&NoteBody::of(&id, state, done.version)))
 }
 
-async fn read(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    AsOf(moment): AsOf,
-) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?.to_string();
+async fn read(State(app): State<App>, id: PathText, AsOf(moment): AsOf) -> Result<Response, Problem> {
+    let id = id.uuid()?.to_string();
     let note = app.node.aggregate::<Note>(&id);
     let found = match moment {
         Some(moment) => note.state_at(moment).await?,
@@ -202,12 +198,8 @@ async fn list(State(app): State<App>, page: Page) -> Result<Response, Problem> {
     Ok(json_array(ids.into_iter().take(page.limit.unwrap_or(usize::MAX))))
 }
 
-async fn history(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    query: HistoryQuery,
-) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?.to_string();
+async fn history(State(app): State<App>, id: PathText, query: HistoryQuery) -> Result<Response, Problem> {
+    let id = id.uuid()?.to_string();
     history_response(app.node.journal(), &inspector::<Note>(), &id, query).await
 }
 

@@ -6,7 +6,7 @@ use annals_actors::Moment;
 use annals_bus::{Bus, DeadLetterError, DeadLetterId, Replayed};
 use annals_persistence::{StreamId, Version};
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::query::query_time;
 use crate::view::{Part, ServiceView};
-use crate::{Problem, json_response};
+use crate::{PathText, Problem, json_response};
 
 mod access;
 
@@ -160,13 +160,9 @@ async fn streams(State(admin): State<Admin>, query: Asked) -> Result<Response, P
     Ok(lines(stream::iter(lists).flatten()))
 }
 
-async fn events(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    query: Asked,
-) -> Result<Response, Problem> {
+async fn events(State(admin): State<Admin>, name: PathText, query: Asked) -> Result<Response, Problem> {
     let query = asked(query)?;
-    let stream = stream_id(&name)?;
+    let stream = stream_id(&name.get()?)?;
     let part =
         Part { from: query.from.map(Version), reverse: query.reverse.unwrap_or(false), limit: query.limit };
     let mut lists = Vec::new();
@@ -190,10 +186,11 @@ async fn tail(State(admin): State<Admin>, query: Asked) -> Result<Response, Prob
 
 async fn instance(
     State(admin): State<Admin>,
-    Path((type_name, id)): Path<(String, String)>,
+    path: PathText<(String, String)>,
     query: Asked,
 ) -> Result<Response, Problem> {
     let query = asked(query)?;
+    let (type_name, id) = path.get()?;
     let moment = query.at.as_deref().map(moment).transpose()?;
     let services = admin.chosen(&query)?;
     if !services.iter().any(|s| s.view.inspector(&type_name).is_some()) {
@@ -288,11 +285,8 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
-async fn replay(
-    State(admin): State<Admin>,
-    Path(id): Path<String>,
-    query: Asked,
-) -> Result<Json<ReplayItem>, Problem> {
+async fn replay(State(admin): State<Admin>, id: PathText, query: Asked) -> Result<Json<ReplayItem>, Problem> {
+    let id = id.get()?;
     let none = || {
         let detail = format!("there is no dead letter \"{id}\"");
         Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)

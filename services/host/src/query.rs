@@ -128,15 +128,3 @@ impl<S: Sync> FromRequestParts<S> for Page {
         query.finish(Self { limit, after })
     }
 }
-
-/// The id in a path.
-///
-/// # Errors
-/// 404 `not_found` when it is no UUID: nothing is there.
-pub fn path_uuid(text: &str) -> Result<Uuid, Problem> {
-    Uuid::try_parse(text).map_err(|_| Problem::not_found(format!("nothing has the id \"{}\"", short(text))))
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(80).collect()
-}

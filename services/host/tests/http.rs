@@ -53,7 +53,12 @@ async fn a_note_lives() {
 async fn errors_are_problems_wherever_they_come_from() {
     let notes = Program::start(&["dev"]);
     assert_eq!(notes.get("/nowhere").await.problem(), (404, "route_not_found".into()));
-    assert_eq!(notes.get("/api/note/7").await.problem(), (404, "not_found".into()));
+    for path in ["/api/note/7", "/api/note/%FF", "/api/note/%FF/history", "/admin/v1/streams/%FF"] {
+        assert_eq!(notes.get(path).await.problem(), (404, "not_found".into()), "{path}");
+    }
+    let headers = [("content-type", "application/json")];
+    let both = notes.send(Method::PUT, "/api/note/%FF", &headers, "{}").await;
+    assert_eq!(both.problem(), (422, "invalid_body".into()), "what is wrong with the body comes first");
     let wrong_method = notes.send(Method::DELETE, "/api/note", &[], "").await;
     assert_eq!(wrong_method.problem(), (405, "method_not_allowed".into()));
     assert!(wrong_method.header("allow").unwrap().contains("POST"));

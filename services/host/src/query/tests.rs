@@ -3,7 +3,7 @@ use annals_persistence::{Timestamp, Version};
 use axum::extract::FromRequestParts;
 use http::Request;
 
-use super::{AsOf, HistoryQuery, Page, path_uuid};
+use super::{AsOf, HistoryQuery, Page};
 use crate::Problem;
 
 async fn extract<T: FromRequestParts<(), Rejection = Problem>>(query: &str) -> Result<T, String> {
@@ -35,10 +35,4 @@ async fn parts_and_pages_are_read() {
     assert_eq!(extract("?from=4&limit=2").await, Ok(HistoryQuery { from: Version(4), limit: Some(2) }));
     assert_eq!(extract("?limit=0").await, Ok(Page { limit: Some(0), after: None }));
     assert_eq!(extract::<Page>("?after=x&limit=y").await, Err("422 invalid_query".into()));
-}
-
-#[test]
-fn an_id_that_is_no_uuid_is_not_found() {
-    assert!(path_uuid("67e55044-10b1-426f-9247-bb680e5fe0c8").is_ok());
-    assert_eq!(path_uuid("7").unwrap_err().status(), 404);
 }

@@ -2,11 +2,11 @@
 
 use annals::actors::AggregateRef;
 use annals::http::{
-    Accepted, AsOf, HistoryQuery, JsonBody, Page, Problem, ProblemBody, RequestContext, SendAs,
+    Accepted, AsOf, HistoryQuery, JsonBody, Page, PathText, Problem, ProblemBody, RequestContext, SendAs,
     history_response, json_array, json_response, path_uuid,
 };
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -120,12 +120,8 @@ async fn change(
         (status = 422, description = "`version` or `at` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-async fn show(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    AsOf(moment): AsOf,
-) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?;
+async fn show(State(app): State<App>, id: PathText, AsOf(moment): AsOf) -> Result<Response, Problem> {
+    let id = id.uuid()?;
     let current = read(&instance(&app, id), moment).await?.ok_or_else(not_found)?;
     let details = current.state.details.ok_or_else(not_found)?;
     let view = CustomerView::new(id, details, current.version);
@@ -142,12 +138,8 @@ async fn show(
         (status = 409, description = "`If-Match` is stale", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-async fn remove(
-    State(app): State<App>,
-    context: RequestContext,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let customer = instance(&app, path_uuid(&id)?);
+async fn remove(State(app): State<App>, context: RequestContext, id: PathText) -> Result<Response, Problem> {
+    let customer = instance(&app, id.uuid()?);
     let if_match = context.if_match()?;
     if customer.read(|customer, _| customer.details.is_some()).await? {
         let options = if_match.into_iter().fold(SendAs::status(StatusCode::NO_CONTENT), SendAs::expecting);
@@ -165,12 +157,8 @@ async fn remove(
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-async fn history(
-    State(app): State<App>,
-    Path(id): Path<String>,
-    query: HistoryQuery,
-) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?.to_string();
+async fn history(State(app): State<App>, id: PathText, query: HistoryQuery) -> Result<Response, Problem> {
+    let id = id.uuid()?.to_string();
     history_response(app.node.journal(), &annals::actors::inspector::<Customer>(), &id, query).await
 }
 

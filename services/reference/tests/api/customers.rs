@@ -114,7 +114,8 @@ async fn what_is_no_json_is_refused_in_the_documented_order() {
 async fn who_is_not_there_is_not_found() {
     let services = Services::start();
     let mut client = services.client();
-    for path in ["7".to_owned(), new_id(), format!("{}/history", new_id()), "7/history".to_owned()] {
+    let no_ids = ["7", "7/history", "%FF", "%FF/history"].map(str::to_owned);
+    for path in no_ids.into_iter().chain([new_id(), format!("{}/history", new_id())]) {
         client.get(format!("{CUSTOMER}/{path}")).await.expect_problem(404, "not_found");
     }
     let nobody = with(&customer("1 Elm"), &json!({"eTag": "1"}));
@@ -125,6 +126,7 @@ async fn who_is_not_there_is_not_found() {
     let request = Request::put(CUSTOMER, &nobody).header("If-Match", "\"2\"");
     client.send(request).await.expect_problem(422, "etag_mismatch");
     client.delete(format!("{CUSTOMER}/7")).await.expect_problem(404, "not_found");
+    client.delete(format!("{CUSTOMER}/%FF")).await.expect_problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -79,7 +79,8 @@ async fn stock_is_not_available() {
 async fn what_is_not_there_is_not_found() {
     let services = Services::start();
     let mut client = services.client();
-    for path in ["7", "state/7", "customer/7", "7/history"] {
+    for path in ["7", "state/7", "customer/7", "7/history", "%FF", "state/%FF", "customer/%FF", "%FF/history"]
+    {
         client.get(format!("{ORDER}/{path}")).await.expect_problem(404, "not_found");
     }
     for path in [new_id(), format!("state/{}", new_id()), format!("{}/history", new_id())] {
@@ -88,6 +89,7 @@ async fn what_is_not_there_is_not_found() {
     for verb in ["ship", "cancel"] {
         client.put_empty(format!("{ORDER}/{verb}/{}/1", new_id())).await.expect_problem(404, "not_found");
         client.put_empty(format!("{ORDER}/{verb}/7/1")).await.expect_problem(404, "not_found");
+        client.put_empty(format!("{ORDER}/{verb}/%FF/1")).await.expect_problem(404, "not_found");
     }
     let body = order(&new_id(), "1 Elm");
     client.put(ORDER, &body).await.expect_problem(404, "not_found");

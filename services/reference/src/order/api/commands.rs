@@ -1,7 +1,9 @@
 //! Routes that change orders.
 
-use annals::http::{BodyHash, ETag, JsonBody, Problem, ProblemBody, RequestContext, SendAs, path_uuid};
-use axum::extract::{Path, State};
+use annals::http::{
+    BodyHash, ETag, JsonBody, PathText, Problem, ProblemBody, RequestContext, SendAs, path_uuid,
+};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
@@ -82,9 +84,9 @@ pub(super) async fn change(
 pub(super) async fn ship(
     State(app): State<App>,
     context: RequestContext,
-    Path(path): Path<(String, String)>,
+    path: PathText<(String, String)>,
 ) -> Result<Response, Problem> {
-    carry_out(&app, &context, Change::by_path(&path, OrderCommand::Ship)?).await
+    carry_out(&app, &context, Change::by_path(path.get()?, OrderCommand::Ship)?).await
 }
 
 /// Cancels an order. One that was cancelled stays so.
@@ -104,9 +106,9 @@ pub(super) async fn ship(
 pub(super) async fn cancel(
     State(app): State<App>,
     context: RequestContext,
-    Path(path): Path<(String, String)>,
+    path: PathText<(String, String)>,
 ) -> Result<Response, Problem> {
-    carry_out(&app, &context, Change::by_path(&path, OrderCommand::Cancel)?).await
+    carry_out(&app, &context, Change::by_path(path.get()?, OrderCommand::Cancel)?).await
 }
 
 /// Removes an order. One that is not there is removed already.
@@ -122,9 +124,9 @@ pub(super) async fn cancel(
 pub(super) async fn remove(
     State(app): State<App>,
     context: RequestContext,
-    Path(id): Path<String>,
+    id: PathText,
 ) -> Result<Response, Problem> {
-    let order = instance(&app, path_uuid(&id)?);
+    let order = instance(&app, id.uuid()?);
     let if_match = context.if_match()?;
     if order.read(|order, _| order.details.is_some()).await? {
         let options = if_match.into_iter().fold(SendAs::status(StatusCode::NO_CONTENT), SendAs::expecting);
@@ -144,8 +146,8 @@ struct Change {
 
 impl Change {
     /// The change that a path with id and eTag asks for; it has no body.
-    fn by_path((id, e_tag): &(String, String), command: OrderCommand) -> Result<Self, Problem> {
-        Ok(Self { id: path_uuid(id)?, e_tag: Some(ETag::parse(e_tag)), hash: BodyHash::EMPTY, command })
+    fn by_path((id, e_tag): (String, String), command: OrderCommand) -> Result<Self, Problem> {
+        Ok(Self { id: path_uuid(&id)?, e_tag: Some(ETag::parse(&e_tag)), hash: BodyHash::EMPTY, command })
     }
 }
 

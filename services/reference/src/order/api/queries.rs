@@ -1,9 +1,9 @@
 //! Routes that read orders.
 
 use annals::http::{
-    AsOf, HistoryQuery, Page, Problem, ProblemBody, history_response, json_array, json_response, path_uuid,
+    AsOf, HistoryQuery, Page, PathText, Problem, ProblemBody, history_response, json_array, json_response,
 };
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -36,10 +36,10 @@ pub(super) async fn list(State(app): State<App>, page: Page) -> Result<Response,
 )]
 pub(super) async fn list_of(
     State(app): State<App>,
-    Path(customer): Path<String>,
+    customer: PathText,
     page: Page,
 ) -> Result<Response, Problem> {
-    let customer = path_uuid(&customer)?;
+    let customer = customer.uuid()?;
     let orders = app.list.read(|orders| orders.page_of(customer, &page)).await??;
     Ok(json_array(orders))
 }
@@ -52,8 +52,8 @@ pub(super) async fn list_of(
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-pub(super) async fn state(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?;
+pub(super) async fn state(State(app): State<App>, id: PathText) -> Result<Response, Problem> {
+    let id = id.uuid()?;
     let order = instance(&app, id);
     match order.read(|order, version| (order.details.is_some(), order.state, version)).await? {
         (true, order_state, version) => {
@@ -74,10 +74,10 @@ pub(super) async fn state(State(app): State<App>, Path(id): Path<String>) -> Res
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: PathText,
     AsOf(moment): AsOf,
 ) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?;
+    let id = id.uuid()?;
     let current = read(&instance(&app, id), moment).await?.ok_or_else(not_found)?;
     let details = current.state.details.ok_or_else(not_found)?;
     let view = OrderView::new(id, details, current.state.state, current.version);
@@ -94,9 +94,9 @@ pub(super) async fn show(
 )]
 pub(super) async fn history(
     State(app): State<App>,
-    Path(id): Path<String>,
+    id: PathText,
     query: HistoryQuery,
 ) -> Result<Response, Problem> {
-    let id = path_uuid(&id)?.to_string();
+    let id = id.uuid()?.to_string();
     history_response(app.node.journal(), &annals::actors::inspector::<Order>(), &id, query).await
 }
