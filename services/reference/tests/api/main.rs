@@ -11,6 +11,7 @@
 )]
 
 mod acceptance;
+mod addresses;
 mod bodies;
 mod client;
 mod command_line;
