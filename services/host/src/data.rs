@@ -116,9 +116,9 @@ pub(crate) fn journal_dir(service_dir: &Path) -> PathBuf {
 
 /// Opens a service's journal, then its snapshots: the journal's lock also guards sled, which tells "in use" from
 /// damage badly.
-pub(crate) async fn open(service_dir: PathBuf) -> Result<Opened, DataError> {
+pub(crate) async fn open(service_dir: PathBuf, options: EmbeddedOptions) -> Result<Opened, DataError> {
     let opening = tokio::task::spawn_blocking(move || {
-        let journal = EmbeddedJournal::open(journal_dir(&service_dir), EmbeddedOptions::default())?;
+        let journal = EmbeddedJournal::open(journal_dir(&service_dir), options)?;
         let snapshots = SledSnapshots::open(service_dir.join("snapshots"), SledOptions::default())?;
         Ok(Opened { journal: Arc::new(journal), snapshots: Arc::new(snapshots) })
     });

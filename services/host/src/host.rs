@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use annals_actors::Node;
 use annals_bus::{Broker, Bus, InProcessBroker};
+use annals_persistence::EmbeddedOptions;
 use axum::extract::DefaultBodyLimit;
 use axum::serve::ListenerExt;
 use axum::{Router, middleware};
@@ -42,16 +43,19 @@ pub struct HostOptions {
     pub in_process_broker: bool,
     /// What opens the admin API from other machines.
     pub admin_token: Option<Arc<str>>,
+    /// How the services' journals are written.
+    pub journal: EmbeddedOptions,
 }
 
 impl Default for HostOptions {
-    /// 127.0.0.1:8080, temporary data, connected in the process, no token.
+    /// 127.0.0.1:8080, temporary data, connected in the process, no token, journals as they are by default.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: None,
             in_process_broker: true,
             admin_token: None,
+            journal: EmbeddedOptions::default(),
         }
     }
 }
@@ -178,7 +182,8 @@ impl Host {
         let broker: Option<Arc<dyn Broker>> =
             options.in_process_broker.then(|| Arc::new(InProcessBroker::default()) as Arc<dyn Broker>);
         let broker_name = broker.as_ref().map_or("none", |broker| broker.name());
-        let (hosted, routers) = start_all(services, &data, broker.as_ref()).await?;
+        let ground = Ground { data: &data, journal: &options.journal, broker: broker.as_ref() };
+        let (hosted, routers) = start_all(services, ground).await?;
         let health = Health::new(broker_name, hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
         let access = Access {
@@ -249,15 +254,22 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
     TcpListener::bind(address).await.map_err(|source| HostError::Listen { address, source })
 }
 
+/// What services are started on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    data: &'a DataDir,
+    journal: &'a EmbeddedOptions,
+    broker: Option<&'a Arc<dyn Broker>>,
+}
+
 /// Starts every service; if one cannot, the others are stopped again.
 async fn start_all(
     services: &[Arc<dyn Service>],
-    data: &DataDir,
-    broker: Option<&Arc<dyn Broker>>,
+    ground: Ground<'_>,
 ) -> Result<(Vec<Hosted>, Vec<Router>), HostError> {
     let (mut hosted, mut routers) = (Vec::new(), Vec::new());
     for service in services {
-        match start_one(Arc::clone(service), data.of_service(service.name()), broker).await {
+        match start_one(Arc::clone(service), ground).await {
             Ok((one, router)) => {
                 hosted.push(one);
                 routers.push(router);
@@ -271,19 +283,17 @@ async fn start_all(
     Ok((hosted, routers))
 }
 
-async fn start_one(
-    service: Arc<dyn Service>,
-    dir: PathBuf,
-    broker: Option<&Arc<dyn Broker>>,
-) -> Result<(Hosted, Router), HostError> {
+async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hosted, Router), HostError> {
     let name = service.name();
-    let data = data::open(dir.clone()).await.map_err(|source| HostError::Data { service: name, source })?;
+    let dir = ground.data.of_service(name);
+    let opening = data::open(dir.clone(), ground.journal.clone());
+    let data = opening.await.map_err(|source| HostError::Data { service: name, source })?;
     let read_models = ReadModels::default();
     let setup = Setup {
         service: name,
         journal: Arc::clone(&data.journal),
         snapshots: Arc::clone(&data.snapshots),
-        broker: broker.map(Arc::clone),
+        broker: ground.broker.map(Arc::clone),
         read_models: Arc::clone(&read_models),
     };
     match start_caught(&*service, setup).await {

@@ -27,6 +27,7 @@ pub(super) async fn dev(
         data: args.data,
         in_process_broker: true,
         admin_token: admin_token(),
+        ..HostOptions::default()
     };
     run(services, options, output, note).await
 }
@@ -45,6 +46,7 @@ pub(super) async fn serve(
         data: Some(args.data),
         in_process_broker: false,
         admin_token: admin_token(),
+        ..HostOptions::default()
     };
     run(&services, options, output, "").await
 }
