@@ -28,7 +28,7 @@ mod tests {
         let mut connection = TcpStream::connect(host.address()).await.unwrap();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: library\r\nconnection: close\r\ncontent-type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         );
         connection.write_all(request.as_bytes()).await.unwrap();

@@ -13,6 +13,7 @@ macro_rules! pages {
 /// Every code that has a page, in alphabetical order.
 const PAGES: &[(&str, &str)] = pages! {
     "admin_forbidden",
+    "admin_host_not_local",
     "admin_unauthorized",
     "aggregate_not_registered",
     "already_exists",

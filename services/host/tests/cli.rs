@@ -263,6 +263,13 @@ async fn the_admin_api_wants_a_token_beyond_this_machine() {
     assert_eq!(open.get("/admin/v1/streams").await.status, 200);
     let proxied = open.send(Method::GET, "/admin/v1/streams", &[("x-forwarded-for", "9.9.9.9")], "").await;
     assert_eq!(proxied.problem(), (403, "admin_forbidden".into()));
+    let as_host = |host: &str| {
+        let request = format!("GET /admin/v1/streams HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        program::send_raw(&open.address, &request)
+    };
+    let rebound = as_host("evil.example:8080");
+    assert!(rebound.starts_with("HTTP/1.1 403 ") && rebound.contains("admin_host_not_local"), "{rebound}");
+    assert!(as_host("localhost").starts_with("HTTP/1.1 200 "));
 
     let everywhere = |env| {
         let args = ["serve", "--service", "notes", "--data", dir];

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -200,6 +200,14 @@ impl Answer {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
         (self.status, self.json()["code"].as_str().unwrap().to_owned())
     }
+}
+
+/// Sends a request as these very bytes and answers with all that comes back until the connection ends.
+pub fn send_raw(address: &str, bytes: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(bytes.as_bytes()).unwrap();
+    std::io::read_to_string(stream).unwrap()
 }
 
 pub async fn send(address: &str, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
