@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::query::query_time;
+use crate::server::stopped;
 use crate::view::{Part, ServiceView};
 use crate::{PathText, Problem, json_response};
 
@@ -277,12 +278,6 @@ fn unless_stopping<T>(
     stream::select(items, broken.map(Some))
         .take_while(|item| std::future::ready(item.is_some()))
         .filter_map(std::future::ready)
-}
-
-/// Waits for the end of the process.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the end too.
-    let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
 async fn replay(State(admin): State<Admin>, id: PathText, query: Asked) -> Result<Json<ReplayItem>, Problem> {

@@ -10,7 +10,6 @@ use annals_actors::Node;
 use annals_bus::{Broker, Bus, InProcessBroker};
 use annals_persistence::EmbeddedOptions;
 use axum::extract::DefaultBodyLimit;
-use axum::serve::ListenerExt;
 use axum::{Router, middleware};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -25,8 +24,8 @@ use crate::middleware::{Around, around};
 use crate::service::ReadModels;
 use crate::view::ServiceView;
 use crate::{
-    BODY_BYTES_MAX, DataError, ReadModelError, Running, Service, ServiceError, Setup, description, metrics,
-    openapi, panics,
+    BODY_BYTES_MAX, ConnectionOptions, DataError, ReadModelError, Running, Service, ServiceError, Setup,
+    description, metrics, openapi, panics, server,
 };
 
 /// How long requests under way may take after the end was asked for.
@@ -45,6 +44,8 @@ pub struct HostOptions {
     pub admin_token: Option<Arc<str>>,
     /// How the services' journals are written.
     pub journal: EmbeddedOptions,
+    /// What connections may do.
+    pub connections: ConnectionOptions,
 }
 
 impl Default for HostOptions {
@@ -56,6 +57,7 @@ impl Default for HostOptions {
             in_process_broker: true,
             admin_token: None,
             journal: EmbeddedOptions::default(),
+            connections: ConnectionOptions::default(),
         }
     }
 }
@@ -198,7 +200,7 @@ impl Host {
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
         let router = whole(routers, health.clone(), admin, openapi::router(&document));
-        let server = tokio::spawn(serve(listener, router, stopped));
+        let server = tokio::spawn(server::serve(listener, router, options.connections, stopped));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
         Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, server, tasks })
     }
@@ -361,21 +363,4 @@ fn whole(services: Vec<Router>, health: Health, admin: Router, api: Router) -> R
         .fold(base, Router::merge)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Around::default(), around))
-}
-
-async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
-    let listener = listener.tap_io(|connection| {
-        // Answers are written whole: waiting for more to send only delays them.
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    let end = async move {
-        // An error means that the sender is gone, which is the end too.
-        let _gone = stopped.wait_for(|stopped| *stopped).await;
-    };
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(end).await {
-        tracing::error!(%error, "the server ended");
-    }
 }
