@@ -9,6 +9,8 @@ use annals_persistence::{
 };
 use tempfile::TempDir;
 
+use crate::read_only::ReadOnlyVfs;
+
 /// Why a service's data could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -125,9 +127,10 @@ pub(crate) async fn open(service_dir: PathBuf, options: EmbeddedOptions) -> Resu
     opening.await.unwrap_or(Err(DataError::Interrupted))
 }
 
-/// Opens a stopped service's journal for reading. sled is left alone.
+/// Opens a stopped service's journal for reading, a copy on a medium that cannot be written too. sled is left alone.
 pub(crate) fn open_read_only(service_dir: &Path) -> Result<Arc<dyn Journal>, DataError> {
-    let options = EmbeddedOptions { read_only: true, ..EmbeddedOptions::default() };
+    let vfs = Arc::new(ReadOnlyVfs);
+    let options = EmbeddedOptions { read_only: true, vfs, ..EmbeddedOptions::default() };
     Ok(Arc::new(EmbeddedJournal::open(journal_dir(service_dir), options)?))
 }
 

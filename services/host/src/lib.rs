@@ -90,6 +90,7 @@ mod path;
 mod problem;
 mod query;
 mod read_model;
+mod read_only;
 mod server;
 mod service;
 mod telemetry;

@@ -4,8 +4,10 @@
 
 mod program;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use http::Method;
 use program::{Program, command, exit_code, items, run, stderr, stdout};
@@ -171,6 +173,16 @@ async fn data_in_use_is_three_and_names_the_file() {
     assert!(notes.stop().success());
 }
 
+/// The journal's file that has most in it.
+fn segment(journal: &Path) -> PathBuf {
+    std::fs::read_dir(journal)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("LOCK"))
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap()
+}
+
 #[tokio::test]
 async fn a_log_is_verified_and_damage_is_three() {
     let data = tempfile::tempdir().unwrap();
@@ -186,12 +198,7 @@ async fn a_log_is_verified_and_damage_is_three() {
     assert_eq!(items(&["log", "verify", "--data", dir, "--json"]).len(), 2);
 
     let journal = data.path().join("notes/journal");
-    let segment = std::fs::read_dir(&journal)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("LOCK"))
-        .max_by_key(|path| path.metadata().unwrap().len())
-        .unwrap();
+    let segment = segment(&journal);
     // In the payload of an early event, with good frames after it.
     let mut bytes = std::fs::read(&segment).unwrap();
     let at = bytes.windows(12).position(|w| w == b"note-written").unwrap();
@@ -207,6 +214,90 @@ async fn a_log_is_verified_and_damage_is_three() {
         let name = segment.file_name().unwrap().to_str().unwrap();
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
     }
+}
+
+#[tokio::test]
+async fn every_log_is_verified_also_after_one_that_cannot_be() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "one").await;
+    assert!(notes.stop().success());
+    // The first of the services is in use, the second is not.
+    let notes = Program::start(&["serve", "--service", "notes", "--data", dir]);
+    let output = run(&["log", "verify", "--data", dir, "--json"]);
+    assert_eq!(exit_code(&output), 3, "{}", stderr(&output));
+    let reports: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&reports[0]["service"], &reports[0]["ok"]), (&json!("notes"), &json!(false)));
+    assert_eq!(reports[0]["error"]["code"], "journal_in_use");
+    assert_eq!((&reports[1]["service"], &reports[1]["ok"]), (&json!("counts"), &json!(true)));
+    assert!(notes.stop().success());
+
+    // Both cannot be: each is told of, the worse one decides.
+    let unreadable = segment(&data.path().join("notes/journal"));
+    std::fs::remove_file(&unreadable).unwrap();
+    std::fs::create_dir(&unreadable).unwrap();
+    let notes = Program::start(&["serve", "--service", "counts", "--data", dir]);
+    let output = run(&["log", "verify", "--data", dir]);
+    assert_eq!(exit_code(&output), 3, "{}", stderr(&output));
+    assert_eq!(stdout(&output), "notes: not verified\ncounts: not verified\n");
+    for code in ["journal_unreadable", "journal_in_use"] {
+        assert!(stderr(&output).contains(code), "{code}: {}", stderr(&output));
+    }
+    assert!(notes.stop().success());
+}
+
+/// Every file and directory below, with what is in it.
+fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(snapshot(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn allow_writing(dir: &Path, allowed: bool) {
+    let mode = if allowed { "u+w" } else { "a-w" };
+    assert!(Command::new("chmod").args(["-R", mode]).arg(dir).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn who_only_looks_changes_nothing_and_needs_no_right_to() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "one").await;
+    assert!(notes.stop().success());
+    // A copy, as a backup keeps it.
+    for service in ["notes", "counts"] {
+        std::fs::remove_file(data.path().join(service).join("journal/LOCK")).unwrap();
+    }
+    let before = snapshot(data.path());
+    allow_writing(data.path(), false);
+    let answers: Vec<_> = [
+        vec!["log", "verify", "--data", dir, "--json"],
+        vec!["streams", "ls", "--data", dir, "--json"],
+        vec!["aggregate", "show", "note", ID, "--data", dir, "--json"],
+    ]
+    .iter()
+    .map(|args| run(args))
+    .collect();
+    allow_writing(data.path(), true);
+    for output in answers {
+        assert_eq!(exit_code(&output), 0, "{}", stderr(&output));
+    }
+    let after = snapshot(data.path());
+    assert!(
+        before == after,
+        "{:?}",
+        after.keys().filter(|path| !before.contains_key(*path)).collect::<Vec<_>>()
+    );
 }
 
 #[test]

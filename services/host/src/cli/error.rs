@@ -42,6 +42,21 @@ impl CliError {
         }
     }
 
+    /// The stable code; empty where there is none.
+    pub(super) fn code(&self) -> &str {
+        match self {
+            Self::Data { code, .. } | Self::Failed { code, .. } => code,
+            Self::Usage(_) | Self::OutputClosed => "",
+        }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Data { message, .. } | Self::Failed { message, .. } | Self::Usage(message) => message,
+            Self::OutputClosed => "",
+        }
+    }
+
     /// Says it on stderr.
     pub(super) fn print(&self) {
         let text = match self {

@@ -1,9 +1,10 @@
 //! `log verify`: every byte of stopped services' journals.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals_persistence::{EmbeddedJournal, LogDamage, RealVfs, TornTail, VerifyProgress, VerifyReport};
+use annals_persistence::{EmbeddedJournal, LogDamage, TornTail, VerifyProgress, VerifyReport};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use super::error::CliError;
 use super::output::Output;
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
+use crate::read_only::ReadOnlyVfs;
 use crate::{DataError, Service};
 
 /// How often progress is written where no bar can be drawn.
@@ -22,18 +24,45 @@ pub(super) fn verify(
     args: &VerifyArgs,
     output: Output,
 ) -> Result<(), CliError> {
-    let mut damaged = None;
+    let mut errors = Vec::new();
     for service in with_journal(&chosen(services, args.service.as_deref())?, &args.data)? {
         let name = service.name();
-        let dir = journal_dir(&args.data.join(name));
-        let mut progress = Progress::new(name);
-        let report = EmbeddedJournal::verify(&dir, &RealVfs, |now| progress.show(now));
-        progress.finish();
-        let report = report.map_err(DataError::from)?;
-        output.document(&report_json(name, &report).to_string(), || report_text(name, &report))?;
-        damaged = damaged.or(report.damage);
+        let error = match verify_one(name, &args.data) {
+            Ok(report) => {
+                output.document(&report_json(name, &report).to_string(), || report_text(name, &report))?;
+                report.damage.as_ref().map(damage_error)
+            }
+            Err(error) => {
+                let error = CliError::from(error);
+                output
+                    .document(&failure_json(name, &error).to_string(), || format!("{name}: not verified"))?;
+                Some(error)
+            }
+        };
+        errors.extend(error);
     }
-    damaged.map_or(Ok(()), |damage| Err(damage_error(&damage)))
+    worst(errors)
+}
+
+/// Looks through one service's journal; nothing is written, not even a lock's file.
+fn verify_one(name: &'static str, data: &Path) -> Result<VerifyReport, DataError> {
+    let mut progress = Progress::new(name);
+    let dir = journal_dir(&data.join(name));
+    let report = EmbeddedJournal::verify(&dir, &ReadOnlyVfs, |now| progress.show(now));
+    progress.finish();
+    Ok(report?)
+}
+
+/// Says all errors but the worst, which is the answer.
+fn worst(mut errors: Vec<CliError>) -> Result<(), CliError> {
+    errors.sort_by_key(CliError::exit_code);
+    let Some(worst) = errors.pop() else { return Ok(()) };
+    errors.iter().for_each(CliError::print);
+    Err(worst)
+}
+
+fn failure_json(service: &str, error: &CliError) -> Value {
+    json!({ "service": service, "ok": false, "error": { "code": error.code(), "reason": error.message() } })
 }
 
 fn damage_error(damage: &LogDamage) -> CliError {
