@@ -139,7 +139,10 @@ where
     E: std::error::Error + Send + Sync + 'static,
     S: Stream<Item = Result<T, E>> + Send + 'static,
 {
-    let chunks = items.map_err(std::io::Error::other).ready_chunks(64).map(|batch| {
+    // The request's own span is over when its answer has begun.
+    let span = tracing::Span::current();
+    let chunks = items.map_err(std::io::Error::other).ready_chunks(64).map(move |batch| {
+        let _entered = span.enter();
         let mut chunk = Vec::new();
         for item in batch {
             let item = item.inspect_err(|error| tracing::error!(%error, "an answer broke off"))?;

@@ -10,7 +10,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tracing::{Instrument, Span, field};
 
 use crate::context::Identity;
@@ -33,9 +33,7 @@ pub(crate) async fn around(State(around): State<Around>, mut request: Request, n
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let path = request.uri().path().to_owned();
-    let span = tracing::info_span!(
-        "request", %method, route, correlation_id = %identity.correlation, status = field::Empty
-    );
+    let span = span(&identity, &method, route);
     let answer = answer(request, next).instrument(span.clone()).await;
     let mut response = span.in_scope(|| uniform(answer, &path));
     span.record("status", response.status().as_u16());
@@ -45,6 +43,22 @@ pub(crate) async fn around(State(around): State<Around>, mut request: Request, n
         response.headers_mut().insert(HeaderName::from_static(CORRELATION_HEADER), value);
     }
     response
+}
+
+/// What everything that is logged on behalf of the request stands in.
+fn span(identity: &Identity, method: &Method, route: &str) -> Span {
+    let span = tracing::info_span!(
+        "request",
+        %method,
+        route,
+        correlation_id = %identity.correlation,
+        trace_id = field::Empty,
+        status = field::Empty
+    );
+    if let Some(trace) = identity.trace {
+        span.record("trace_id", field::display(format_args!("{:032x}", trace.trace_id)));
+    }
+    span
 }
 
 async fn answer(request: Request, next: Next) -> Response {
@@ -62,8 +76,7 @@ async fn answer(request: Request, next: Next) -> Response {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Problem {
-    let message = panics::message(panic);
-    tracing::error!(message, "a route panicked");
+    tracing::error!(reason = panics::message(panic), "a route panicked");
     Problem::internal("internal_error", "the service failed over this request; the log says more")
 }
 

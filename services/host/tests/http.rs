@@ -7,7 +7,7 @@ mod program;
 use futures_util::future::join_all;
 use http::Method;
 use program::Program;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 
@@ -150,6 +150,36 @@ async fn a_correlation_goes_in_and_comes_back() {
     let events =
         program::items(&["streams", "show", &format!("count-{ID}"), "--json", "--url", &notes.address]);
     assert_eq!(events[0]["correlationId"], id);
+}
+
+#[tokio::test]
+async fn what_is_logged_for_a_request_names_its_trace_and_correlation() {
+    let notes = Program::start(&["dev", "--log", "json"]);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let correlation = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+    let headers = [("traceparent", &*parent), ("x-correlation-id", correlation)];
+    assert_eq!(notes.post("/api/note", &headers, &note(ID, "panic")).await.status, 500);
+    let untraced = notes.post("/api/note", &[], &note(ID, "panic")).await;
+    let other = untraced.header("x-correlation-id").unwrap();
+    let log = notes.log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // What the actor says of the panic, and what the host says of the answer.
+    for target in ["annals_actors::decide", "annals_services::middleware"] {
+        let requests: Vec<_> = lines.iter().filter(|line| line["target"] == target).map(request_of).collect();
+        assert_eq!(requests.len(), 2, "{log}");
+        assert_eq!(
+            (&requests[0]["trace_id"], &requests[0]["correlation_id"]),
+            (&json!(trace), &json!(correlation))
+        );
+        assert_eq!((&requests[1]["trace_id"], &requests[1]["correlation_id"]), (&Value::Null, &json!(other)));
+    }
+}
+
+/// The span of the request that a line of the log stands in.
+fn request_of(line: &Value) -> Value {
+    let spans = line["spans"].as_array().unwrap();
+    spans.iter().find(|span| span["name"] == "request").unwrap().clone()
 }
 
 #[tokio::test]
