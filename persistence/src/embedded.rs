@@ -249,6 +249,7 @@ impl Opened {
 
     fn writable(recovery: Recovery<'_>, dir: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
         let vfs = &*options.vfs;
+        writer::remove_space_probe(vfs, dir).map_err(|source| unreadable(dir, source))?;
         if let Some(path) = &recovery.unfinished {
             vfs.remove(path).and_then(|()| vfs.sync_dir(dir)).map_err(|source| unreadable(path, source))?;
         }

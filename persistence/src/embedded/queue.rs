@@ -1,6 +1,7 @@
 //! What waits to be written: bounded by bytes, closed for good when the journal is closed or poisoned.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -30,6 +31,16 @@ pub(super) struct Backlog {
 const IDLE_CAPACITY: usize = 4096;
 /// The same for their bytes.
 const IDLE_BYTES: usize = 4 << 20;
+
+/// What waiting for submissions came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Submissions,
+    /// None came in time.
+    Nothing,
+    /// There will never be any more.
+    Closed,
+}
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -69,19 +80,25 @@ impl Queue {
         None
     }
 
-    /// Waits for submissions and takes all of them, in the place of those before, which are done with; `false` when
-    /// there will never be any more.
-    pub(super) fn take(&self, into: &mut Backlog) -> bool {
+    /// Waits for submissions, no longer than `patience`, and takes all of them, in the place of those before, which are
+    /// done with.
+    pub(super) fn take(&self, into: &mut Backlog, patience: Option<Duration>) -> Taken {
         into.reset();
         let mut state = self.state.lock();
         while state.waiting.submissions.is_empty() {
             if state.closed.is_some() {
-                return false;
+                return Taken::Closed;
             }
-            self.filled.wait(&mut state);
+            match patience {
+                None => self.filled.wait(&mut state),
+                Some(patience) if self.filled.wait_for(&mut state, patience).timed_out() => {
+                    return Taken::Nothing;
+                }
+                Some(_) => {}
+            }
         }
         std::mem::swap(&mut state.waiting, into);
-        true
+        Taken::Submissions
     }
 
     /// Makes room again for as many bytes.

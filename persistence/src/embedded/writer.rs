@@ -2,7 +2,9 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -10,15 +12,21 @@ use super::Shared;
 use super::format::{self, Commit, HEADER_BYTES, Header, Kind, MARKER_BYTES, Seal};
 use super::index::{Index, Location, SegmentEntry, Staging};
 use super::prepared::{Prepared, PreparedAppend};
-use super::queue::Backlog;
+use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
 use super::segment::{Segment, segment_bytes};
 use crate::{
     AppendError, AppendResult, Appended, Completion, JournalHealth, Lineage, Position, Timestamp, Version,
+    Vfs,
 };
 
 /// The most bytes written with one sync, unless a single batch is larger.
 const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// How often it is looked whether there is space again.
+const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
+/// The file that it is looked with.
+const SPACE_PROBE: &str = "space-probe";
 
 /// Why a group could not be written.
 enum Failure {
@@ -77,8 +85,13 @@ impl Writer {
     /// Writes until the journal is closed or poisoned.
     pub(super) fn run(mut self) {
         let _last = LastWords(Arc::clone(&self.shared));
-        while self.shared.queue.take(&mut self.backlog) {
-            self.encoded = 0;
+        loop {
+            let taken = self.shared.queue.take(&mut self.backlog, self.shared.patience());
+            match taken {
+                Taken::Submissions => self.encoded = 0,
+                Taken::Nothing => self.shared.look_for_space(),
+                Taken::Closed => return,
+            }
             while !self.backlog.submissions.is_empty() {
                 if let Err(error) = self.commit_group() {
                     self.poison(&error);
@@ -341,6 +354,14 @@ pub(super) fn complete(done: Completion, answer: AppendResult) {
     }
 }
 
+/// Removes the file that space was looked for with; no error when there is none.
+pub(super) fn remove_space_probe(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    match vfs.remove(&dir.join(SPACE_PROBE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -358,6 +379,23 @@ pub(super) fn new_salt() -> u64 {
 }
 
 impl Shared {
+    fn patience(&self) -> Option<Duration> {
+        (*self.health.lock() == JournalHealth::DiskFull).then_some(LOOK_FOR_SPACE_EVERY)
+    }
+
+    /// Whether there is space again: nobody should have to risk a command to find out, and where nothing is sent to who
+    /// is not ready, nobody would.
+    fn look_for_space(&self) {
+        let path = self.dir.join(SPACE_PROBE);
+        let vfs = &*self.options.vfs;
+        let reserved = vfs.create(&path).and_then(|file| file.reserve(self.options.segment_bytes));
+        let removed = remove_space_probe(vfs, &self.dir);
+        match reserved.and(removed) {
+            Ok(()) => self.recovered(),
+            Err(error) => tracing::debug!(%error, "still no space for the journal"),
+        }
+    }
+
     fn disk_full(&self, error: &AppendError) {
         let mut health = self.health.lock();
         if *health == JournalHealth::Healthy {

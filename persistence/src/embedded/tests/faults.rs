@@ -86,6 +86,32 @@ async fn no_space_refuses_and_recovers_by_itself() {
     assert_eq!(everything(&open(dir.path(), small())).await, events);
 }
 
+#[tokio::test]
+async fn space_that_is_there_again_is_noticed_without_an_append() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let probe = dir.path().join("space-probe");
+    fs::write(&probe, "left behind by a crash").unwrap();
+    let journal = open(dir.path(), watched(&vfs));
+    assert!(!probe.exists());
+    vfs.set_no_space(true);
+    while append(&journal, "1", Expected::Any, &[b'x'; 300]).await.is_ok() {}
+    let looked = || vfs.calls().iter().filter(|call| **call == VfsCall::Create(probe.clone())).count();
+    eventually("it has looked in vain", || looked() > 0).await;
+    assert_eq!(journal.health(), JournalHealth::DiskFull);
+    vfs.set_no_space(false);
+    eventually("it is healthy", || journal.health() == JournalHealth::Healthy).await;
+    assert!(!probe.exists());
+    append(&journal, "1", Expected::Any, &[b'x'; 300]).await.unwrap();
+}
+
+async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "it never came to be that {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Every answer, good or bad, leaves only when all it was decided on is durable.
 #[tokio::test]
 async fn a_sync_lies_between_every_write_and_its_answers() {
