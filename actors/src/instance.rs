@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use annals_persistence::{
     AppendResult, CodecId, Completes, EventId, KeepsLineage, Snapshot, StreamId, Timestamp, Version,
@@ -62,8 +63,8 @@ impl<A: Aggregate> Instance<A> {
         self.commits.reset(memory);
     }
 
-    /// Starts the actor.
-    pub(crate) fn spawn(self: &Arc<Self>) {
+    /// Starts the actor, after such a wait if it is not the first.
+    pub(crate) fn spawn(self: &Arc<Self>, waited: Duration) {
         let spawned = ActorRuntime::<InstanceActor<A>>::spawn_linked_instant(
             None,
             InstanceActor(PhantomData),
@@ -72,7 +73,7 @@ impl<A: Aggregate> Instance<A> {
         );
         match spawned {
             Ok((actor, _start)) => {
-                self.kind.supervisor.watch(actor.get_id(), Arc::downgrade(self) as _);
+                self.kind.supervisor.watch(actor.get_id(), Arc::downgrade(self) as _, waited);
                 *self.actor.lock() = Some(actor);
             }
             // Only a name that is taken can fail a spawn, and instances have no ractor names.
@@ -188,8 +189,8 @@ impl<A: Aggregate> Restart for Instance<A> {
         self.mailbox.is_closed()
     }
 
-    fn restart(self: Arc<Self>) {
-        self.spawn();
+    fn restart(self: Arc<Self>, waited: Duration) {
+        self.spawn(waited);
         self.signal(Signal::Work);
         // The actor before may have taken the word to drain with it.
         if self.kind.registry.is_closed() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use annals_persistence::StreamId;
 use parking_lot::Mutex;
@@ -64,7 +65,7 @@ impl<A: Aggregate> Registry<A> {
         }
         let instance = make();
         // Started under the lock: nobody may see an instance that nobody works for.
-        instance.spawn();
+        instance.spawn(Duration::ZERO);
         shard.insert(stream.clone(), Arc::clone(&instance));
         self.live.fetch_add(1, Ordering::Relaxed);
         Some((instance, true))
