@@ -211,10 +211,11 @@ impl<A: Aggregate> Worker<A> {
         }
     }
 
-    /// Passivates, unless there is something to do or to wait for.
+    /// Passivates, unless there is something to do or to wait for: a parked instance that left would forget how long it
+    /// has to wait, and be replayed again by whoever asks next.
     fn leave_if_idle(&mut self, myself: &ActorRef<Signal>) {
         let commits = &self.instance.commits;
-        if self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
+        if self.still_parked().is_ok() && self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
             self.leave(myself);
         } else {
             self.instance.kind.registry.stays(&self.instance);

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use annals_actors::testing::TestNode;
-use annals_actors::{Retry, SendError, StateError};
+use annals_actors::{NodeOptions, Retry, SendError, StateError};
 use annals_persistence::Version;
 
 use crate::support::{
-    Answer, Command, Ledger, arm, calm, disarm, ledger, passivate_all, raw_event, start, write_past,
+    Answer, Command, Ledger, arm, calm, disarm, ledger, let_run, passivate_all, raw_event, start, write_past,
 };
 
 fn parked_code(answer: Answer) -> &'static str {
@@ -89,4 +89,23 @@ async fn a_parked_instance_passivates_when_nobody_asks() {
     parked_code(ledger(&node, "a").send(Command::Add(1)).await);
     assert_eq!(node.node.kind("ledger").unwrap().live_instances(), 1);
     passivate_all(&node).await;
+}
+
+#[tokio::test]
+async fn a_parked_instance_waits_its_time_however_many_others_want_its_room() {
+    let node = start().await;
+    ledger(&node, "a").send(Command::Fragile("crowded".into())).await.unwrap();
+    arm("crowded");
+    let options = NodeOptions { live_instances_max: 2, ..calm() };
+    let node = node.crashed().aggregate::<Ledger>().options(options).start().await.unwrap();
+    let one = ledger(&node, "a");
+    parked_code(one.send(Command::Add(1)).await);
+    disarm("crowded");
+    for number in 0..20 {
+        ledger(&node, &number.to_string()).send(Command::Add(1)).await.unwrap();
+        let_run().await;
+    }
+    assert_eq!(parked_code(one.send(Command::Add(1)).await), "apply_panicked", "it was not tried again");
+    node.clock.advance(Duration::from_millis(500));
+    one.send(Command::Add(1)).await.unwrap();
 }
