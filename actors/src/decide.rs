@@ -68,7 +68,7 @@ fn carry_out<A: Aggregate>(
     let context = Context::new(instance.stream.clone(), live.version, metadata);
     let CommandRequest { command, reply, .. } = *request;
     let state = &live.state;
-    match catch(|| state.handle(command, &context)) {
+    match catch(|| tracing::debug_span!("handle").in_scope(|| state.handle(command, &context))) {
         Err(message) => panicked(instance, message, reply),
         Ok(Err(rejection)) => {
             instance.kind.metrics.rejections.increment(1);

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, oneshot};
+use tracing::Span;
 
 use crate::command::content_hash;
 use crate::error::{Failure, catch, with_sources};
@@ -54,15 +55,19 @@ impl<A: Aggregate> Kind<A> {
         known: &Known<A>,
         command: A::Command,
         options: SendOptions,
+        span: &Span,
     ) -> Result<Answered<A>, SendError<A>> {
         let hash = content_hash(&command).map_err(SendError::Codec)?;
         let (reply, answered) = oneshot::channel();
+        let command_id = options.command_id.unwrap_or_else(CommandId::generate);
+        span.record("command_id", tracing::field::display(command_id));
         let request = Box::new(CommandRequest {
             command,
-            command_id: options.command_id.unwrap_or_else(CommandId::generate),
+            command_id,
             hash,
             options,
-            span: tracing::Span::current(),
+            // Where nobody wants to know of commands, what is logged while one is handled belongs to the sender's span.
+            span: if span.is_disabled() { Span::current() } else { span.clone() },
             reply,
         });
         let capacity = self.options.mailbox_capacity;

@@ -12,6 +12,8 @@ use annals_persistence::{
     StreamId, TraceContext, Version,
 };
 use futures_util::future::BoxFuture;
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::kind::{Answered, Kind, Known, Seen, current};
 use crate::replay::state_at;
@@ -195,6 +197,15 @@ impl<A: Aggregate> IntoFuture for SendRequest<A> {
     }
 }
 
+/// The span of a command, inside its sender's: from admission until the answer, the wait for the disk included.
+fn command_span(stream: &StreamId) -> Span {
+    tracing::debug_span!("command", %stream, command_id = Empty, version = Empty, outcome = Empty)
+}
+
+fn note_refusal<A: Aggregate>(span: &Span, error: &SendError<A>) {
+    span.record("outcome", error.code());
+}
+
 /// A command on its way.
 #[must_use = "a command is sent only when it is awaited"]
 pub struct Sending<A: Aggregate> {
@@ -204,8 +215,15 @@ pub struct Sending<A: Aggregate> {
 
 enum SendingState<A: Aggregate> {
     Ready(SendRequest<A>),
-    Sent(Answered<A>),
+    Sent(Sent<A>),
     Done,
+}
+
+/// A command that was admitted.
+struct Sent<A: Aggregate> {
+    answered: Answered<A>,
+    /// From admission until the answer.
+    span: Span,
 }
 
 impl<A: Aggregate> fmt::Debug for Sending<A> {
@@ -218,15 +236,33 @@ impl<A: Aggregate> fmt::Debug for Sending<A> {
 impl<A: Aggregate> Unpin for Sending<A> {}
 
 impl<A: Aggregate> Sending<A> {
-    fn admit(&mut self, request: SendRequest<A>) -> Result<Answered<A>, SendError<A>> {
+    fn admit(&mut self, request: SendRequest<A>) -> Result<Sent<A>, SendError<A>> {
         let SendRequest { target, command, options } = request;
         let kind = target.0.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
         let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId((**e).clone()))?;
         self.timeout = options.timeout.map(|timeout| kind.clock.sleep(timeout));
-        kind.admit_command(stream, &target.0.known, command, options)
+        let span = command_span(stream);
+        let answered = kind.admit_command(stream, &target.0.known, command, options, &span);
+        answered.inspect_err(|error| note_refusal(&span, error)).map(|answered| Sent { answered, span })
     }
 
     fn poll_answer(
+        &mut self,
+        sent: &mut Sent<A>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Receipt, SendError<A>>> {
+        let polled = self.poll_unnoted(&mut sent.answered, cx);
+        match &polled {
+            Poll::Ready(Ok(receipt)) => {
+                sent.span.record("version", receipt.version.0).record("outcome", "accepted");
+            }
+            Poll::Ready(Err(error)) => note_refusal(&sent.span, error),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn poll_unnoted(
         &mut self,
         answered: &mut Answered<A>,
         cx: &mut Context<'_>,
@@ -247,17 +283,17 @@ impl<A: Aggregate> Future for Sending<A> {
     type Output = Result<Receipt, SendError<A>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut answered = match std::mem::replace(&mut self.state, SendingState::Done) {
+        let mut sent = match std::mem::replace(&mut self.state, SendingState::Done) {
             SendingState::Ready(request) => match self.admit(request) {
-                Ok(answered) => answered,
+                Ok(sent) => sent,
                 Err(error) => return Poll::Ready(Err(error)),
             },
-            SendingState::Sent(answered) => answered,
+            SendingState::Sent(sent) => sent,
             SendingState::Done => return Poll::Pending,
         };
-        let polled = self.poll_answer(&mut answered, cx);
+        let polled = self.poll_answer(&mut sent, cx);
         if polled.is_pending() {
-            self.state = SendingState::Sent(answered);
+            self.state = SendingState::Sent(sent);
         }
         polled
     }

@@ -15,6 +15,7 @@ mod passivation;
 mod replay;
 mod shutdown;
 mod snapshots;
+mod spans;
 mod stress;
 mod support;
 mod time;
