@@ -416,7 +416,14 @@ impl Journal for EmbeddedJournal {
     ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
-            read::stream_page(&self.shared.index, stream, from, direction, limit)
+            let plan = read::Plan::new(&self.shared.index.read(), stream, from, direction, limit);
+            match Handle::try_current() {
+                Ok(runtime) if !plan.is_short() => {
+                    let stream = stream.clone();
+                    aside(&runtime, move || plan.read(&stream)).await
+                }
+                _ => plan.read(stream),
+            }
         })
     }
 
@@ -430,7 +437,10 @@ impl Journal for EmbeddedJournal {
             self.shared.readable()?;
             let short = read::is_short(&self.shared.index.read(), from);
             match Handle::try_current() {
-                Ok(runtime) if !short => self.all_page_aside(&runtime, from, filter, limit).await,
+                Ok(runtime) if !short => {
+                    let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
+                    aside(&runtime, move || read::all_page(&shared.index, from, &filter, limit)).await
+                }
                 _ => read::all_page(&self.shared.index, from, filter, limit),
             }
         })
@@ -476,22 +486,15 @@ impl Journal for EmbeddedJournal {
     }
 }
 
-impl EmbeddedJournal {
-    /// Reads where a wait for the disk does not hold up others.
-    async fn all_page_aside(
-        &self,
-        runtime: &Handle,
-        from: Position,
-        filter: &Filter,
-        limit: usize,
-    ) -> Result<AllPage, ReadError> {
-        let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
-        let read = runtime.spawn_blocking(move || read::all_page(&shared.index, from, &filter, limit)).await;
-        match read {
-            Ok(page) => page,
-            // The runtime is shutting down.
-            Err(_) => Err(ReadError::Closed),
-        }
+/// Reads where a wait for the disk does not hold up others.
+async fn aside<R: Send + 'static>(
+    runtime: &Handle,
+    read: impl FnOnce() -> Result<R, ReadError> + Send + 'static,
+) -> Result<R, ReadError> {
+    match runtime.spawn_blocking(read).await {
+        Ok(page) => page,
+        // The runtime is shutting down.
+        Err(_) => Err(ReadError::Closed),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, Stre
 const GAP_BYTES: u64 = 4096;
 /// The most bytes read with one call for a stream.
 const WINDOW_BYTES: u64 = 128 * 1024;
+/// A page with no more reads than this is read where it is asked for: to have it read elsewhere takes longer.
+const SHORT_WINDOWS: usize = 8;
 /// What the last record of a read is thought to take; a longer one costs a second call.
 const RECORD_GUESS_BYTES: u64 = 1024;
 /// A page ends when it holds this many bytes, however few its events.
@@ -33,30 +35,9 @@ struct Window {
     offsets: Vec<u64>,
 }
 
-/// See [`crate::Journal::stream_page`].
-pub(super) fn stream_page(
-    index: &RwLock<Index>,
-    stream: &StreamId,
-    from: Version,
+/// What to read for a page of a stream, see [`crate::Journal::stream_page`].
+pub(super) struct Plan {
     direction: Direction,
-    limit: usize,
-) -> Result<StreamPage, ReadError> {
-    let plan = Plan::new(&index.read(), stream, from, direction, limit);
-    let mut windows = plan.windows.into_iter();
-    let mut events = Vec::new();
-    let mut bytes = 0;
-    for window in windows.by_ref() {
-        bytes += window.read(stream, &mut events)?;
-        if bytes >= PAGE_BYTES {
-            break;
-        }
-    }
-    let more = plan.more || windows.len() > 0;
-    Ok(StreamPage::new(events, direction, more))
-}
-
-/// What to read for a page.
-struct Plan {
     /// In the direction of reading.
     windows: Vec<Window>,
     /// Whether the stream goes on behind them.
@@ -64,14 +45,39 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(index: &Index, stream: &StreamId, from: Version, direction: Direction, limit: usize) -> Self {
+    /// Whether it is soon read, wherever it lies.
+    pub(super) fn is_short(&self) -> bool {
+        self.windows.len() <= SHORT_WINDOWS
+    }
+
+    pub(super) fn read(self, stream: &StreamId) -> Result<StreamPage, ReadError> {
+        let mut windows = self.windows.into_iter();
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for window in windows.by_ref() {
+            bytes += window.read(stream, &mut events)?;
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        let more = self.more || windows.len() > 0;
+        Ok(StreamPage::new(events, self.direction, more))
+    }
+
+    pub(super) fn new(
+        index: &Index,
+        stream: &StreamId,
+        from: Version,
+        direction: Direction,
+        limit: usize,
+    ) -> Self {
         let all = index.locations(stream);
         let from = usize::try_from(from.0).unwrap_or(usize::MAX);
         match direction {
             Direction::Forward => {
                 let first = from.saturating_sub(1).min(all.len());
                 let end = first.saturating_add(limit).min(all.len());
-                Self { windows: windows(index, &all[first..end]), more: end < all.len() }
+                Self { direction, windows: windows(index, &all[first..end]), more: end < all.len() }
             }
             Direction::Backward => {
                 let end = from.min(all.len());
@@ -79,7 +85,7 @@ impl Plan {
                 let mut windows = windows(index, &all[first..end]);
                 windows.reverse();
                 windows.iter_mut().for_each(|window| window.offsets.reverse());
-                Self { windows, more: first > 0 }
+                Self { direction, windows, more: first > 0 }
             }
         }
     }

@@ -354,12 +354,10 @@ pub(super) fn complete(done: Completion, answer: AppendResult) {
     }
 }
 
-/// Removes the file that space was looked for with; no error when there is none.
+/// Removes the file that space was looked for with, where there is one.
 pub(super) fn remove_space_probe(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
-    match vfs.remove(&dir.join(SPACE_PROBE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    let there = vfs.list(dir)?.iter().any(|name| name == Path::new(SPACE_PROBE));
+    if there { vfs.remove(&dir.join(SPACE_PROBE)) } else { Ok(()) }
 }
 
 pub(super) fn is_no_space(error: &io::Error) -> bool {
@@ -389,8 +387,7 @@ impl Shared {
         let path = self.dir.join(SPACE_PROBE);
         let vfs = &*self.options.vfs;
         let reserved = vfs.create(&path).and_then(|file| file.reserve(self.options.segment_bytes));
-        let removed = remove_space_probe(vfs, &self.dir);
-        match reserved.and(removed) {
+        match reserved.and(remove_space_probe(vfs, &self.dir)) {
             Ok(()) => self.recovered(),
             Err(error) => tracing::debug!(%error, "still no space for the journal"),
         }
