@@ -1,7 +1,7 @@
 //! The answers of one instance that wait for the disk: they leave in order, each when all that it was decided on
 //! is durable, or with the failure of what it was decided on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use annals_persistence::{AppendResult, CommandId, Position};
 use parking_lot::{Mutex, MutexGuard};
@@ -52,6 +52,8 @@ pub(crate) struct Commits<A: Aggregate> {
     state: Mutex<State<A>>,
     /// How many entries there are, to be asked without the lock.
     waiting: AtomicUsize,
+    /// Whether there is a failure, likewise.
+    failed: AtomicBool,
     idle: Notify,
 }
 
@@ -68,6 +70,7 @@ impl<A: Aggregate> Commits<A> {
                 idle_awaited: false,
             }),
             waiting: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
             idle: Notify::new(),
         }
     }
@@ -77,6 +80,7 @@ impl<A: Aggregate> Commits<A> {
         let mut state = self.state.lock();
         debug_assert!(state.entries.is_empty(), "a new incarnation begins only when the old one is answered");
         state.failure = None;
+        self.failed.store(false, Ordering::Release);
         state.memory = memory;
     }
 
@@ -87,7 +91,7 @@ impl<A: Aggregate> Commits<A> {
 
     /// Whether an append failed, so that the live state is built on sand.
     pub(crate) fn failed(&self) -> bool {
-        self.state.lock().failure.is_some()
+        self.failed.load(Ordering::Acquire)
     }
 
     /// How many answers wait.
@@ -146,23 +150,32 @@ impl<A: Aggregate> Commits<A> {
     fn enqueue(&self, entry: Entry<A>) {
         let mut state = self.state.lock();
         state.entries.push_back(entry);
-        self.release(state, None);
+        self.release(state, Departures::new());
     }
 
     /// Reports the outcome of an append.
     pub(crate) fn complete(&self, sequence: u64, result: AppendResult) {
-        let mut state = self.state.lock();
-        let first = state.complete(sequence, result);
-        self.release(state, first);
+        self.complete_all(&mut std::iter::once((sequence, result)));
     }
 
-    /// Lets every answer at the front go that has nothing left to wait for, behind `first`. They are sent when the lock
-    /// is free again: waking a caller takes longer than everything else here, and the actor must not wait for it.
-    fn release(&self, mut state: MutexGuard<'_, State<A>>, first: Option<Leaving<A>>) {
-        let mut leaving = SmallVec::<[Leaving<A>; 1]>::new();
-        leaving.extend(first);
-        while state.entries.front().is_some_and(Entry::is_ready) {
-            leaving.extend(state.entries.pop_front().and_then(|entry| state.leave(entry)));
+    /// Reports the outcomes of several appends.
+    pub(crate) fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
+        let mut leaving = Departures::new();
+        let mut state = self.state.lock();
+        for (sequence, result) in outcomes {
+            leaving.extend(state.complete(sequence, result));
+            state.leave_ready(&mut leaving);
+        }
+        self.release(state, leaving);
+    }
+
+    /// Lets every answer at the front go that has nothing left to wait for, behind those that leave already. They are
+    /// sent when the lock is free again: waking a caller takes longer than everything else here, and the actor must not
+    /// wait for it.
+    fn release(&self, mut state: MutexGuard<'_, State<A>>, mut leaving: Departures<A>) {
+        state.leave_ready(&mut leaving);
+        if state.failure.is_some() {
+            self.failed.store(true, Ordering::Release);
         }
         self.waiting.store(state.entries.len(), Ordering::Relaxed);
         let awaited = state.entries.is_empty() && std::mem::take(&mut state.idle_awaited);
@@ -173,6 +186,9 @@ impl<A: Aggregate> Commits<A> {
         }
     }
 }
+
+/// Answers that leave together.
+type Departures<A> = SmallVec<[Leaving<A>; 1]>;
 
 /// An answer that has nothing left to wait for.
 enum Leaving<A: Aggregate> {
@@ -220,6 +236,12 @@ impl<A: Aggregate> State<A> {
         });
         if let Some(outcome) = waiting {
             *outcome = Some(Box::new(result));
+        }
+    }
+
+    fn leave_ready(&mut self, leaving: &mut Departures<A>) {
+        while self.entries.front().is_some_and(Entry::is_ready) {
+            leaving.extend(self.entries.pop_front().and_then(|entry| self.leave(entry)));
         }
     }
 

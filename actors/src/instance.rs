@@ -178,6 +178,10 @@ impl<A: Aggregate> Completes for Instance<A> {
     fn complete(&self, number: u64, result: AppendResult) {
         self.commits.complete(number, result);
     }
+
+    fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
+        self.commits.complete_all(outcomes);
+    }
 }
 
 impl<A: Aggregate> Restart for Instance<A> {

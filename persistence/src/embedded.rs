@@ -393,7 +393,7 @@ impl Journal for EmbeddedJournal {
         let invalid = self.shared.check(&batch).err().map(Box::new);
         if self.shared.options.read_only {
             let error = invalid.map_or(AppendError::Closed, |error| *error);
-            return writer::complete(done, Err(error));
+            return Completion::complete_each(std::iter::once((done, Err(error))));
         }
         // What is never appended is not encoded either.
         let batch =
@@ -403,7 +403,7 @@ impl Journal for EmbeddedJournal {
             self.shared.queue.push(Submission { batch, done, bytes, invalid }, encoded)
         });
         if let Some((done, error)) = refused {
-            writer::complete(done, Err(error));
+            Completion::complete_each(std::iter::once((done, Err(error))));
         }
     }
 

@@ -1,31 +1,36 @@
 //! Names of things: streams, events, commands, journals.
 
 use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use rand::rngs::SmallRng;
+use rand::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
-use uuid::{ContextV7, Uuid};
+use uuid::Uuid;
 
 use crate::Timestamp;
 
-thread_local! {
-    /// Each thread counts for itself: a shared counter would make every thread wait for the others.
-    static COUNTER: ContextV7 = const { ContextV7::new() };
-}
-
-/// A new UUIDv7.
-fn time_ordered() -> Uuid {
-    COUNTER.with(|counter| Uuid::new_v7(uuid::Timestamp::now(counter)))
-}
-
-/// A new UUIDv7 of this time; of 1970, if it is earlier.
-fn time_ordered_at(time: Timestamp) -> Uuid {
+/// A new UUIDv7 (RFC 9562) of this time; of 1970, if it is earlier. The microseconds within the millisecond stand in
+/// `rand_a` (its method 3), so that ids of one thread are ordered more finely than by the millisecond; the other 62 bits
+/// are random.
+fn time_ordered(time: Timestamp) -> Uuid {
     let micros = u64::try_from(time.0).unwrap_or(0);
-    let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-    let nanos = u32::try_from(rest * 1000).unwrap_or(0);
-    COUNTER.with(|counter| Uuid::new_v7(uuid::Timestamp::from_unix(counter, seconds, nanos)))
+    let mut bytes = [0; 10];
+    bytes[..2].copy_from_slice(&((micros % 1000) as u16 * 4).to_be_bytes());
+    bytes[2..].copy_from_slice(&random().to_le_bytes());
+    uuid::Builder::from_unix_timestamp_millis(micros / 1000, &bytes).into_uuid()
+}
+
+/// Random numbers to tell ids apart, not to keep secrets: xoshiro256++, seeded by the system for each thread, at a
+/// fraction of what numbers fit for secrets cost.
+fn random() -> u64 {
+    thread_local! {
+        static GENERATOR: RefCell<SmallRng> = RefCell::new(SmallRng::from_os_rng());
+    }
+    GENERATOR.with_borrow_mut(RngCore::next_u64)
 }
 
 macro_rules! uuid_newtype {
@@ -39,7 +44,7 @@ macro_rules! uuid_newtype {
             /// A new id, ordered by time (UUIDv7).
             #[must_use]
             pub fn generate() -> Self {
-                Self(time_ordered())
+                Self(time_ordered(Timestamp::now()))
             }
 
             /// The id that these 16 bytes spell.
@@ -120,7 +125,7 @@ impl EventId {
     /// A new id, ordered by the time of its event instead of the clock's.
     #[must_use]
     pub fn generate_at(time: Timestamp) -> Self {
-        Self(time_ordered_at(time))
+        Self(time_ordered(time))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -213,6 +214,11 @@ enum Callback {
 pub trait Completes: Send + Sync {
     /// Called once for each [`Completion::shared`], with the number that it was made with.
     fn complete(&self, number: u64, result: AppendResult);
+
+    /// The same for several at once, in their order; an engine calls it where outcomes become certain together.
+    fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
+        outcomes.for_each(|(number, result)| self.complete(number, result));
+    }
 }
 
 impl Completion {
@@ -229,6 +235,40 @@ impl Completion {
     /// Reports the outcome.
     pub fn complete(mut self, result: AppendResult) {
         self.call(result);
+    }
+
+    /// Reports outcomes, for engines: those that go to the same place one behind the other are reported together.
+    /// Whoever panics over its own does not keep the others from theirs.
+    pub(crate) fn complete_each(outcomes: impl Iterator<Item = (Self, AppendResult)>) {
+        let mut outcomes = outcomes.peekable();
+        while let Some((mut first, result)) = outcomes.next() {
+            let completed = catch_unwind(AssertUnwindSafe(|| match first.0.take() {
+                Some(Callback::Shared(target, number)) => {
+                    let rest = std::iter::from_fn(|| {
+                        let (same, result) = outcomes.next_if(|(next, _)| next.goes_to(&target))?;
+                        same.defuse().map(|number| (number, result))
+                    });
+                    target.complete_all(&mut std::iter::once((number, result)).chain(rest));
+                }
+                Some(Callback::Once(call)) => call(result),
+                None => {}
+            }));
+            if completed.is_err() {
+                tracing::error!("the callback of an append panicked");
+            }
+        }
+    }
+
+    fn goes_to(&self, other: &Arc<dyn Completes>) -> bool {
+        matches!(&self.0, Some(Callback::Shared(target, _)) if Arc::ptr_eq(target, other))
+    }
+
+    /// The number, where it is shared; from then on it reports nothing.
+    fn defuse(mut self) -> Option<u64> {
+        match self.0.take() {
+            Some(Callback::Shared(_, number)) => Some(number),
+            _ => None,
+        }
     }
 
     fn call(&mut self, result: AppendResult) {

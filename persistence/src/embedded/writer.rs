@@ -1,7 +1,6 @@
 //! The one thread that writes: it takes all that waits, decides it, writes it as one group with one sync, and answers.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -263,9 +262,7 @@ impl Writer {
     }
 
     fn answer(&mut self) {
-        for (done, answer) in self.answers.drain(..) {
-            complete(done, answer);
-        }
+        Completion::complete_each(self.answers.drain(..));
         self.answers.shrink_to(4096);
     }
 
@@ -275,9 +272,8 @@ impl Writer {
         let decided = self.answers.drain(..).map(|(done, _)| done);
         let backlog = self.backlog.submissions.drain(..).map(|submission| submission.done);
         let queued = self.shared.queue.drain().into_iter().map(|submission| submission.done);
-        for done in decided.chain(backlog).chain(queued) {
-            complete(done, Err(error.clone()));
-        }
+        let pending = decided.chain(backlog).chain(queued);
+        Completion::complete_each(pending.map(|done| (done, Err(error.clone()))));
     }
 }
 
@@ -344,13 +340,6 @@ impl Drop for LastWords {
             drop(self.0.queue.drain());
         }
         self.0.writer_stopped();
-    }
-}
-
-/// A panic in somebody's callback is not the journal's: the others still get their answers.
-pub(super) fn complete(done: Completion, answer: AppendResult) {
-    if catch_unwind(AssertUnwindSafe(|| done.complete(answer))).is_err() {
-        tracing::error!("the callback of an append panicked");
     }
 }
 

@@ -67,8 +67,18 @@ fn internal_names_begin_with_a_dollar() {
 
 #[test]
 fn ids_are_ordered_by_time_and_read_back() {
-    let (first, second) = (EventId::generate(), EventId::generate());
-    assert!(first < second);
+    for micros in [0, 1, 999, 1000, 1_785_000_000_000_999] {
+        let (first, second) = (Timestamp(micros), Timestamp(micros + 1));
+        assert!(EventId::generate_at(first) < EventId::generate_at(second), "{micros}");
+    }
+    let (before, first) = (Timestamp::now(), EventId::generate());
+    let (seconds, nanos) = first.as_uuid().get_timestamp().unwrap().to_unix();
+    assert!(i128::from(seconds) * 1000 + i128::from(nanos / 1_000_000) >= i128::from(before.0 / 1000));
+    assert_eq!(
+        (first.as_uuid().get_version_num(), first.as_uuid().get_variant()),
+        (7, uuid::Variant::RFC4122)
+    );
+    assert_ne!(EventId::generate_at(before), EventId::generate_at(before));
     assert_eq!(first.to_string().parse::<EventId>().unwrap(), first);
     assert_eq!(EventId::from(first.as_uuid()), first);
     assert_eq!(EventId::from_u128(7).as_bytes()[15], 7);
