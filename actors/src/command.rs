@@ -1,6 +1,6 @@
 //! Commands on their way: options, the receipt, the content hash.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use annals_persistence::{
 };
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::content;
 
 /// What can be said of a command beside its content.
 #[derive(Debug, Clone, Default)]
@@ -48,18 +50,17 @@ pub struct Receipt {
 /// A hash of a command's content, so that one id with two contents is noticed.
 ///
 /// # Errors
-/// [`CodecError::Encode`] when the command cannot be written as JSON.
+/// [`CodecError::Encode`] when the command's `Serialize` refuses.
 pub(crate) fn content_hash<C: Serialize>(command: &C) -> Result<u64, CodecError> {
     thread_local! {
-        // One buffer a thread: the text is only hashed, never kept.
-        static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        // One buffer a thread: the content is only hashed, never kept.
+        static CONTENT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
-    TEXT.with_borrow_mut(|text| {
-        text.clear();
-        serde_json::to_writer(&mut *text, command)
-            .map_err(|e| CodecError::Encode { codec: CodecId::Json, reason: e.to_string() })?;
-        let hash = xxh3_64(text);
-        text.shrink_to(64 * 1024);
-        Ok(hash)
-    })
+    // Taken, not borrowed: a command's `Serialize` may send another one.
+    let mut bytes = CONTENT.take();
+    bytes.clear();
+    let hash = content::write(command, &mut bytes).map(|()| xxh3_64(&bytes));
+    bytes.shrink_to(64 * 1024);
+    CONTENT.set(bytes);
+    hash.map_err(|e| CodecError::Encode { codec: CodecId::Json, reason: e.to_string() })
 }

@@ -8,6 +8,8 @@ use annals_persistence::{
     Position, StreamAppend, Version, validate_batch,
 };
 
+use smallvec::SmallVec;
+
 use crate::commits::Reply;
 use crate::error::catch;
 use crate::instance::Instance;
@@ -90,15 +92,17 @@ fn metadata<A: Aggregate>(
     live: &Live<A>,
     request: &CommandRequest<A>,
 ) -> CommandMetadata {
-    let options = &request.options;
+    let options = request.options.as_deref();
+    let correlation = options.and_then(|options| options.correlation_id);
+    let causation = options.and_then(|options| options.causation_id);
     CommandMetadata {
         time: instance.kind.clock.now().max(live.time),
         command_id: request.command_id,
         command_hash: request.hash,
-        correlation_id: options.correlation_id.unwrap_or_else(|| request.command_id.into()),
-        causation_id: options.causation_id.unwrap_or_else(|| request.command_id.into()),
-        actor: options.actor.clone(),
-        trace: options.trace,
+        correlation_id: correlation.unwrap_or_else(|| request.command_id.into()),
+        causation_id: causation.unwrap_or_else(|| request.command_id.into()),
+        actor: options.and_then(|options| options.actor.clone()),
+        trace: options.and_then(|options| options.trace),
     }
 }
 
@@ -111,14 +115,15 @@ fn record<A: Aggregate>(
     along: Option<Box<StreamAppend>>,
     reply: Reply<A>,
 ) -> Decision {
-    let batch = match catch(|| batch(instance, live, &events, metadata, along)) {
-        Ok(Ok(batch)) => batch,
+    let mut batch = Batch::default();
+    match catch(|| fill(&mut batch, instance, live, &events, metadata, along)) {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => {
             answer(instance, reply, Err(error));
             return Decision::Standing;
         }
         Err(message) => return panicked(instance, message, reply),
-    };
+    }
     let last_event = batch.streams.first().and_then(|own| own.events.last()).map(|event| event.id);
     let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
     if let Err(message) = catch(|| events.into_iter().for_each(|event| live.state.apply(event))) {
@@ -132,26 +137,28 @@ fn record<A: Aggregate>(
     Decision::Standing
 }
 
-/// The events as they are to be appended. A batch that no journal can take is refused here, before the state
+/// Fills in the events as they are to be appended. A batch that no journal can take is refused here, before the state
 /// moves: what is decided after it has no part in it.
-fn batch<A: Aggregate>(
+fn fill<A: Aggregate>(
+    batch: &mut Batch,
     instance: &Arc<Instance<A>>,
     live: &Live<A>,
     events: &[A::Event],
     metadata: &CommandMetadata,
     along: Option<Box<StreamAppend>>,
-) -> Result<Batch, SendError<A>> {
+) -> Result<(), SendError<A>> {
     let expected = match live.version {
         Version::NONE => Expected::NoStream,
         version => Expected::Version(version),
     };
-    let events: Result<_, _> = events.iter().map(|event| encode::<A>(event, metadata)).collect();
-    let own =
-        StreamAppend { stream: instance.stream.clone(), expected, events: events.map_err(SendError::Codec)? };
-    let streams = std::iter::once(own).chain(along.map(|along| *along)).collect();
-    let batch = Batch { streams, lineage: Some(Lineage::kept_by(Arc::clone(instance) as _)) };
-    validate_batch(&batch).map_err(SendError::NotCommitted)?;
-    Ok(batch)
+    let mut own = StreamAppend { stream: instance.stream.clone(), expected, events: SmallVec::new() };
+    for event in events {
+        own.events.push(encode::<A>(event, metadata).map_err(SendError::Codec)?);
+    }
+    batch.streams.push(own);
+    batch.streams.extend(along.map(|along| *along));
+    batch.lineage = Some(Lineage::kept_by(Arc::clone(instance) as _));
+    validate_batch(batch).map_err(SendError::NotCommitted)
 }
 
 fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<NewEvent, CodecError> {

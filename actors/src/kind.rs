@@ -54,12 +54,13 @@ impl<A: Aggregate> Kind<A> {
         stream: &StreamId,
         known: &Known<A>,
         command: A::Command,
-        options: SendOptions,
+        options: Option<Box<SendOptions>>,
         span: &Span,
     ) -> Result<Answered<A>, SendError<A>> {
         let hash = content_hash(&command).map_err(SendError::Codec)?;
         let (reply, answered) = oneshot::channel();
-        let command_id = options.command_id.unwrap_or_else(CommandId::generate);
+        let chosen = options.as_ref().and_then(|options| options.command_id);
+        let command_id = chosen.unwrap_or_else(CommandId::generate);
         span.record("command_id", tracing::field::display(command_id));
         let request = Box::new(CommandRequest {
             command,

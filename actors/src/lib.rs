@@ -42,6 +42,7 @@ mod aggregate;
 mod clock;
 mod command;
 mod commits;
+mod content;
 mod decide;
 #[doc(hidden)]
 pub mod doc;

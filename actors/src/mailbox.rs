@@ -18,23 +18,23 @@ pub(crate) struct CommandRequest<A: Aggregate> {
     pub(crate) command: A::Command,
     pub(crate) command_id: CommandId,
     pub(crate) hash: u64,
-    pub(crate) options: SendOptions,
+    pub(crate) options: Option<Box<SendOptions>>,
     pub(crate) span: tracing::Span,
     pub(crate) reply: Reply<A>,
 }
 
 impl<A: Aggregate> CommandRequest<A> {
     pub(crate) fn expecting(&self) -> Option<Version> {
-        self.options.expecting
+        self.options.as_ref()?.expecting
     }
 
     /// Whether the sender chose the id: only then can it be a repetition.
     pub(crate) fn id_chosen(&self) -> bool {
-        self.options.command_id.is_some()
+        self.options.as_ref().is_some_and(|options| options.command_id.is_some())
     }
 
     pub(crate) fn take_along(&mut self) -> Option<Box<StreamAppend>> {
-        self.options.along.take()
+        self.options.as_mut()?.along.take()
     }
 }
 

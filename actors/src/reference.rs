@@ -58,7 +58,7 @@ impl<A: Aggregate> AggregateRef<A> {
 
     /// Sends a command. Nothing happens until the request is awaited.
     pub fn send(&self, command: A::Command) -> SendRequest<A> {
-        SendRequest { target: self.clone(), command, options: SendOptions::default() }
+        SendRequest { target: self.clone(), command, options: None }
     }
 
     /// The state now: all that was answered before is in it, and all that is in it is durable.
@@ -123,7 +123,8 @@ const ENDED: &str = "the instance's actor ended before it answered";
 pub struct SendRequest<A: Aggregate> {
     target: AggregateRef<A>,
     command: A::Command,
-    options: SendOptions,
+    /// Most commands have none, and every move of the request would move them.
+    options: Option<Box<SendOptions>>,
 }
 
 impl<A: Aggregate> fmt::Debug for SendRequest<A> {
@@ -133,57 +134,61 @@ impl<A: Aggregate> fmt::Debug for SendRequest<A> {
 }
 
 impl<A: Aggregate> SendRequest<A> {
+    fn options(&mut self) -> &mut SendOptions {
+        self.options.get_or_insert_default()
+    }
+
     /// Only if the instance is at this version; otherwise [`SendError::Conflict`].
     pub fn expecting(mut self, version: Version) -> Self {
-        self.options.expecting = Some(version);
+        self.options().expecting = Some(version);
         self
     }
 
     /// Under this id: sent again under it, the command has no second effect and the first receipt comes back.
     pub fn command_id(mut self, id: CommandId) -> Self {
-        self.options.command_id = Some(id);
+        self.options().command_id = Some(id);
         self
     }
 
     /// As part of this outside request.
     pub fn correlation(mut self, id: CorrelationId) -> Self {
-        self.options.correlation_id = Some(id);
+        self.options().correlation_id = Some(id);
         self
     }
 
     /// Because of this command or event.
     pub fn causation(mut self, id: CausationId) -> Self {
-        self.options.causation_id = Some(id);
+        self.options().causation_id = Some(id);
         self
     }
 
     /// Sent by this person or program.
     pub fn by(mut self, actor: impl Into<Arc<str>>) -> Self {
-        self.options.actor = Some(actor.into());
+        self.options().actor = Some(actor.into());
         self
     }
 
     /// As part of this trace.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.options.trace = Some(trace);
+        self.options().trace = Some(trace);
         self
     }
 
     /// Waits this long for the answer; a command whose time is over may still be carried out.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.timeout = Some(timeout);
+        self.options().timeout = Some(timeout);
         self
     }
 
     /// With events for one more stream, appended together with the command's own or not at all.
     pub fn along(mut self, append: StreamAppend) -> Self {
-        self.options.along = Some(Box::new(append));
+        self.options().along = Some(Box::new(append));
         self
     }
 
     /// With all these options at once.
     pub fn with(mut self, options: SendOptions) -> Self {
-        self.options = options;
+        self.options = Some(Box::new(options));
         self
     }
 }
@@ -240,7 +245,8 @@ impl<A: Aggregate> Sending<A> {
         let SendRequest { target, command, options } = request;
         let kind = target.0.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
         let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId((**e).clone()))?;
-        self.timeout = options.timeout.map(|timeout| kind.clock.sleep(timeout));
+        let timeout = options.as_ref().and_then(|options| options.timeout);
+        self.timeout = timeout.map(|timeout| kind.clock.sleep(timeout));
         let span = command_span(stream);
         let answered = kind.admit_command(stream, &target.0.known, command, options, &span);
         answered.inspect_err(|error| note_refusal(&span, error)).map(|answered| Sent { answered, span })

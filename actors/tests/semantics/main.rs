@@ -15,7 +15,6 @@ mod passivation;
 mod replay;
 mod shutdown;
 mod snapshots;
-mod spans;
 mod stress;
 mod support;
 mod time;
