@@ -188,3 +188,82 @@ fn nothing_is_left_for_later() {
         }
     }
 }
+
+/// An invariant of ARCHITECTURE.md.
+struct Invariant {
+    /// What it says, in bold.
+    name: String,
+    /// Tests that hold it, and where they stand.
+    tests: Vec<(String, PathBuf)>,
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+impl Invariant {
+    fn parse(text: &str) -> Self {
+        let name = text.split("**").nth(1).unwrap().to_owned();
+        let held = text.split_once(" Held").map_or("", |(_, held)| held);
+        let (mut tests, mut waiting) = (Vec::new(), Vec::new());
+        for word in quoted(held) {
+            if word.ends_with(".rs") {
+                tests.extend(waiting.drain(..).map(|test| (test, root().join(word))));
+            } else {
+                waiting.push(word.to_owned());
+            }
+        }
+        assert!(waiting.is_empty(), "{name} does not say where {waiting:?} stand");
+        Self { name, tests }
+    }
+
+    /// What its tests' names begin with.
+    fn slugs(&self) -> impl Iterator<Item = String> {
+        self.name.split(';').map(|part| {
+            let words = part.to_lowercase();
+            let words = words.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+            words.collect::<Vec<_>>().join("_")
+        })
+    }
+}
+
+fn invariants() -> Vec<Invariant> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let section = text.split("\n## Invariants\n").nth(1).unwrap();
+    let list = section.split("\nArchitecture Invariant").next().unwrap();
+    let mut found = Vec::new();
+    let mut rest = list.split_once("\n1. ").unwrap().1;
+    while let Some((one, next)) = rest.split_once(&format!("\n{}. ", found.len() + 2)) {
+        found.push(Invariant::parse(one));
+        rest = next;
+    }
+    found.push(Invariant::parse(rest));
+    found
+}
+
+/// Whether a source has this function as a test; a case of the conformance suite is one.
+fn has_test(path: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
+    let suite = path.parent().filter(|folder| folder.ends_with("conformance"));
+    match suite.map(|folder| fs::read_to_string(folder.with_extension("rs")).unwrap()) {
+        Some(suite) => suite.lines().any(|line| line.trim() == name),
+        None => before.lines().rev().take(2).any(|line| line.contains("test")),
+    }
+}
+
+#[test]
+fn every_invariant_is_the_name_of_a_test() {
+    let invariants = invariants();
+    assert_eq!(invariants.len(), 10, "the numbers go on without a gap");
+    for invariant in &invariants {
+        for slug in invariant.slugs() {
+            let named = invariant.tests.iter().any(|(test, _)| test.starts_with(&slug));
+            assert!(named, "no test in ARCHITECTURE.md is called {slug}");
+        }
+        for (test, path) in &invariant.tests {
+            assert!(has_test(path, test), "there is no test {test} in {}", path.display());
+        }
+    }
+}

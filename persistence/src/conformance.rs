@@ -38,6 +38,7 @@ mod append;
 mod kit;
 mod lifecycle;
 mod model;
+mod order;
 mod read;
 mod snapshots;
 mod subscribe;
@@ -54,6 +55,7 @@ pub use lifecycle::{
     reopening_keeps_everything,
 };
 pub use model::{Random, random_histories_match_a_model, replayable};
+pub use order::order_without_gaps;
 pub use read::{
     filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,
     stream_info_tells_the_end, streams_are_listed_by_name, streams_read_backward, streams_read_forward,
@@ -144,6 +146,7 @@ macro_rules! journal_conformance {
             stream_info_tells_the_end
             streams_are_listed_by_name
             unusual_names_survive
+            order_without_gaps
             subscriptions_have_no_gap_and_no_duplicate
             subscriptions_begin_anywhere
             subscriptions_wait_for_what_they_want

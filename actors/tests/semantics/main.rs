@@ -18,3 +18,4 @@ mod snapshots;
 mod stress;
 mod support;
 mod time;
+mod writers;
