@@ -50,13 +50,30 @@ fn root() -> PathBuf {
 }
 
 fn metadata() -> Value {
+    metadata_with(&["--no-deps"]).unwrap()
+}
+
+fn metadata_with(arguments: &[&str]) -> Result<Value, String> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// With all that Cargo.lock names; where only this machine's part of it was downloaded, with that.
+fn metadata_with_dependencies() -> Value {
+    let host = || {
+        let version = Command::new("rustc").arg("-vV").output().unwrap();
+        let version = String::from_utf8(version.stdout).unwrap();
+        version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+    };
+    metadata_with(&[]).or_else(|_| metadata_with(&["--filter-platform", &host()])).unwrap()
 }
 
 /// The packages of the workspace.
@@ -145,6 +162,35 @@ fn the_default_build_is_lean() {
     let names: BTreeSet<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     let found: Vec<_> = NOT_BY_DEFAULT.iter().filter(|name| names.contains(**name)).collect();
     assert!(found.is_empty(), "the default build pulls in {found:?}");
+}
+
+/// A version of Rust in three numbers.
+fn rust_version(package: &Value) -> Option<[u32; 3]> {
+    let text = package["rust_version"].as_str()?;
+    let mut numbers = text.split('.').map(|number| number.parse().unwrap());
+    Some(std::array::from_fn(|_| numbers.next().unwrap_or(0)))
+}
+
+#[test]
+fn everything_builds_with_the_declared_rust() {
+    let metadata = metadata_with_dependencies();
+    let declared: BTreeSet<_> = members(&metadata).map(rust_version).collect();
+    let [Some(declared)] = declared.iter().collect::<Vec<_>>()[..] else {
+        panic!("every package of the workspace declares the same rust-version: {declared:?}")
+    };
+    let newer = metadata["packages"].as_array().unwrap().iter().filter(|package| {
+        // One that says nothing is older than the word, or does not care.
+        rust_version(package).is_some_and(|version| version > *declared)
+    });
+    let newer: Vec<_> = newer
+        .map(|package| {
+            format!("{} {} needs {}", package["name"], package["version"], package["rust_version"])
+        })
+        .collect();
+    assert!(
+        newer.is_empty(),
+        "these need a newer Rust than is declared; choose older ones with cargo update --precise: {newer:?}"
+    );
 }
 
 #[test]

@@ -15,6 +15,10 @@ fn codecs(criterion: &mut Criterion) {
         let event = event();
         let (name, version) = (event.event_type().name, event.event_type().version);
         let bytes = event.encode_as(codec).unwrap_or_default();
+        assert!(
+            OrderEvent::decode(name, version, codec, &bytes).is_ok(),
+            "{codec:?} decodes what it encoded"
+        );
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_function(format!("encode {codec:?}"), |b| b.iter(|| black_box(&event).encode_as(codec)));
         group.bench_function(format!("decode {codec:?}"), |b| {
@@ -27,6 +31,10 @@ fn codecs(criterion: &mut Criterion) {
 
 fn replay(criterion: &mut Criterion) {
     let payload = event().encode().unwrap_or_default();
+    assert!(
+        OrderEvent::decode("order-item-added", 1, CodecId::Json, &payload).is_ok(),
+        "there is what to apply"
+    );
     let mut group = criterion.benchmark_group("replay");
     group.throughput(Throughput::Elements(EVENTS));
     group.bench_function("decode + apply", |b| {
