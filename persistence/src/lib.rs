@@ -92,3 +92,5 @@ pub use shape::{Shape, ShapeWriter, fingerprint, shape_text};
 pub use snapshot::{MemorySnapshots, SledOptions, SledSnapshots, Snapshot, SnapshotOpenError, SnapshotStore};
 pub use version::{Position, Timestamp, Version};
 pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};
+#[cfg(any(test, feature = "conformance"))]
+pub use vfs::{SimVfs, SimulatedFault, Survival};

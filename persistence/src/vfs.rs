@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 
 mod counting;
 mod real;
+#[cfg(any(test, feature = "conformance"))]
+mod simulated;
 
 pub use counting::{CountingVfs, VfsCall};
 pub use real::RealVfs;
+#[cfg(any(test, feature = "conformance"))]
+pub use simulated::{SimVfs, SimulatedFault, Survival};
 
 /// A file system.
 pub trait Vfs: fmt::Debug + Send + Sync + 'static {

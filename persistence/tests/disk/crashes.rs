@@ -1,0 +1,93 @@
+//! The power goes.
+
+use annals_persistence::{SimVfs, Survival};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use crate::check::holds;
+use crate::support::{SURVIVALS, any_survival, block_on, number, open, seeds, with_seed};
+use crate::workload::{Submitted, work};
+
+const STEPS: usize = 24;
+
+/// A workload up to the call at which the power goes; `None` when it ends before that call.
+fn crashed(seed: u64, call: u64) -> Option<(SimVfs, Vec<Submitted>)> {
+    let disk = SimVfs::new();
+    disk.crash_at(call);
+    let mut submitted = Vec::new();
+    with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, STEPS)));
+    disk.crashed().then_some((disk, submitted))
+}
+
+/// `ANNALS_CRASHES` crash points (each with eight images), at every call of one workload after the other.
+#[test]
+fn power_lost_at_any_call_loses_nothing_acknowledged_and_invents_nothing() {
+    let wanted = number("ANNALS_CRASHES", 250);
+    let (mut points, mut recoveries) = (0, 0);
+    for seed in seeds() {
+        for call in 1.. {
+            let Some((disk, submitted)) = crashed(seed, call) else { break };
+            for (survival, nth) in SURVIVALS.into_iter().zip(0..) {
+                let case = format!("ANNALS_SEED={seed}, crash at call {call}, {survival:?} ({nth})");
+                block_on(holds(&disk.image(survival, nth), &submitted, &case));
+                recoveries += 1;
+            }
+            points += 1;
+            if points >= wanted {
+                println!("{points} crash points, {recoveries} recoveries");
+                return;
+            }
+        }
+    }
+}
+
+/// `ANNALS_NESTED` recoveries (of random images of random crash points) that are crashed at every call of theirs.
+#[test]
+fn power_lost_during_recovery_is_recovered_from() {
+    let wanted = number("ANNALS_NESTED", 250);
+    let mut recoveries = 0;
+    for seed in seeds() {
+        let mut random: StdRng = rand::SeedableRng::seed_from_u64(seed);
+        let Some((disk, submitted)) = crashed(seed, random.random_range(1..120)) else { continue };
+        let (survival, nth) = (any_survival(&mut random), random.random());
+        for call in 1.. {
+            let image = disk.image(survival, nth);
+            image.crash_at(call);
+            let opened = open(&image);
+            if !image.crashed() {
+                break;
+            }
+            assert!(opened.is_err(), "ANNALS_SEED={seed}: a journal opened without power");
+            let after = any_survival(&mut random);
+            let case =
+                format!("ANNALS_SEED={seed}, {survival:?}, recovery crashed at call {call}, {after:?}");
+            block_on(holds(&image.image(after, random.random()), &submitted, &case));
+            recoveries += 1;
+        }
+        if recoveries >= wanted {
+            println!("{recoveries} recoveries of crashed recoveries");
+            return;
+        }
+    }
+}
+
+/// What a recovery changes is the same however often it is done.
+#[test]
+fn recovery_is_idempotent() {
+    for seed in seeds().take(20) {
+        let Some((disk, _)) = crashed(seed, 40 + seed % 40) else { continue };
+        let once = disk.image(Survival::Sectors(512), seed);
+        block_on(open(&once).unwrap().close());
+        let bytes = contents(&once);
+        block_on(open(&once).unwrap().close());
+        assert_eq!(contents(&once), bytes, "ANNALS_SEED={seed}");
+    }
+}
+
+fn contents(disk: &SimVfs) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    use annals_persistence::Vfs;
+    let dir = std::path::Path::new(crate::support::DIR);
+    let mut names = disk.list(dir).unwrap();
+    names.sort();
+    names.into_iter().map(|name| (name.clone(), disk.bytes(&dir.join(name)).unwrap())).collect()
+}

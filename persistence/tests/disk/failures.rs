@@ -1,0 +1,67 @@
+//! Calls fail.
+
+use annals_persistence::{SimVfs, SimulatedFault};
+use rand::rngs::StdRng;
+
+use crate::check::holds;
+use crate::support::{SURVIVALS, block_on, number, seeds, with_seed};
+use crate::workload::{Known, Submitted, work};
+
+/// A workload in which one call fails.
+fn failed(seed: u64, call: u64, fault: SimulatedFault) -> (SimVfs, Vec<Submitted>) {
+    let disk = SimVfs::new();
+    disk.fail_at(call, fault);
+    let mut submitted = Vec::new();
+    with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, 40)));
+    (disk, submitted)
+}
+
+/// `ANNALS_FAILURES` calls, the first, the second and so on, each failing once with an input or output error.
+#[test]
+fn a_call_that_fails_ends_the_acknowledgements_and_loses_none() {
+    let wanted = number("ANNALS_FAILURES", 120);
+    let seed = seeds().next().unwrap();
+    for call in 1..=wanted {
+        let (disk, submitted) = failed(seed, call, SimulatedFault::Io);
+        let case = format!("ANNALS_SEED={seed}, call {call} fails");
+        no_acknowledgement_after_the_first_failure(&submitted, &case);
+        no_file_is_synced_again_after_it_failed(&disk, call, &case);
+        for (survival, nth) in SURVIVALS.into_iter().zip(0..) {
+            let case = format!("{case}, {survival:?} ({nth})");
+            block_on(holds(&disk.image(survival, nth), &submitted, &case));
+        }
+        block_on(holds(&disk, &submitted, &format!("{case}, and the process ends")));
+    }
+}
+
+fn no_acknowledgement_after_the_first_failure(submitted: &[Submitted], case: &str) {
+    let mut outcomes =
+        submitted.iter().map(|batch| &batch.outcome).skip_while(|known| **known != Known::Unknown);
+    assert!(
+        outcomes.all(|known| !matches!(known, Known::Appended(_))),
+        "{case}: an acknowledgement after an outcome that is unknown"
+    );
+}
+
+fn no_file_is_synced_again_after_it_failed(disk: &SimVfs, call: u64, case: &str) {
+    let history = disk.history();
+    let Some(failed) = history.get(call as usize - 1).filter(|call| call.starts_with("sync in")) else {
+        return;
+    };
+    let again = history[call as usize..].iter().any(|later| later == failed);
+    assert!(!again, "{case}: \"{failed}\" was tried again: {history:#?}");
+}
+
+/// `ANNALS_FAILURES` calls, each finding no space once.
+#[test]
+fn a_call_that_finds_no_space_loses_nothing() {
+    let wanted = number("ANNALS_FAILURES", 120);
+    let seed = seeds().next().unwrap();
+    for call in 1..=wanted {
+        let (disk, submitted) = failed(seed, call, SimulatedFault::NoSpace);
+        for (survival, nth) in SURVIVALS.into_iter().zip(0..) {
+            let case = format!("ANNALS_SEED={seed}, call {call} finds no space, {survival:?} ({nth})");
+            block_on(holds(&disk.image(survival, nth), &submitted, &case));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Counts, seeds, and the journal under test.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SimVfs, Survival};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub(crate) const DIR: &str = "/journal";
+
+/// A number from the environment.
+pub(crate) fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The seeds of a suite's cases: `ANNALS_SEED` replays one.
+pub(crate) fn seeds() -> impl Iterator<Item = u64> {
+    let replayed: Option<u64> = std::env::var("ANNALS_SEED").ok().map(|text| text.parse().expect("a seed"));
+    let first = replayed.unwrap_or_else(|| rand::random::<u32>().into());
+    println!("ANNALS_SEED={first}");
+    first..
+}
+
+/// Runs a case; the seed is told when it fails.
+pub(crate) fn with_seed(seed: u64, case: impl FnOnce(StdRng)) {
+    struct Telling(u64);
+    impl Drop for Telling {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("it failed with ANNALS_SEED={}", self.0);
+            }
+        }
+    }
+    let _telling = Telling(seed);
+    case(StdRng::seed_from_u64(seed));
+}
+
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Small segments, so that there are many.
+pub(crate) fn open(disk: &SimVfs) -> Result<Arc<dyn Journal>, OpenError> {
+    let options =
+        EmbeddedOptions { segment_bytes: 8192, vfs: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
+    Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
+}
+
+/// Eight ways in which a disk may come out of it.
+pub(crate) const SURVIVALS: [Survival; 8] = [
+    Survival::Nothing,
+    Survival::Everything,
+    Survival::Prefix,
+    Survival::Prefix,
+    Survival::Sectors(512),
+    Survival::Sectors(512),
+    Survival::Sectors(4096),
+    Survival::Sectors(4096),
+];
+
+pub(crate) fn any_survival(random: &mut StdRng) -> Survival {
+    SURVIVALS[random.random_range(0..SURVIVALS.len())]
+}
