@@ -156,6 +156,11 @@ impl SimVfs {
         self.0.lock().faults.insert(call, fault);
     }
 
+    /// Fails no call any more.
+    pub fn heal(&self) {
+        self.0.lock().faults.clear();
+    }
+
     /// A disk as it might be found after the power went now; the same seed finds the same.
     #[must_use]
     pub fn image(&self, survival: Survival, seed: u64) -> Self {

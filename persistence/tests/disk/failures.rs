@@ -12,7 +12,11 @@ fn failed(seed: u64, call: u64, fault: SimulatedFault) -> (SimVfs, Vec<Submitted
     let disk = SimVfs::new();
     disk.fail_at(call, fault);
     let mut submitted = Vec::new();
-    with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, 40)));
+    // A step makes more than one call.
+    let steps = usize::try_from(call).unwrap() + 8;
+    with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, steps)));
+    assert!(disk.calls() >= call, "ANNALS_SEED={seed}: there was no call {call}");
+    disk.heal();
     (disk, submitted)
 }
 

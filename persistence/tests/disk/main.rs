@@ -6,6 +6,7 @@
 
 mod check;
 mod crashes;
+mod damage;
 mod failures;
 mod support;
 mod workload;

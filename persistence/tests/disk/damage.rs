@@ -1,0 +1,212 @@
+//! Bytes that were once durable change: one bit, or sectors that are zeroed, doubled, stale or misdirected, or a file
+//! that ends early. The log is refused, or what is read is what was written.
+//!
+//! One change goes unnoticed and must: a last group that is not whole is what a loss of power leaves of a group that was
+//! never acknowledged, so damage to nothing but the log's last groups is taken for that, and they are cut off.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EventId, Expected, Journal, JournalExt, NewEvent, OpenError,
+    RecordedEvent, SimVfs, StreamId, Survival, Timestamp, Vfs,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::check::everything;
+use crate::support::{DIR, block_on, number, open, seeds};
+
+/// A log in which every batch is a group of its own, and where each of them lies.
+struct Log {
+    disk: SimVfs,
+    events: Vec<RecordedEvent>,
+    groups: Vec<Group>,
+    files: Vec<PathBuf>,
+    /// How the files looked some time before.
+    earlier: SimVfs,
+}
+
+#[derive(Debug)]
+struct Group {
+    file: PathBuf,
+    bytes: Range<usize>,
+    /// How many events there are up to and with it.
+    events: usize,
+}
+
+impl Log {
+    fn written(seed: u64, batches: usize) -> Self {
+        let disk = SimVfs::new();
+        let mut random = StdRng::seed_from_u64(seed);
+        let journal = open(&disk).unwrap();
+        let (mut groups, mut events, mut earlier) = (Vec::new(), 0, SimVfs::new());
+        for nth in 0..batches {
+            if nth == batches / 2 {
+                earlier = disk.image(Survival::Everything, 0);
+            }
+            events += block_on(append(&journal, &mut random));
+            let file = files(&disk).pop().unwrap();
+            let start =
+                groups.last().filter(|last: &&Group| last.file == file).map_or(4096, |last| last.bytes.end);
+            let bytes = start..end_of_data(&disk.bytes(&file).unwrap());
+            groups.push(Group { file, bytes, events });
+        }
+        let events = block_on(everything(&journal));
+        block_on(journal.close());
+        let files = files(&disk);
+        Self { disk, events, groups, files, earlier }
+    }
+
+    /// Spoils bytes of a file, and holds what comes of it against what may.
+    fn spoilt(
+        &self,
+        file: &Path,
+        range: Range<usize>,
+        change: impl FnOnce(&mut Vec<u8>),
+        case: &str,
+    ) -> Found {
+        let disk = self.disk.image(Survival::Everything, 0);
+        disk.spoil(file, change);
+        let journal = match open(&disk) {
+            Err(OpenError::Damaged { .. } | OpenError::Format { .. }) => return Found::Refused,
+            Err(other) => panic!("{case}: {other}"),
+            Ok(journal) => journal,
+        };
+        let read = block_on(everything(&journal));
+        if read == self.events {
+            return Found::Harmless;
+        }
+        assert!(
+            read.len() < self.events.len() && self.events.starts_with(&read),
+            "{case}: a wrong event is served"
+        );
+        let lost: Vec<_> = self.groups.iter().filter(|group| group.events > read.len()).collect();
+        for group in &lost {
+            let hit = group.file == file && group.bytes.start < range.end && range.start < group.bytes.end;
+            assert!(hit, "{case}: {group:?} is gone although nothing happened to it");
+        }
+        Found::Cut
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Refused,
+    /// All is there.
+    Harmless,
+    /// The last groups, all of them hit, were cut off.
+    Cut,
+}
+
+async fn append(journal: &Arc<dyn Journal>, random: &mut StdRng) -> usize {
+    let count = random.random_range(1..4);
+    let events: Vec<_> = (0..count).map(|_| event(random)).collect();
+    let stream = StreamId::aggregate("order", &random.random_range(0..5).to_string()).unwrap();
+    journal.append(Batch::of(stream, Expected::Any, events)).await.unwrap();
+    count
+}
+
+fn event(random: &mut StdRng) -> NewEvent {
+    let payload: Vec<u8> = (0..random.random_range(0..300)).map(|_| random.random()).collect();
+    NewEvent {
+        id: EventId::from_u128(random.random()),
+        type_name: "noted".into(),
+        schema_version: 1,
+        codec: CodecId::Bincode,
+        payload: payload.into(),
+        command: CommandMetadata::internal(Timestamp(1_700_000_000_000_000)),
+        tags: vec!["red".into()],
+    }
+}
+
+fn files(disk: &SimVfs) -> Vec<PathBuf> {
+    let mut files = disk.list(Path::new(DIR)).unwrap();
+    files.retain(|name| name.extension().is_some_and(|extension| extension == "log"));
+    files.sort();
+    files.into_iter().map(|name| Path::new(DIR).join(name)).collect()
+}
+
+/// Behind the last byte that is not zero, in whole frames.
+fn end_of_data(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(8))
+}
+
+/// `ANNALS_FLIPS` random bits of random logs, one at a time; 0 for every bit of one log.
+#[test]
+fn a_flipped_bit_is_noticed_or_harmless() {
+    let wanted = number("ANNALS_FLIPS", 4000);
+    let seed = seeds().next().unwrap();
+    let log = Log::written(seed, 60);
+    let mut random = StdRng::seed_from_u64(seed);
+    let bits = |file: &PathBuf| end_of_data(&log.disk.bytes(file).unwrap()) * 8;
+    let all = log.files.iter().flat_map(|file| (0..bits(file)).map(move |bit| (file, bit)));
+    let chosen: Vec<_> = match wanted {
+        0 => all.collect(),
+        wanted => {
+            let all: Vec<_> = all.collect();
+            (0..wanted).map(|_| all[random.random_range(0..all.len())]).collect()
+        }
+    };
+    let mut found = [0_u64; 3];
+    for (file, bit) in &chosen {
+        let at = bit / 8;
+        let case = format!("ANNALS_SEED={seed}, bit {bit} of {}", file.display());
+        found[log.spoilt(file, at..at + 1, |bytes| bytes[at] ^= 1 << (bit % 8), &case) as usize] += 1;
+    }
+    println!("{} bits: {} refused, {} harmless, {} cut off", chosen.len(), found[0], found[1], found[2]);
+    // Only padding, which nobody reads, and the last group can go unnoticed.
+    assert!(found[0] * 10 > chosen.len() as u64 * 9, "{found:?}");
+}
+
+/// `ANNALS_SECTORS` of each way in which sectors go wrong.
+#[test]
+fn wrong_sectors_are_noticed_or_harmless() {
+    let wanted = number("ANNALS_SECTORS", 150);
+    let mut refused = 0;
+    for seed in seeds().take(usize::try_from(wanted).unwrap()) {
+        let log = Log::written(seed, 40);
+        let mut random = StdRng::seed_from_u64(seed);
+        let size = if random.random() { 512 } else { 4096 };
+        let (file, other) = (any(&log.files, &mut random), any(&log.files, &mut random));
+        let sectors = log.disk.bytes(file).unwrap().len() / size;
+        let (at, from) = (random.random_range(0..sectors) * size, random.random_range(0..sectors) * size);
+        let piece = |disk: &SimVfs, file: &Path, from: usize| {
+            disk.bytes(file).and_then(|bytes| bytes.get(from..from + size).map(<[u8]>::to_vec))
+        };
+        let wrongs = [
+            ("zeroed", Some(vec![0; size])),
+            ("doubled", piece(&log.disk, file, from)),
+            ("stale", piece(&log.earlier, file, at)),
+            ("misdirected", piece(&log.disk, other, at)),
+        ];
+        for (what, piece) in wrongs {
+            let Some(piece) = piece else { continue };
+            let case = format!("ANNALS_SEED={seed}, {what} sector of {size} at {at} of {}", file.display());
+            let found =
+                log.spoilt(file, at..at + size, |bytes| bytes[at..at + size].copy_from_slice(&piece), &case);
+            refused += u64::from(found == Found::Refused);
+        }
+    }
+    assert!(refused > wanted / 2, "{refused} of {wanted} logs were refused");
+}
+
+fn any<'a>(files: &'a [PathBuf], random: &mut StdRng) -> &'a Path {
+    &files[random.random_range(0..files.len())]
+}
+
+/// Every file of a log, cut off at every byte of it (`ANNALS_CUTS` in between are left out).
+#[test]
+fn a_file_that_ends_early_is_noticed_or_loses_only_what_was_cut() {
+    let step = number("ANNALS_CUTS", 40) as usize + 1;
+    let seed = seeds().next().unwrap();
+    let log = Log::written(seed, 60);
+    for file in &log.files {
+        let len = log.disk.bytes(file).unwrap().len();
+        for at in (0..len).step_by(step) {
+            let case = format!("ANNALS_SEED={seed}, {} cut off at {at}", file.display());
+            log.spoilt(file, at..len, |bytes| bytes.truncate(at), &case);
+        }
+    }
+}
