@@ -15,8 +15,13 @@ use crate::error::catch;
 use crate::instance::Instance;
 use crate::mailbox::CommandRequest;
 use crate::memory::Remembered;
+use crate::work::Work;
 use crate::worker::Live;
 use crate::{Aggregate, Context, Receipt, SendError};
+
+mod all;
+
+use all::carry_out_all;
 
 /// What a command leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +72,12 @@ fn carry_out<A: Aggregate>(
 ) -> Decision {
     let along = request.take_along();
     let metadata = metadata(instance, live, &request);
+    let CommandRequest { work, reply, .. } = *request;
+    let command = match work {
+        Work::One(command) => command,
+        Work::All(commands) => return carry_out_all(instance, live, commands, &metadata, along, reply),
+    };
     let context = Context::new(instance.stream.clone(), live.version, metadata);
-    let CommandRequest { command, reply, .. } = *request;
     let state = &live.state;
     match catch(|| tracing::debug_span!("handle").in_scope(|| state.handle(command, &context))) {
         Err(message) => panicked(instance, message, reply),
@@ -124,21 +133,13 @@ fn record<A: Aggregate>(
         }
         Err(message) => return panicked(instance, message, reply),
     }
-    let last_event = batch.streams.first().and_then(|own| own.events.last()).map(|event| event.id);
-    let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
     if let Err(message) = catch(|| events.into_iter().for_each(|event| live.state.apply(event))) {
         return panicked(instance, message, reply);
     }
-    live.version = live.version.plus(u64::from(count));
-    live.time = metadata.time;
-    live.last_event = last_event;
-    submit(instance, live.version, count, batch, metadata, reply);
-    instance.snapshot_when_due(live);
+    submit(instance, live, batch, metadata, reply);
     Decision::Standing
 }
 
-/// Fills in the events as they are to be appended. A batch that no journal can take is refused here, before the state
-/// moves: what is decided after it has no part in it.
 fn fill<A: Aggregate>(
     batch: &mut Batch,
     instance: &Arc<Instance<A>>,
@@ -147,15 +148,27 @@ fn fill<A: Aggregate>(
     metadata: &CommandMetadata,
     along: Option<Box<StreamAppend>>,
 ) -> Result<(), SendError<A>> {
+    let mut own = SmallVec::new();
+    for event in events {
+        own.push(encode::<A>(event, metadata).map_err(SendError::Codec)?);
+    }
+    assemble(batch, instance, live, own, along)
+}
+
+/// The events as they are to be appended. A batch that no journal can take is refused here, before the state moves:
+/// what is decided after it has no part in it.
+fn assemble<A: Aggregate>(
+    batch: &mut Batch,
+    instance: &Arc<Instance<A>>,
+    live: &Live<A>,
+    events: SmallVec<[NewEvent; 1]>,
+    along: Option<Box<StreamAppend>>,
+) -> Result<(), SendError<A>> {
     let expected = match live.version {
         Version::NONE => Expected::NoStream,
         version => Expected::Version(version),
     };
-    let mut own = StreamAppend { stream: instance.stream.clone(), expected, events: SmallVec::new() };
-    for event in events {
-        own.events.push(encode::<A>(event, metadata).map_err(SendError::Codec)?);
-    }
-    batch.streams.push(own);
+    batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events });
     batch.streams.extend(along.map(|along| *along));
     batch.lineage = Some(Lineage::kept_by(Arc::clone(instance) as _));
     validate_batch(batch).map_err(SendError::NotCommitted)
@@ -174,18 +187,23 @@ fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<
     })
 }
 
+/// Sends the batch on its way; its events are in the state already.
 fn submit<A: Aggregate>(
     instance: &Arc<Instance<A>>,
-    version: Version,
-    events: u32,
+    live: &mut Live<A>,
     batch: Batch,
     metadata: &CommandMetadata,
     reply: Reply<A>,
 ) {
+    let own = batch.streams.first().map_or(&[][..], |own| &own.events);
+    let events = u32::try_from(own.len()).unwrap_or(u32::MAX);
+    live.last_event = own.last().map(|event| event.id);
+    live.version = live.version.plus(u64::from(events));
+    live.time = metadata.time;
     let command = Remembered {
         command_id: metadata.command_id,
         hash: metadata.command_hash,
-        version,
+        version: live.version,
         events,
         position: Position::START,
     };
@@ -193,6 +211,7 @@ fn submit<A: Aggregate>(
     let done = Completion::shared(Arc::clone(instance) as Arc<dyn Completes>, sequence);
     instance.kind.journal.submit(batch, done);
     instance.kind.metrics.commands.increment(1);
+    instance.snapshot_when_due(live);
 }
 
 /// Answers when everything decided before is durable; with its failure, where it failed.

@@ -21,6 +21,19 @@ pub enum Retry {
     Never,
 }
 
+/// Why a request was not taken in at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no room in the instance's mailbox.
+    MailboxFull {
+        /// How many may wait.
+        capacity: usize,
+    },
+    /// The node is stopping.
+    Stopping,
+}
+
 /// Why a command was not accepted. Where it was not taken at all, it comes back inside.
 #[non_exhaustive]
 pub enum SendError<A: Aggregate> {
@@ -49,6 +62,20 @@ pub enum SendError<A: Aggregate> {
     Stopping {
         /// The command, not taken.
         command: A::Command,
+    },
+    /// Commands that were to be carried out all or not at all were not taken.
+    AllRefused {
+        /// The commands, not taken.
+        commands: Vec<A::Command>,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Of commands that were to be carried out all or not at all, this one could not be; none was.
+    At {
+        /// Which, counted from 0.
+        index: usize,
+        /// Why.
+        error: Box<Self>,
     },
     /// Its events were not appended.
     NotCommitted(AppendError),
@@ -92,6 +119,9 @@ impl<A: Aggregate> SendError<A> {
             Self::CommandIdReused { .. } => "command_id_reused",
             Self::MailboxFull { .. } => "mailbox_full",
             Self::Stopping { .. } => "stopping",
+            Self::AllRefused { reason: Refusal::MailboxFull { .. }, .. } => "mailbox_full",
+            Self::AllRefused { reason: Refusal::Stopping, .. } => "stopping",
+            Self::At { error, .. } => error.code(),
             Self::NotCommitted(error) => error.code(),
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::Panicked { .. } => "handler_panicked",
@@ -107,7 +137,11 @@ impl<A: Aggregate> SendError<A> {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::MailboxFull { .. } | Self::Stopping { .. } | Self::Parked { .. } => Retry::Safe,
+            Self::MailboxFull { .. }
+            | Self::Stopping { .. }
+            | Self::AllRefused { .. }
+            | Self::Parked { .. } => Retry::Safe,
+            Self::At { error, .. } => error.retry(),
             Self::NotCommitted(AppendError::Invalid { .. }) => Retry::Never,
             Self::NotCommitted(_) => Retry::Safe,
             Self::OutcomeUnknown { .. } | Self::TimedOut => Retry::SameCommandId,
@@ -144,6 +178,12 @@ impl<A: Aggregate> fmt::Display for SendError<A> {
                 write!(f, "{capacity} commands wait for this {} already; try again later", A::TYPE)
             }
             Self::Stopping { .. } => f.write_str("the node is stopping"),
+            Self::AllRefused { commands, reason: Refusal::MailboxFull { capacity } } => {
+                let count = commands.len();
+                write!(f, "this {} takes {capacity} commands at once, and has no room for {count}", A::TYPE)
+            }
+            Self::AllRefused { reason: Refusal::Stopping, .. } => f.write_str("the node is stopping"),
+            Self::At { index, error } => write!(f, "command {index} of the list: {error}"),
             Self::NotCommitted(_) => f.write_str("the command was not committed; trying again is safe"),
             Self::OutcomeUnknown { reason } => {
                 write!(
@@ -177,6 +217,7 @@ impl<A: Aggregate> std::error::Error for SendError<A> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Rejected(rejection) => Some(rejection),
+            Self::At { error, .. } => error.source(),
             Self::NotCommitted(error) => Some(error),
             Self::InvalidId(error) => Some(error),
             Self::Codec(error) => Some(error),

@@ -15,7 +15,7 @@ use crate::Aggregate;
 use crate::commits::Commits;
 use crate::error::catch;
 use crate::kind::Kind;
-use crate::mailbox::{Mailbox, Refused, Request};
+use crate::mailbox::{Mailbox, Refused, Requests};
 use crate::memory::CommandMemory;
 use crate::replay::SnapshotBody;
 use crate::snapshots::Job;
@@ -83,7 +83,7 @@ impl<A: Aggregate> Instance<A> {
 
     /// Admits a request and tells the actor of it. What is decided and waits for the disk counts as well: a disk
     /// that stands still must not let answers pile up without end.
-    pub(crate) fn admit<T: Into<Request<A>>>(&self, request: T) -> Result<(), Refused<T>> {
+    pub(crate) fn admit<T: Requests<A>>(&self, request: T) -> Result<(), Refused<T>> {
         let capacity = self.kind.options.mailbox_capacity.saturating_sub(self.commits.waiting());
         if self.mailbox.admit(request, capacity)? {
             self.signal(Signal::Work);

@@ -15,16 +15,17 @@ use crate::command::content_hash;
 use crate::error::{Failure, catch, with_sources};
 use crate::inspect::{Inspector, inspector};
 use crate::instance::Instance;
-use crate::mailbox::{CommandRequest, ReadRequest, Refused, Request};
+use crate::mailbox::{CommandRequest, ReadRequest, Refused, Requests};
 use crate::metrics::KindMetrics;
 use crate::registry::Registry;
 use crate::replay::Snapshots;
 use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
+use crate::work::Work;
 use crate::worker::{Live, Signal};
 use crate::{
-    Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Retry, SendError,
-    SendOptions, StateError,
+    Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Refusal, Retry,
+    SendError, SendOptions, StateError,
 };
 
 pub(crate) struct Kind<A: Aggregate> {
@@ -53,29 +54,42 @@ impl<A: Aggregate> Kind<A> {
         self: &Arc<Self>,
         stream: &StreamId,
         known: &Known<A>,
-        command: A::Command,
+        work: Work<A>,
         options: Option<Box<SendOptions>>,
         span: &Span,
     ) -> Result<Answered<A>, SendError<A>> {
-        let hash = content_hash(&command).map_err(SendError::Codec)?;
-        let (reply, answered) = oneshot::channel();
-        let chosen = options.as_ref().and_then(|options| options.command_id);
-        let command_id = chosen.unwrap_or_else(CommandId::generate);
-        span.record("command_id", tracing::field::display(command_id));
-        let request = Box::new(CommandRequest {
-            command,
-            command_id,
-            hash,
-            options,
-            // Where nobody wants to know of commands, what is logged while one is handled belongs to the sender's span.
-            span: if span.is_disabled() { Span::current() } else { span.clone() },
-            reply,
-        });
-        let capacity = self.options.mailbox_capacity;
-        self.admit(stream, known, request).map(|()| answered).map_err(|refusal| match refusal {
-            Refusal::Full(request) => SendError::MailboxFull { command: request.command, capacity },
-            Refusal::Stopping(request) => SendError::Stopping { command: request.command },
-        })
+        let (request, answered) = request(work, options, span)?;
+        let refused = self.admit(stream, known, request);
+        refused.map(|()| answered).map_err(|(request, reason)| request.work.refused(reason))
+    }
+
+    /// Admits commands together: all of them, or none.
+    pub(crate) fn admit_each(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        known: &Known<A>,
+        commands: Vec<(A::Command, SendOptions)>,
+    ) -> Vec<Result<Answered<A>, SendError<A>>> {
+        let (mut requests, mut answers) =
+            (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
+        for (command, options) in commands {
+            match request(Work::One(command), Some(Box::new(options)), &Span::none()) {
+                Ok((request, answered)) => {
+                    requests.push(request);
+                    answers.push(Ok(answered));
+                }
+                Err(error) => answers.push(Err(error)),
+            }
+        }
+        if let Err((requests, reason)) = self.admit(stream, known, requests) {
+            let mut refused = requests.into_iter();
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                if let Some(request) = refused.next() {
+                    *answer = Err(request.work.refused(reason));
+                }
+            }
+        }
+        answers
     }
 
     /// Lets `look` see the live state; what it makes of it arrives when that state is durable.
@@ -98,29 +112,29 @@ impl<A: Aggregate> Kind<A> {
             }),
             refuse: Box::new(move |error| send_once(&refuse_reply, Err(error))),
         });
-        let capacity = self.options.mailbox_capacity;
-        self.admit(stream, known, request).map(|()| seen).map_err(|refusal| match refusal {
-            Refusal::Full(_) => StateError::MailboxFull { capacity },
-            Refusal::Stopping(_) => StateError::Stopping,
+        self.admit(stream, known, request).map(|()| seen).map_err(|(_, reason)| match reason {
+            Refusal::MailboxFull { capacity } => StateError::MailboxFull { capacity },
+            Refusal::Stopping => StateError::Stopping,
         })
     }
 
-    fn admit<T: Into<Request<A>>>(
+    /// What is not admitted comes back.
+    fn admit<T: Requests<A>>(
         self: &Arc<Self>,
         stream: &StreamId,
         known: &Known<A>,
         mut request: T,
-    ) -> Result<(), Refusal<T>> {
+    ) -> Result<(), (T, Refusal)> {
         loop {
             let Some(instance) = self.instance(stream, known) else {
-                self.metrics.refused.increment(1);
-                return Err(Refusal::Stopping(request));
+                self.metrics.refused.increment(request.count() as u64);
+                return Err((request, Refusal::Stopping));
             };
             match instance.admit(request) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Full(request)) => {
-                    self.metrics.refused.increment(1);
-                    return Err(Refusal::Full(request));
+                    self.metrics.refused.increment(request.count() as u64);
+                    return Err((request, Refusal::MailboxFull { capacity: self.options.mailbox_capacity }));
                 }
                 // It is passivating: out of the way with it, the next incarnation takes the request.
                 Err(Refused::Closed(back)) => {
@@ -187,10 +201,22 @@ impl<A: Aggregate> Known<A> {
     }
 }
 
-/// Why a request was not taken; it comes back as what it was.
-enum Refusal<T> {
-    Full(T),
-    Stopping(T),
+/// A request, and what its answer comes through.
+type Asked<A> = (Box<CommandRequest<A>>, Answered<A>);
+
+fn request<A: Aggregate>(
+    work: Work<A>,
+    options: Option<Box<SendOptions>>,
+    span: &Span,
+) -> Result<Asked<A>, SendError<A>> {
+    let hash = content_hash(&work).map_err(SendError::Codec)?;
+    let (reply, answered) = oneshot::channel();
+    let chosen = options.as_ref().and_then(|options| options.command_id);
+    let command_id = chosen.unwrap_or_else(CommandId::generate);
+    span.record("command_id", tracing::field::display(command_id));
+    // Where nobody wants to know of commands, what is logged while one is handled belongs to the sender's span.
+    let span = if span.is_disabled() { Span::current() } else { span.clone() };
+    Ok((Box::new(CommandRequest { work, command_id, hash, options, span, reply }), answered))
 }
 
 fn send_once<R>(

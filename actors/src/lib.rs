@@ -46,6 +46,7 @@ mod content;
 mod decide;
 #[doc(hidden)]
 pub mod doc;
+mod each;
 mod error;
 mod inspect;
 mod instance;
@@ -63,6 +64,7 @@ mod replay;
 mod snapshots;
 mod supervisor;
 pub mod testing;
+mod work;
 mod worker;
 
 pub use aggregate::{Aggregate, Context};
@@ -70,7 +72,8 @@ pub use annals_macros::{Event, Shape};
 pub use annals_persistence::{Event, Shape};
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use command::{Receipt, SendOptions};
-pub use error::{ErasedSendError, Retry, SendError, StartError, StateError};
+pub use each::SendEach;
+pub use error::{ErasedSendError, Refusal, Retry, SendError, StartError, StateError};
 pub use inspect::{Inspector, StateJson, inspector};
 pub use kind::AggregateKind;
 pub use node::{Node, NodeBuilder};

@@ -11,11 +11,12 @@ use crate::command::SendOptions;
 use crate::commits::Reply;
 use crate::error::{Failure, StateError};
 use crate::queue::ShortQueue;
+use crate::work::Work;
 use crate::worker::Live;
 
 /// A command that waits for its turn.
 pub(crate) struct CommandRequest<A: Aggregate> {
-    pub(crate) command: A::Command,
+    pub(crate) work: Work<A>,
     pub(crate) command_id: CommandId,
     pub(crate) hash: u64,
     pub(crate) options: Option<Box<SendOptions>>,
@@ -53,15 +54,39 @@ pub(crate) enum Request<A: Aggregate> {
     Read(Box<ReadRequest<A>>),
 }
 
-impl<A: Aggregate> From<Box<CommandRequest<A>>> for Request<A> {
-    fn from(request: Box<CommandRequest<A>>) -> Self {
-        Self::Command(request)
+/// What can be admitted: one request, or several that are admitted together or not at all.
+pub(crate) trait Requests<A: Aggregate> {
+    fn count(&self) -> usize;
+    fn put_into(self, queue: &mut ShortQueue<Request<A>>);
+}
+
+impl<A: Aggregate> Requests<A> for Box<CommandRequest<A>> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn put_into(self, queue: &mut ShortQueue<Request<A>>) {
+        queue.push_back(Request::Command(self));
     }
 }
 
-impl<A: Aggregate> From<Box<ReadRequest<A>>> for Request<A> {
-    fn from(request: Box<ReadRequest<A>>) -> Self {
-        Self::Read(request)
+impl<A: Aggregate> Requests<A> for Box<ReadRequest<A>> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn put_into(self, queue: &mut ShortQueue<Request<A>>) {
+        queue.push_back(Request::Read(self));
+    }
+}
+
+impl<A: Aggregate> Requests<A> for Vec<Box<CommandRequest<A>>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn put_into(self, queue: &mut ShortQueue<Request<A>>) {
+        self.into_iter().for_each(|request| queue.push_back(Request::Command(request)));
     }
 }
 
@@ -101,15 +126,15 @@ impl<A: Aggregate> Mailbox<A> {
     }
 
     /// Admits a request, and says whether the actor must be told.
-    pub(crate) fn admit<T: Into<Request<A>>>(&self, request: T, capacity: usize) -> Result<bool, Refused<T>> {
+    pub(crate) fn admit<T: Requests<A>>(&self, request: T, capacity: usize) -> Result<bool, Refused<T>> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(Refused::Closed(request));
         }
-        if state.queue.len() >= capacity {
+        if state.queue.len() + request.count() > capacity {
             return Err(Refused::Full(request));
         }
-        state.queue.push_back(request.into());
+        request.put_into(&mut state.queue);
         Ok(!std::mem::replace(&mut state.scheduled, true))
     }
 

@@ -15,8 +15,10 @@ use futures_util::future::BoxFuture;
 use tracing::Span;
 use tracing::field::Empty;
 
+use crate::each::SendEach;
 use crate::kind::{Answered, Kind, Known, Seen, current};
 use crate::replay::state_at;
+use crate::work::Work;
 use crate::{Aggregate, Current, Moment, Receipt, SendError, SendOptions, StateError};
 
 /// A handle on one aggregate instance, live or not: it comes to life when it is used. Cloning is cheap.
@@ -58,7 +60,46 @@ impl<A: Aggregate> AggregateRef<A> {
 
     /// Sends a command. Nothing happens until the request is awaited.
     pub fn send(&self, command: A::Command) -> SendRequest<A> {
-        SendRequest { target: self.clone(), command, options: None }
+        self.request(Work::One(command))
+    }
+
+    /// Sends several commands as one: each is decided on the state that those before it left, and all of their events
+    /// are appended together, or none. What a rejection or a panic stops them at is told by [`SendError::At`]. They
+    /// have one command id, one answer, and together no more events than one batch may have.
+    ///
+    /// ```
+    /// # use annals_actors::doc::{Account, AccountCommand};
+    /// # use annals_actors::testing::TestNode;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let node = TestNode::builder().aggregate::<Account>().start().await?;
+    /// let account = node.node.aggregate::<Account>("a");
+    /// let month = (1..=30).map(|amount| AccountCommand::Deposit { amount });
+    /// assert_eq!(account.send_all(month).await?.version.0, 30);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn send_all(&self, commands: impl IntoIterator<Item = A::Command>) -> SendRequest<A> {
+        self.request(Work::All(commands.into_iter().collect()))
+    }
+
+    /// Sends several commands in one message, each on its own: an answer for each, in their order. They are taken in
+    /// together or not at all; a list longer than [`NodeOptions::mailbox_capacity`](crate::NodeOptions) is never.
+    pub fn send_each(&self, commands: impl IntoIterator<Item = (A::Command, SendOptions)>) -> SendEach<A> {
+        SendEach::new(self.clone(), commands.into_iter().collect())
+    }
+
+    fn request(&self, work: Work<A>) -> SendRequest<A> {
+        SendRequest { target: self.clone(), work, options: None }
+    }
+
+    pub(crate) fn admit_each(
+        &self,
+        commands: Vec<(A::Command, SendOptions)>,
+    ) -> Vec<Result<Answered<A>, SendError<A>>> {
+        match self.0.ready() {
+            Ok((kind, stream)) => kind.admit_each(stream, &self.0.known, commands),
+            Err(_) => commands.iter().map(|_| self.0.ready().and(Err(ended()))).collect(),
+        }
     }
 
     /// The state now: all that was answered before is in it, and all that is in it is durable.
@@ -116,13 +157,26 @@ impl<A: Aggregate> AggregateRef<A> {
     }
 }
 
+impl<A: Aggregate> Target<A> {
+    /// What commands go to.
+    fn ready(&self) -> Result<(&Arc<Kind<A>>, &StreamId), SendError<A>> {
+        let kind = self.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
+        Ok((kind, self.stream.as_ref().map_err(|e| SendError::InvalidId((**e).clone()))?))
+    }
+}
+
+/// What is told when there is nobody left to answer.
+pub(crate) fn ended<A: Aggregate>() -> SendError<A> {
+    SendError::OutcomeUnknown { reason: ENDED.to_owned() }
+}
+
 const ENDED: &str = "the instance's actor ended before it answered";
 
 /// A command about to be sent; await it to send it.
 #[must_use = "a command is sent only when its request is awaited"]
 pub struct SendRequest<A: Aggregate> {
     target: AggregateRef<A>,
-    command: A::Command,
+    work: Work<A>,
     /// Most commands have none, and every move of the request would move them.
     options: Option<Box<SendOptions>>,
 }
@@ -242,13 +296,12 @@ impl<A: Aggregate> Unpin for Sending<A> {}
 
 impl<A: Aggregate> Sending<A> {
     fn admit(&mut self, request: SendRequest<A>) -> Result<Sent<A>, SendError<A>> {
-        let SendRequest { target, command, options } = request;
-        let kind = target.0.kind.as_ref().ok_or(SendError::NotRegistered { type_name: A::TYPE })?;
-        let stream = target.0.stream.as_ref().map_err(|e| SendError::InvalidId((**e).clone()))?;
+        let SendRequest { target, work, options } = request;
+        let (kind, stream) = target.0.ready()?;
         let timeout = options.as_ref().and_then(|options| options.timeout);
         self.timeout = timeout.map(|timeout| kind.clock.sleep(timeout));
         let span = command_span(stream);
-        let answered = kind.admit_command(stream, &target.0.known, command, options, &span);
+        let answered = kind.admit_command(stream, &target.0.known, work, options, &span);
         answered.inspect_err(|error| note_refusal(&span, error)).map(|answered| Sent { answered, span })
     }
 
@@ -274,9 +327,7 @@ impl<A: Aggregate> Sending<A> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Receipt, SendError<A>>> {
         if let Poll::Ready(answer) = Pin::new(answered).poll(cx) {
-            return Poll::Ready(
-                answer.unwrap_or_else(|_| Err(SendError::OutcomeUnknown { reason: ENDED.to_owned() })),
-            );
+            return Poll::Ready(answer.unwrap_or_else(|_| Err(ended())));
         }
         match self.timeout.as_mut().map(|timeout| timeout.as_mut().poll(cx)) {
             Some(Poll::Ready(())) => Poll::Ready(Err(SendError::TimedOut)),

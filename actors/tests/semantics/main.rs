@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a random test prints its seed")]
 
 mod along;
+mod bulk;
 mod callers;
 mod command_ids;
 mod durability;

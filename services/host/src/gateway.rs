@@ -124,6 +124,7 @@ impl<A: Aggregate> From<SendError<A>> for SendFailure<A> {
     fn from(error: SendError<A>) -> Self {
         match error {
             SendError::Rejected(rejection) => Self::Rejected(rejection),
+            SendError::At { error, .. } => (*error).into(),
             other => Self::Problem(other.into()),
         }
     }

@@ -271,8 +271,10 @@ impl<A: Aggregate> From<SendError<A>> for Problem {
             SendError::CommandIdReused { .. } => Self::key_reused(),
             SendError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, code, error.to_string()),
             SendError::InvalidId(_) => Self::not_found(error.to_string()),
+            SendError::At { error, .. } => (*error).into(),
             SendError::MailboxFull { .. }
             | SendError::Stopping { .. }
+            | SendError::AllRefused { .. }
             | SendError::OutcomeUnknown { .. }
             | SendError::Parked { .. } => Self::unavailable(code, error.to_string()),
             _ => Self::internal(code, with_sources(&error)),
