@@ -139,7 +139,7 @@ struct WriterState {
 
 impl EmbeddedJournal {
     /// Opens the journal in a directory, which is made if need be, and takes the directory's lock. The log is
-    /// looked through, every checksum; the remains of a group that was never acknowledged are cut off.
+    /// looked through, every checksum; a last group that is not whole, as a crash leaves it, is cut off.
     ///
     /// # Errors
     /// [`OpenError::InUse`] when another journal has the directory, also one in this process;
@@ -284,7 +284,7 @@ fn cut(torn: &Torn) -> io::Result<()> {
     let Torn { segment, offset, bytes, reason } = torn;
     tracing::warn!(
         file = %segment.path.display(), offset, bytes, reason,
-        "cut off the remains of a group that was never acknowledged"
+        "cut off a last group that was not whole: as a rule one that was never acknowledged"
     );
     segment.file.set_len(*offset)?;
     segment.file.sync_data()

@@ -34,13 +34,14 @@ pub struct VerifyReport {
     pub streams: usize,
     /// How long the files are.
     pub bytes: u64,
-    /// The remains of a group that was never acknowledged. Harmless: the next open cuts them off.
+    /// A last group that is not whole; the next open cuts it off.
     pub torn_tail: Option<TornTail>,
     /// Where bytes that were once durable are not what was written.
     pub damage: Option<LogDamage>,
 }
 
-/// The remains of a group that was never acknowledged.
+/// A last group that is not whole: what a crash leaves of one that was never acknowledged. Damage since to nothing but
+/// the last group looks the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TornTail {

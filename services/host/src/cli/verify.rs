@@ -102,7 +102,8 @@ fn report_text(service: &str, report: &VerifyReport) -> String {
     if let Some(torn) = &report.torn_tail {
         let (file, offset) = (torn.file.display(), torn.offset);
         text.push_str(&format!(
-            "  \"{file}\" ends at offset {offset} in a group that was never acknowledged ({}); harmless\n",
+            "  \"{file}\" ends at offset {offset} in a group that is not whole ({}): as a rule one that was never \
+             acknowledged, as a crash leaves it; the next start cuts it off\n",
             torn.reason
         ));
     }
