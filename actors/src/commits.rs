@@ -22,6 +22,9 @@ pub(crate) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 /// Keeps a snapshot whose state has become durable, with the memory of commands that belongs to it.
 pub(crate) type Keep = Box<dyn FnOnce(CommandMemory) + Send>;
 
+/// How many outcomes are taken in under one lock.
+const COMPLETED_AT_ONCE: usize = 32;
+
 enum Entry<A: Aggregate> {
     /// A command whose events are on their way to the disk. Outcomes come in order but for a failing disk, so that
     /// hardly ever one has to be kept.
@@ -160,6 +163,16 @@ impl<A: Aggregate> Commits<A> {
 
     /// Reports the outcomes of several appends.
     pub(crate) fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
+        while self.complete_some(outcomes) {}
+    }
+
+    /// Reports the outcomes of a few, so that the actor does not wait for the lock while many leave; `false` when there
+    /// are no more.
+    fn complete_some(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) -> bool {
+        let mut outcomes = outcomes.take(COMPLETED_AT_ONCE).peekable();
+        if outcomes.peek().is_none() {
+            return false;
+        }
         let mut leaving = Departures::new();
         let mut state = self.state.lock();
         for (sequence, result) in outcomes {
@@ -167,6 +180,7 @@ impl<A: Aggregate> Commits<A> {
             state.leave_ready(&mut leaving);
         }
         self.release(state, leaving);
+        true
     }
 
     /// Lets every answer at the front go that has nothing left to wait for, behind those that leave already. They are

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecError, CommandMetadata, Completes, Completion, Event, EventId, Expected, Lineage, NewEvent,
-    Position, StreamAppend, Version, validate_batch,
+    Batch, CodecError, CommandMetadata, Completes, Completion, Event, EventId, Expected, NewEvent, Position,
+    StreamAppend, Version, validate_batch,
 };
 
 use smallvec::SmallVec;
@@ -142,7 +142,7 @@ fn record<A: Aggregate>(
 
 fn fill<A: Aggregate>(
     batch: &mut Batch,
-    instance: &Arc<Instance<A>>,
+    instance: &Instance<A>,
     live: &Live<A>,
     events: &[A::Event],
     metadata: &CommandMetadata,
@@ -159,7 +159,7 @@ fn fill<A: Aggregate>(
 /// what is decided after it has no part in it.
 fn assemble<A: Aggregate>(
     batch: &mut Batch,
-    instance: &Arc<Instance<A>>,
+    instance: &Instance<A>,
     live: &Live<A>,
     events: SmallVec<[NewEvent; 1]>,
     along: Option<Box<StreamAppend>>,
@@ -170,7 +170,6 @@ fn assemble<A: Aggregate>(
     };
     batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events });
     batch.streams.extend(along.map(|along| *along));
-    batch.lineage = Some(Lineage::kept_by(Arc::clone(instance) as _));
     validate_batch(batch).map_err(SendError::NotCommitted)
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use annals_persistence::{
-    AppendResult, CodecId, Completes, EventId, KeepsLineage, Snapshot, StreamId, Timestamp, Version,
-};
+use annals_persistence::{AppendResult, CodecId, Completes, EventId, Snapshot, StreamId, Timestamp, Version};
 use parking_lot::Mutex;
 use ractor::{ActorRef, ActorRuntime};
 
@@ -168,12 +166,6 @@ impl Draft {
     }
 }
 
-impl<A: Aggregate> KeepsLineage for Instance<A> {
-    fn ended(&self) -> &AtomicBool {
-        &self.lineage
-    }
-}
-
 impl<A: Aggregate> Completes for Instance<A> {
     fn complete(&self, number: u64, result: AppendResult) {
         self.commits.complete(number, result);
@@ -181,6 +173,10 @@ impl<A: Aggregate> Completes for Instance<A> {
 
     fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
         self.commits.complete_all(outcomes);
+    }
+
+    fn lineage(&self) -> Option<&AtomicBool> {
+        Some(&self.lineage)
     }
 }
 

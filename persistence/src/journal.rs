@@ -77,62 +77,32 @@ pub struct StreamAppend {
 /// An expected version alone does not: where another writer's event takes the place of a batch that was refused, the
 /// batch after it meets the version that it names, and would be taken although what it was decided on never was. So
 /// the first refusal ends a lineage, and every later batch of it is refused with [`AppendError::Superseded`].
-#[derive(Clone)]
-pub struct Lineage(Arc<dyn KeepsLineage>);
-
-/// Something that keeps for a lineage whether it has ended, so that the lineage takes no memory of its own.
-pub trait KeepsLineage: Send + Sync {
-    /// Whether it has.
-    fn ended(&self) -> &AtomicBool;
-}
-
-impl KeepsLineage for AtomicBool {
-    fn ended(&self) -> &AtomicBool {
-        self
-    }
-}
-
-impl Default for Lineage {
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
-    }
-}
-
-impl fmt::Debug for Lineage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lineage").field("ended", &self.has_ended()).finish()
-    }
-}
+#[derive(Debug, Clone, Default)]
+pub struct Lineage(Arc<AtomicBool>);
 
 impl Lineage {
-    /// One whose end this keeps. Whoever clears the flag begins another lineage, which is only right when no batch of
-    /// the one before is under way.
-    pub fn kept_by(keeper: Arc<dyn KeepsLineage>) -> Self {
-        Self(keeper)
-    }
-
     /// Whether a batch of it was refused.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.0.ended().load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire)
     }
 
     /// Refuses whatever comes after.
     pub fn end(&self) {
-        self.0.ended().store(true, Ordering::Release);
+        self.0.store(true, Ordering::Release);
     }
+}
 
-    /// Decides a batch of it, for engines: see [`Batch::decide`].
-    pub(crate) fn decide<T>(
-        lineage: Option<&Self>,
-        decide: impl FnOnce() -> Result<T, AppendError>,
-    ) -> Result<T, AppendError> {
-        let Some(lineage) = lineage else { return decide() };
-        if lineage.has_ended() {
-            return Err(AppendError::Superseded);
-        }
-        decide().inspect_err(|_| lineage.end())
+/// Decides a batch of a lineage that has ended when this flag is set.
+fn decide_in<T>(
+    ended: Option<&AtomicBool>,
+    decide: impl FnOnce() -> Result<T, AppendError>,
+) -> Result<T, AppendError> {
+    let Some(ended) = ended else { return decide() };
+    if ended.load(Ordering::Acquire) {
+        return Err(AppendError::Superseded);
     }
+    decide().inspect_err(|_| ended.store(true, Ordering::Release))
 }
 
 /// Events for one or more streams, appended all or not at all.
@@ -168,15 +138,6 @@ impl Batch {
     pub fn in_lineage(mut self, lineage: Lineage) -> Self {
         self.lineage = Some(lineage);
         self
-    }
-
-    /// Decides it, for engines: refuses it where its lineage has ended, and ends its lineage where it is refused. To
-    /// be called in the order of submission, before the next batch is decided.
-    ///
-    /// # Errors
-    /// [`AppendError::Superseded`], or what `decide` says.
-    pub fn decide<T>(&self, decide: impl FnOnce() -> Result<T, AppendError>) -> Result<T, AppendError> {
-        Lineage::decide(self.lineage.as_ref(), decide)
     }
 
     /// How many events it has.
@@ -219,6 +180,12 @@ pub trait Completes: Send + Sync {
     fn complete_all(&self, outcomes: &mut dyn Iterator<Item = (u64, AppendResult)>) {
         outcomes.for_each(|(number, result)| self.complete(number, result));
     }
+
+    /// Whether the lineage of all its appends has ended, where they are of one: then no batch has to carry it. Whoever
+    /// clears the flag begins another lineage, which is only right when no batch of the one before is under way.
+    fn lineage(&self) -> Option<&AtomicBool> {
+        None
+    }
 }
 
 impl Completion {
@@ -230,6 +197,24 @@ impl Completion {
     /// One that reports to `target`, under this number. It takes no memory of its own.
     pub fn shared(target: Arc<dyn Completes>, number: u64) -> Self {
         Self(Some(Callback::Shared(target, number)))
+    }
+
+    /// Decides its batch, for engines: refuses it where its lineage has ended (the batch's own, or the one of
+    /// [`Completes::lineage`]), and ends its lineage where it is refused. To be called in the order of submission, before
+    /// the next batch is decided.
+    ///
+    /// # Errors
+    /// [`AppendError::Superseded`], or what `decide` says.
+    pub fn decide<T>(
+        &self,
+        lineage: Option<&Lineage>,
+        decide: impl FnOnce() -> Result<T, AppendError>,
+    ) -> Result<T, AppendError> {
+        let shared = match &self.0 {
+            Some(Callback::Shared(target, _)) => target.lineage(),
+            _ => None,
+        };
+        decide_in(lineage.map(|lineage| &*lineage.0), || decide_in(shared, decide))
     }
 
     /// Reports the outcome.

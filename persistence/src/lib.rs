@@ -81,9 +81,8 @@ pub use ids::{
 };
 pub use journal::{
     ACTOR_BYTES_MAX, AllPage, AppendResult, Appended, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Completes,
-    Completion, Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, KeepsLineage,
-    Lineage, StreamAppend, StreamInfo, StreamPage, TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes,
-    validate_batch,
+    Completion, Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, Lineage,
+    StreamAppend, StreamInfo, StreamPage, TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};

@@ -77,7 +77,9 @@ impl Header {
             return Err(HeaderFault::Foreign("it is no segment of an Annals journal".into()));
         }
         match u32_at(bytes, 8) {
-            0 => Err(HeaderFault::Broken("the segment's header has no format version: it is incomplete, or was changed")),
+            0 => Err(HeaderFault::Broken(
+                "the segment's header has no format version: it is incomplete, or was changed",
+            )),
             FORMAT_VERSION => Self::decode_checked(bytes),
             other => Err(HeaderFault::Foreign(format!("format version {other}, known is {FORMAT_VERSION}"))),
         }

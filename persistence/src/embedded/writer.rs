@@ -15,8 +15,7 @@ use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
 use super::segment::{Segment, segment_bytes};
 use crate::{
-    AppendError, AppendResult, Appended, Completion, JournalHealth, Lineage, Position, Timestamp, Version,
-    Vfs,
+    AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Timestamp, Version, Vfs,
 };
 
 /// The most bytes written with one sync, unless a single batch is larger.
@@ -159,7 +158,7 @@ impl Writer {
                 base: self.active.segment.base(),
             };
             let batch = &submission.batch;
-            let answer = Lineage::decide(batch.lineage.as_ref(), || match submission.invalid {
+            let answer = submission.done.decide(batch.lineage.as_ref(), || match submission.invalid {
                 Some(error) => Err(*error),
                 None => group.decide(batch, own),
             });
@@ -256,7 +255,8 @@ impl Writer {
         self.shared.disk_full(&error);
         let refused = self.backlog.submissions.drain(..count).map(|submission| {
             self.encoded += submission.batch.encoded_bytes();
-            (submission.done, Lineage::decide(submission.batch.lineage.as_ref(), || Err(error.clone())))
+            let refused = submission.done.decide(submission.batch.lineage.as_ref(), || Err(error.clone()));
+            (submission.done, refused)
         });
         self.answers.extend(refused);
     }

@@ -83,11 +83,11 @@ impl Log {
     pub(super) fn submit(&mut self, batch: &Batch, done: Completion) {
         self.submitted += 1;
         let result = match self.faults.remove(&self.submitted) {
-            Some(Fault::Refuse(error)) => batch.decide(|| Err(error)),
+            Some(Fault::Refuse(error)) => done.decide(batch.lineage.as_ref(), || Err(error)),
             Some(Fault::LoseAnswer) => {
-                self.decide(batch).and_then(|_| Err(AppendError::unknown("the answer was lost")))
+                self.decide(batch, &done).and_then(|_| Err(AppendError::unknown("the answer was lost")))
             }
-            None => self.decide(batch),
+            None => self.decide(batch, &done),
         };
         self.held.push_back(Decided { done, result, needs: self.end });
         if !self.holding {
@@ -95,8 +95,8 @@ impl Log {
         }
     }
 
-    fn decide(&mut self, batch: &Batch) -> AppendResult {
-        batch.decide(|| self.decide_by_itself(batch))
+    fn decide(&mut self, batch: &Batch, done: &Completion) -> AppendResult {
+        done.decide(batch.lineage.as_ref(), || self.decide_by_itself(batch))
     }
 
     fn decide_by_itself(&mut self, batch: &Batch) -> AppendResult {
