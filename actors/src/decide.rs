@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecError, CommandMetadata, Completes, Completion, Event, EventId, Expected, NewEvent, Position,
-    StreamAppend, Version, validate_batch,
+    Batch, CodecError, CommandId, CommandMetadata, Completes, Completion, Event, EventId, Expected, NewEvent,
+    Position, StreamAppend, Version, validate_batch,
 };
 
 use smallvec::SmallVec;
@@ -40,8 +40,8 @@ pub(crate) fn decide<A: Aggregate>(
 ) -> Decision {
     let span = request.span.clone();
     let _entered = span.enter();
-    if request.id_chosen()
-        && let Some(earlier) = instance.commits.find(request.command_id)
+    if let Some(id) = request.chosen_id()
+        && let Some(earlier) = instance.commits.find(id)
     {
         repeat(instance, earlier, *request);
         return Decision::Standing;
@@ -60,7 +60,7 @@ fn repeat<A: Aggregate>(instance: &Instance<A>, earlier: Remembered, request: Co
     if earlier.hash == request.hash {
         instance.commits.repeat(earlier, request.reply);
     } else {
-        let reused = SendError::CommandIdReused { command_id: request.command_id };
+        let reused = SendError::CommandIdReused { command_id: earlier.command_id };
         answer(instance, request.reply, Err(reused));
     }
 }
@@ -102,14 +102,17 @@ fn metadata<A: Aggregate>(
     request: &CommandRequest<A>,
 ) -> CommandMetadata {
     let options = request.options.as_deref();
+    let time = instance.kind.clock.now().max(live.time);
+    let command_id = request.chosen_id().unwrap_or_else(|| CommandId::generate_at(time));
+    request.span.record("command_id", tracing::field::display(command_id));
     let correlation = options.and_then(|options| options.correlation_id);
     let causation = options.and_then(|options| options.causation_id);
     CommandMetadata {
-        time: instance.kind.clock.now().max(live.time),
-        command_id: request.command_id,
+        time,
+        command_id,
         command_hash: request.hash,
-        correlation_id: correlation.unwrap_or_else(|| request.command_id.into()),
-        causation_id: causation.unwrap_or_else(|| request.command_id.into()),
+        correlation_id: correlation.unwrap_or_else(|| command_id.into()),
+        causation_id: causation.unwrap_or_else(|| command_id.into()),
         actor: options.and_then(|options| options.actor.clone()),
         trace: options.and_then(|options| options.trace),
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use annals_persistence::{CommandId, Journal, StreamId};
+use annals_persistence::{Journal, StreamId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -211,12 +211,9 @@ fn request<A: Aggregate>(
 ) -> Result<Asked<A>, SendError<A>> {
     let hash = content_hash(&work).map_err(SendError::Codec)?;
     let (reply, answered) = oneshot::channel();
-    let chosen = options.as_ref().and_then(|options| options.command_id);
-    let command_id = chosen.unwrap_or_else(CommandId::generate);
-    span.record("command_id", tracing::field::display(command_id));
     // Where nobody wants to know of commands, what is logged while one is handled belongs to the sender's span.
     let span = if span.is_disabled() { Span::current() } else { span.clone() };
-    Ok((Box::new(CommandRequest { work, command_id, hash, options, span, reply }), answered))
+    Ok((Box::new(CommandRequest { work, hash, options, span, reply }), answered))
 }
 
 fn send_once<R>(

@@ -17,7 +17,6 @@ use crate::worker::Live;
 /// A command that waits for its turn.
 pub(crate) struct CommandRequest<A: Aggregate> {
     pub(crate) work: Work<A>,
-    pub(crate) command_id: CommandId,
     pub(crate) hash: u64,
     pub(crate) options: Option<Box<SendOptions>>,
     pub(crate) span: tracing::Span,
@@ -29,9 +28,9 @@ impl<A: Aggregate> CommandRequest<A> {
         self.options.as_ref()?.expecting
     }
 
-    /// Whether the sender chose the id: only then can it be a repetition.
-    pub(crate) fn id_chosen(&self) -> bool {
-        self.options.as_ref().is_some_and(|options| options.command_id.is_some())
+    /// The id that the sender chose: only then can it be a repetition.
+    pub(crate) fn chosen_id(&self) -> Option<CommandId> {
+        self.options.as_ref()?.command_id
     }
 
     pub(crate) fn take_along(&mut self) -> Option<Box<StreamAppend>> {

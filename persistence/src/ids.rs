@@ -44,7 +44,13 @@ macro_rules! uuid_newtype {
             /// A new id, ordered by time (UUIDv7).
             #[must_use]
             pub fn generate() -> Self {
-                Self(time_ordered(Timestamp::now()))
+                Self::generate_at(Timestamp::now())
+            }
+
+            /// A new id, ordered by this time instead of the clock's.
+            #[must_use]
+            pub fn generate_at(time: Timestamp) -> Self {
+                Self(time_ordered(time))
             }
 
             /// The id that these 16 bytes spell.
@@ -120,14 +126,6 @@ uuid_newtype!(
     /// Identifies one history: two journals never share it, and a repaired or restored one takes a new one.
     JournalId
 );
-
-impl EventId {
-    /// A new id, ordered by the time of its event instead of the clock's.
-    #[must_use]
-    pub fn generate_at(time: Timestamp) -> Self {
-        Self(time_ordered(time))
-    }
-}
 
 impl From<CommandId> for CorrelationId {
     fn from(id: CommandId) -> Self {
