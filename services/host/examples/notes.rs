@@ -102,9 +102,11 @@ impl Fold for Index {
     }
 }
 
+#[derive(ToSchema)]
 struct NewNote {
     id: Option<Uuid>,
     text: String,
+    #[schema(rename = "eTag", value_type = Option<String>)]
     etag: Option<ETag>,
 }
 
@@ -138,7 +140,7 @@ struct App {
     index: ReadModel<Index>,
 }
 
-#[utoipa::path(post, path = "/api/note", responses((status = 201, body = NoteBody)))]
+#[utoipa::path(post, path = "/api/note", request_body = NewNote, responses((status = 201, body = NoteBody)))]
 async fn create(
     State(app): State<App>,
     context: RequestContext,
@@ -204,7 +206,7 @@ async fn history(State(app): State<App>, id: PathText, query: HistoryQuery) -> R
 }
 
 #[derive(Debug, OpenApi)]
-#[openapi(paths(create), components(schemas(NoteBody)))]
+#[openapi(info(title = "Notes"), paths(create), components(schemas(NoteBody)))]
 struct Api;
 
 /// Notes over HTTP.

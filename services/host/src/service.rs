@@ -36,7 +36,9 @@ pub trait Service: fmt::Debug + Send + Sync + 'static {
     /// One for each aggregate: operators' commands read journals with them, without a node.
     fn inspectors(&self) -> Vec<Arc<dyn Inspector>>;
 
-    /// The description of its routes; without one, they are not on the API's page.
+    /// The description of its routes; without one, they are not on the API's page. Its title is the program's, beside
+    /// those of other services; its tags come before the operations' ids. The host adds what it answers to bodies that
+    /// it does not take.
     fn openapi(&self) -> OpenApi {
         OpenApi::default()
     }

@@ -218,7 +218,12 @@ async fn health_metrics_and_the_api_page_are_there() {
         metrics.contains("annals_http_request_duration_seconds_bucket{route=\"/api/note\",method=\"POST\"")
     );
     assert!(metrics.contains("annals_commands_committing_total{aggregate=\"note\"} 1"), "{metrics}");
-    assert!(notes.get("/openapi.json").await.json()["paths"]["/api/note"]["post"].is_object());
+    let described = notes.get("/openapi.json").await.json();
+    assert_eq!(described["info"]["title"], "Notes");
+    for status in ["400", "413", "415", "422"] {
+        let response = &described["paths"]["/api/note"]["post"]["responses"][status];
+        assert!(response["content"]["application/problem+json"].is_object(), "{status}: {described:#}");
+    }
     let page = notes.get("/docs/").await;
     assert_eq!(page.status, 200);
     // Nothing of the page comes from elsewhere, and no validator is asked.

@@ -25,8 +25,9 @@ pub(crate) struct HistoryEvent {
     time: String,
     /// Who made it happen, where that is known.
     actor: Option<String>,
-    /// The command behind it, where that is known.
-    command: Option<String>,
+    /// A hash of the content of the command behind it: the same command has the same.
+    #[schema(example = "9c1185a5c5e9fc54")]
+    command: String,
     /// The id of that command.
     command_id: Uuid,
     /// The outside request behind it.

@@ -35,14 +35,18 @@ pub(crate) fn router(app: App) -> Router {
 
 /// What the routes take and answer.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(list, create, change, show, remove, history), tags((name = "customer", description = "Customers")))]
+#[openapi(
+    info(title = "Customer"),
+    paths(list, create, change, show, remove, history),
+    tags((name = "customer", description = "Customers"))
+)]
 pub(crate) struct Api;
 
 /// Every customer, in the order of creation.
 #[utoipa::path(
     get, path = "/api/customer", tag = "customer", params(PageParameters),
     responses(
-        (status = 200, body = [CustomerView]),
+        (status = 200, description = "The customers", body = [CustomerView]),
         (status = 422, description = "`limit` or `after` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -56,7 +60,7 @@ async fn list(State(app): State<App>, page: Page) -> Result<Response, Problem> {
     post, path = "/api/customer", tag = "customer", request_body = NewCustomer,
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect")),
     responses(
-        (status = 201, body = CustomerView, headers(("Location" = String), ("ETag" = String))),
+        (status = 201, description = "The customer, created", body = CustomerView, headers(("Location" = String), ("ETag" = String))),
         (status = 409, description = "The id exists", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is named", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -87,8 +91,8 @@ async fn create(
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect"),
     ),
     responses(
-        (status = 200, body = CustomerView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The customer at the version that the ETag names", body = CustomerView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such customer", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The eTag is stale", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is named", body = ProblemBody, content_type = "application/problem+json"),
         (status = 428, description = "There is no eTag", body = ProblemBody, content_type = "application/problem+json"),
@@ -115,8 +119,8 @@ async fn change(
 #[utoipa::path(
     get, path = "/api/customer/{id}", tag = "customer", params(("id" = Uuid, Path), MomentParameters),
     responses(
-        (status = 200, body = CustomerView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The customer at the version that the ETag names", body = CustomerView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such customer, or there was none then", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`version` or `at` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -133,9 +137,10 @@ async fn show(State(app): State<App>, id: PathText, AsOf(moment): AsOf) -> Resul
     delete, path = "/api/customer/{id}", tag = "customer",
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version to remove, and no other")),
     responses(
-        (status = 204),
+        (status = 204, description = "There is none any more"),
         (status = 404, description = "The id is no UUID", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`If-Match` is stale", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`If-Match` names several versions", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 async fn remove(State(app): State<App>, context: RequestContext, id: PathText) -> Result<Response, Problem> {
@@ -153,8 +158,9 @@ async fn remove(State(app): State<App>, context: RequestContext, id: PathText) -
 #[utoipa::path(
     get, path = "/api/customer/{id}/history", tag = "customer", params(("id" = Uuid, Path), HistoryParameters),
     responses(
-        (status = 200, body = [HistoryEvent]),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The events, in the order in which they happened", body = [HistoryEvent]),
+        (status = 404, description = "No customer ever had this id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`from` or `limit` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 async fn history(State(app): State<App>, id: PathText, query: HistoryQuery) -> Result<Response, Problem> {

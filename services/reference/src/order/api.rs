@@ -36,6 +36,7 @@ pub(crate) fn router(app: App) -> Router {
 /// What the routes take and answer.
 #[derive(Debug, OpenApi)]
 #[openapi(
+    info(title = "Order"),
     paths(
         queries::list, queries::list_of, queries::state, queries::show, queries::history,
         commands::create, commands::change, commands::ship, commands::cancel, commands::remove,

@@ -1,5 +1,7 @@
 //! The description of the API is complete and says what is there.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::process::Services;
@@ -52,6 +54,53 @@ async fn the_document_has_every_route_and_every_schema() {
     {
         assert!(fields[name].is_object(), "{name}: {fields:#}");
     }
+}
+
+/// Every operation, with a name for messages.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let of_path = |(path, item): (&String, &Value)| -> Vec<String> {
+        let methods = item.as_object().expect("operations");
+        methods.keys().map(|method| format!("/paths/{}/{method}", path.replace('/', "~1"))).collect()
+    };
+    let pointers = paths.iter().flat_map(of_path);
+    pointers.map(|pointer| (pointer.clone(), document.pointer(&pointer).expect("an operation"))).collect()
+}
+
+#[track_caller]
+fn assert_valid(name: &str, operation: &Value) {
+    let responses = operation["responses"].as_object().expect("responses");
+    for (status, response) in responses {
+        let description = response["description"].as_str().unwrap_or_default();
+        assert!(!description.is_empty(), "{name} does not describe {status}");
+    }
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        assert!(parameter["schema"]["type"].is_string(), "{name}: {parameter}");
+    }
+    if operation["requestBody"].is_object() {
+        for status in ["400", "413", "415", "422"] {
+            assert!(responses.contains_key(status), "{name} has a body and no {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_valid() {
+    let services = Services::start();
+    let mut client = services.client();
+    let document = client.get("/openapi.json").await.expect(200).json();
+    assert_eq!(document["info"]["title"], "Customer, Order");
+    let operations = operations(&document);
+    assert_eq!(operations.len(), ROUTES.iter().map(|(_, methods)| methods.len()).sum::<usize>());
+    let mut ids = HashSet::new();
+    for (name, operation) in operations {
+        assert_valid(&name, operation);
+        let id = operation["operationId"].as_str().expect("an id");
+        assert!(ids.insert(id.to_owned()), "{name}: {id} occurs twice");
+    }
+    let command = &document["components"]["schemas"]["HistoryEvent"]["properties"]["command"];
+    assert_eq!(command["type"], "string");
+    assert!(command["description"].as_str().is_some_and(|text| text.contains("hash")), "{command}");
 }
 
 #[tokio::test]

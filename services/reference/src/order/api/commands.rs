@@ -18,7 +18,7 @@ use crate::routes::expected;
     post, path = "/api/order", tag = "order", request_body = NewOrder,
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect")),
     responses(
-        (status = 201, body = OrderView, headers(("Location" = String), ("ETag" = String))),
+        (status = 201, description = "The order, created", body = OrderView, headers(("Location" = String), ("ETag" = String))),
         (status = 409, description = "The id exists", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is named", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -50,8 +50,8 @@ pub(super) async fn create(
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect"),
     ),
     responses(
-        (status = 200, body = OrderView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The order at the version that the ETag names", body = OrderView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The eTag is stale", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is named", body = ProblemBody, content_type = "application/problem+json"),
         (status = 428, description = "There is no eTag", body = ProblemBody, content_type = "application/problem+json"),
@@ -75,8 +75,8 @@ pub(super) async fn change(
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect"),
     ),
     responses(
-        (status = 200, body = OrderView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The order at the version that the ETag names", body = OrderView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The eTag is stale", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The order was cancelled", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -97,8 +97,8 @@ pub(super) async fn ship(
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again under the same key, the request has no second effect"),
     ),
     responses(
-        (status = 200, body = OrderView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The order at the version that the ETag names", body = OrderView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The eTag is stale", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The order is on its way", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -116,9 +116,10 @@ pub(super) async fn cancel(
     delete, path = "/api/order/{id}", tag = "order",
     params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "The version to remove, and no other")),
     responses(
-        (status = 204),
+        (status = 204, description = "There is none any more"),
         (status = 404, description = "The id is no UUID", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`If-Match` is stale", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`If-Match` names several versions", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn remove(

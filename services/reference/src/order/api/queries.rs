@@ -16,7 +16,7 @@ use crate::routes::read;
 #[utoipa::path(
     get, path = "/api/order", tag = "order", params(PageParameters),
     responses(
-        (status = 200, body = [OrderView]),
+        (status = 200, description = "The orders", body = [OrderView]),
         (status = 422, description = "`limit` or `after` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -29,7 +29,7 @@ pub(super) async fn list(State(app): State<App>, page: Page) -> Result<Response,
 #[utoipa::path(
     get, path = "/api/order/customer/{customerId}", tag = "order", params(("customerId" = Uuid, Path), PageParameters),
     responses(
-        (status = 200, body = [OrderView]),
+        (status = 200, description = "The orders", body = [OrderView]),
         (status = 404, description = "The id is no UUID", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`limit` or `after` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
@@ -48,8 +48,8 @@ pub(super) async fn list_of(
 #[utoipa::path(
     get, path = "/api/order/state/{id}", tag = "order", params(("id" = Uuid, Path)),
     responses(
-        (status = 200, body = OrderStateView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "How far the order is", body = OrderStateView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such order", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn state(State(app): State<App>, id: PathText) -> Result<Response, Problem> {
@@ -67,8 +67,8 @@ pub(super) async fn state(State(app): State<App>, id: PathText) -> Result<Respon
 #[utoipa::path(
     get, path = "/api/order/{id}", tag = "order", params(("id" = Uuid, Path), MomentParameters),
     responses(
-        (status = 200, body = OrderView, headers(("ETag" = String))),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The order at the version that the ETag names", body = OrderView, headers(("ETag" = String))),
+        (status = 404, description = "There is no such order, or there was none then", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`version` or `at` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
@@ -88,8 +88,9 @@ pub(super) async fn show(
 #[utoipa::path(
     get, path = "/api/order/{id}/history", tag = "order", params(("id" = Uuid, Path), HistoryParameters),
     responses(
-        (status = 200, body = [HistoryEvent]),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The events, in the order in which they happened", body = [HistoryEvent]),
+        (status = 404, description = "No order ever had this id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`from` or `limit` is wrong", body = ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn history(
