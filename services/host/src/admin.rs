@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::query::query_time;
 use crate::server::stopped;
-use crate::view::{Part, ServiceView};
+use crate::view::{Part, ServiceView, absence};
 use crate::{PathText, Problem, json_response};
 
 mod access;
@@ -196,20 +196,20 @@ async fn instance(
     let query = asked(query)?;
     let (type_name, id) = path.get()?;
     let moment = query.at.as_deref().map(moment).transpose()?;
-    let services = admin.chosen(&query)?;
-    if !services.iter().any(|s| s.view.inspector(&type_name).is_some()) {
+    let views: Vec<_> = admin.chosen(&query)?.into_iter().map(|service| service.view).collect();
+    if !views.iter().any(|view| view.inspector(&type_name).is_some()) {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "aggregate_not_registered",
             format!("no service here has an aggregate \"{type_name}\""),
         ));
     }
-    for service in services {
-        if let Some(found) = service.view.instance(&type_name, &id, moment).await? {
+    for view in &views {
+        if let Some(found) = view.instance(&type_name, &id, moment).await? {
             return Ok(json_response(StatusCode::OK, Some(found.version()), &found));
         }
     }
-    Err(Problem::not_found(format!("the {type_name} \"{id}\" has no events then")))
+    Err(Problem::not_found(absence(&views, &type_name, &id, moment).await?))
 }
 
 async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use crate::{EventJson, ShowError, time_text};
+use crate::{EventJson, ShowError, missing_at, time_text};
 
 /// How many streams are read at a time.
 const PAGE_STREAMS: usize = 256;
@@ -179,6 +179,13 @@ impl ServiceView {
         }))
     }
 
+    async fn missing(&self, type_name: &str, id: &str, moment: Moment) -> Result<Option<String>, ReadError> {
+        match self.inspector(type_name) {
+            Some(_) => missing_at(&self.journal, type_name, id, moment).await,
+            None => Ok(None),
+        }
+    }
+
     /// The dead letters that nobody has replayed yet.
     pub(crate) fn dead_letters(
         &self,
@@ -186,4 +193,21 @@ impl ServiceView {
         let service = self.service;
         stream_dead_letters(&self.journal).map_ok(move |letter| DeadLetterItem { service, letter })
     }
+}
+
+/// Why none of the services has a state of the instance to show.
+pub(crate) async fn absence(
+    views: &[ServiceView],
+    type_name: &str,
+    id: &str,
+    moment: Option<Moment>,
+) -> Result<String, ReadError> {
+    if let Some(moment) = moment {
+        for view in views {
+            if let Some(reason) = view.missing(type_name, id, moment).await? {
+                return Ok(format!("the {type_name} \"{id}\" {reason}"));
+            }
+        }
+    }
+    Ok(format!("the {type_name} \"{id}\" has no events"))
 }

@@ -53,6 +53,61 @@ async fn a_running_and_a_stopped_service_answer_alike() {
 }
 
 #[tokio::test]
+async fn a_state_that_is_not_there_says_why() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "one").await;
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let check = |place: &[&str]| {
+        for (question, reason) in [
+            (vec![ID, "--at", "99"], format!("the note \"{ID}\" is at version 1 and has no version 99 (")),
+            (
+                vec![ID, "--at", "2001-01-01T00:00:00Z"],
+                format!("the note \"{ID}\" had no events yet at 2001-01-01"),
+            ),
+            (vec![nobody, "--at", "1"], format!("the note \"{nobody}\" has no events (")),
+            (vec![nobody], format!("the note \"{nobody}\" has no events (")),
+        ] {
+            let output = run(&[&["aggregate", "show", "note"], &*question, place].concat());
+            assert_eq!(exit_code(&output), 1, "{question:?}");
+            assert!(stderr(&output).contains(&reason), "{question:?}: {}", stderr(&output));
+        }
+    };
+    check(&["--url", &notes.address]);
+    assert!(notes.stop().success());
+    check(&["--data", dir]);
+}
+
+#[tokio::test]
+async fn no_dead_letters_are_told_to_people_alone() {
+    let notes = Program::start(&["dev"]);
+    let listed = run(&["dlq", "ls", "--url", &notes.address]);
+    assert_eq!(
+        (exit_code(&listed), stdout(&listed), stderr(&listed)),
+        (0, String::new(), "no dead letters\n".into())
+    );
+    let listed = run(&["dlq", "ls", "--json", "--url", &notes.address]);
+    assert_eq!((exit_code(&listed), stdout(&listed), stderr(&listed)), (0, String::new(), String::new()));
+}
+
+#[test]
+fn a_replay_says_that_it_takes_one_or_all() {
+    let output = run(&["dlq", "replay"]);
+    assert_eq!(exit_code(&output), 2);
+    let said = stderr(&output);
+    assert!(said.contains("replay [OPTIONS] <ID>") && said.contains("replay [OPTIONS] --all"), "{said}");
+}
+
+#[test]
+fn a_code_is_explained_whatever_its_case() {
+    let explained = run(&["explain", "VERSION_CONFLICT"]);
+    assert_eq!((exit_code(&explained), explained.stdout), (0, run(&["explain", "version_conflict"]).stdout));
+    let unknown = run(&["explain", "No_Such_Code"]);
+    assert!(exit_code(&unknown) == 1 && stderr(&unknown).contains("No_Such_Code"), "{unknown:?}");
+}
+
+#[tokio::test]
 async fn a_tail_shows_what_happens_and_ends_with_the_service() {
     let notes = Program::start(&["dev"]);
     let mut tail = command()

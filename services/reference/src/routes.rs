@@ -1,9 +1,10 @@
 //! What the routes of both services share.
 
-use annals::actors::{AggregateRef, Moment};
-use annals::http::{ETag, Fold, Gateway, Problem, ReadModel, RequestContext};
-use annals::prelude::{Aggregate, Current, Node, StateError};
+use annals::actors::Moment;
+use annals::http::{ETag, Fold, Gateway, Problem, ReadModel, RequestContext, missing_at};
+use annals::prelude::{Aggregate, Current, Node, Version};
 use axum::http::StatusCode;
+use uuid::Uuid;
 
 /// What a service's routes work with.
 #[derive(Debug)]
@@ -19,14 +20,32 @@ impl<M: Fold> Clone for App<M> {
     }
 }
 
-/// The state that was read; as it was at a moment if one was asked for.
+/// The state now, or as it was at a moment if one was asked for. Where there was none, the answer says why.
 pub(crate) async fn read<A: Aggregate>(
-    target: &AggregateRef<A>,
+    node: &Node,
+    id: Uuid,
     moment: Option<Moment>,
-) -> Result<Option<Current<A>>, StateError> {
+    not_found: fn() -> Problem,
+) -> Result<Current<A>, Problem> {
+    let id = id.to_string();
+    let target = node.aggregate::<A>(&id);
+    let Some(moment) = moment else { return Ok(target.state().await?) };
+    if let Some(found) = target.state_at(moment).await? {
+        return Ok(found);
+    }
+    let reason = missing_at(node.journal(), A::TYPE, &id, moment).await?;
+    Err(reason.map_or_else(not_found, |reason| Problem::not_found(format!("the {} {reason}", A::TYPE))))
+}
+
+/// What is told of a state in which there is nothing: of one in the past, that it is one after a removal.
+pub(crate) fn removed<A: Aggregate>(
+    version: Version,
+    moment: Option<Moment>,
+    not_found: fn() -> Problem,
+) -> Problem {
     match moment {
-        None => target.state().await.map(Some),
-        Some(moment) => target.state_at(moment).await,
+        Some(_) => Problem::not_found(format!("at version {version} the {} is deleted", A::TYPE)),
+        None => not_found(),
     }
 }
 

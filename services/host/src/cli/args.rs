@@ -168,6 +168,8 @@ pub(super) enum DlqCommand {
     /// List dead letters.
     Ls(Target),
     /// Handle a dead letter again, or all of them.
+    // Left to itself, the usage shows the id alone as what is required.
+    #[command(override_usage = "annals dlq replay [OPTIONS] <ID>\n       annals dlq replay [OPTIONS] --all")]
     Replay(ReplayArgs),
 }
 

@@ -1,10 +1,11 @@
 //! Operators' commands that look, and the one that replays.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use super::args::{AggregateCommand, Cli, ReplayArgs, StreamsCommand, Target};
@@ -91,7 +92,11 @@ pub(super) async fn dead_letters(
         let names = ["id", "service", "subscription", "eventId", "attempts", "lastTime", "reason"];
         names.map(|name| field(item, name)).join("  ")
     };
-    print(source.dead_letters().await?, output, line).await?;
+    let mut letters = source.dead_letters().await?.peekable();
+    if Pin::new(&mut letters).peek().await.is_none() {
+        output.remark("no dead letters");
+    }
+    print(letters.boxed(), output, line).await?;
     source.close().await;
     Ok(())
 }
@@ -137,11 +142,13 @@ pub(super) fn explain(code: Option<&str>, output: Output) -> Result<(), CliError
         let json = serde_json::to_string(&all).map_err(io::Error::from)?;
         return Ok(output.document(&json, || all.join("\n"))?);
     };
-    let Some(page) = crate::explain(code) else {
+    // Logs and dashboards may show codes in another case than they are written in.
+    let known = code.to_ascii_lowercase();
+    let Some(page) = crate::explain(&known) else {
         let message = format!("no error has the code \"{code}\"; `explain` without a code lists all");
         return Err(CliError::Failed { code: "code_not_found".to_owned(), message });
     };
-    let json = serde_json::json!({ "code": code, "page": page }).to_string();
+    let json = serde_json::json!({ "code": known, "page": page }).to_string();
     Ok(output.document(&json, || page.to_owned())?)
 }
 

@@ -33,6 +33,14 @@ impl Output {
         if self.json { Ok(()) } else { self.line(text) }
     }
 
+    /// A remark on stderr, for people: what is on stdout stays what was asked for.
+    pub(super) fn remark(self, text: &str) {
+        if !self.json {
+            // Where stderr is closed there is nobody to tell.
+            let _unheard = writeln!(io::stderr(), "{text}");
+        }
+    }
+
     /// A line, sent at once: whoever follows a tail sees it now.
     pub(super) fn line(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();

@@ -13,7 +13,7 @@ use super::client::{Client, escaped};
 use super::error::CliError;
 use crate::admin::{AdminQuery, moment};
 use crate::data::{self, journal_dir};
-use crate::view::{Part, ServiceView};
+use crate::view::{Part, ServiceView, absence};
 use crate::{DataError, Problem, Service};
 
 /// JSON texts, one for each item.
@@ -242,7 +242,7 @@ async fn stopped_instance(
     }
     let known = views.iter().any(|view| view.inspector(type_name).is_some());
     let (code, message) = if known {
-        ("not_found", format!("the {type_name} \"{id}\" has no events then"))
+        ("not_found", absence(views, type_name, id, moment).await?)
     } else {
         ("aggregate_not_registered", format!("no service here has an aggregate \"{type_name}\""))
     };

@@ -17,7 +17,7 @@ use super::request::{ChangedCustomer, NewCustomer};
 use super::view::Customers;
 use super::{Customer, CustomerCommand, CustomerDetails, CustomerRejection, CustomerView};
 use crate::openapi::{HistoryEvent, HistoryParameters, MomentParameters, PageParameters};
-use crate::routes::{expected, read};
+use crate::routes::{expected, read, removed};
 
 type App = crate::routes::App<Customers>;
 
@@ -126,8 +126,9 @@ async fn change(
 )]
 async fn show(State(app): State<App>, id: PathText, AsOf(moment): AsOf) -> Result<Response, Problem> {
     let id = id.uuid()?;
-    let current = read(&instance(&app, id), moment).await?.ok_or_else(not_found)?;
-    let details = current.state.details.ok_or_else(not_found)?;
+    let current = read::<Customer>(&app.node, id, moment, not_found).await?;
+    let details =
+        current.state.details.ok_or_else(|| removed::<Customer>(current.version, moment, not_found))?;
     let view = CustomerView::new(id, details, current.version);
     Ok(json_response(StatusCode::OK, Some(current.version), &view))
 }

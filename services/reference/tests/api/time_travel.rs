@@ -88,14 +88,40 @@ async fn moments_that_never_were_are_not_found() {
     let mut client = services.client();
     let one = created_customer(&mut client, "1 Elm").await;
     let path = format!("{CUSTOMER}/{}", id(&one));
-    for query in ["version=0", "version=2", "at=2001-01-01T00:00:00Z"] {
-        client.get(format!("{path}?{query}")).await.expect_problem(404, "not_found");
+    for (query, detail) in [
+        ("version=0", "the customer is at version 1 and has no version 0"),
+        ("version=2", "the customer is at version 1 and has no version 2"),
+        ("at=2001-01-01T00:00:00Z", "the customer had no events yet at 2001-01-01T00:00:00Z"),
+    ] {
+        let problem = client.get(format!("{path}?{query}")).await.expect_problem(404, "not_found");
+        assert_eq!(problem.json()["detail"], detail);
     }
     let future = client.get(format!("{path}?at=2999-01-01T00:00:00%2B02:00")).await.expect(200);
     assert_eq!((future.json(), future.etag()), (one, "1".to_owned()));
     for query in ["version=x", "at=noon", "at=2026-01-01", "version=-1", "version=1&at=2999-01-01T00:00:00Z"]
     {
         client.get(format!("{path}?{query}")).await.expect_problem(422, "invalid_query");
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_not_there_says_why() {
+    let services = Services::start();
+    let mut client = services.client();
+    let order = created_order(&mut client, &new_id(), "1 Elm").await;
+    let path = format!("{ORDER}/{}", id(&order));
+    client.delete(path.clone()).await.expect(204);
+    let nobody = format!("{ORDER}/{}", new_id());
+    for (asked, detail) in [
+        (format!("{path}?version=99"), "the order is at version 2 and has no version 99"),
+        (format!("{path}?version=2"), "at version 2 the order is deleted"),
+        (format!("{path}?at=2999-01-01T00:00:00Z"), "at version 2 the order is deleted"),
+        (path, "there is no such order"),
+        (format!("{nobody}?version=1"), "there is no such order"),
+        (nobody, "there is no such order"),
+    ] {
+        let problem = client.get(asked.clone()).await.expect_problem(404, "not_found");
+        assert_eq!(problem.json()["detail"], detail, "{asked}");
     }
 }
 

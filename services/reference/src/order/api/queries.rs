@@ -10,7 +10,7 @@ use axum::response::Response;
 use super::{App, instance, not_found};
 use crate::openapi::{HistoryEvent, HistoryParameters, MomentParameters, PageParameters};
 use crate::order::{Order, OrderStateView, OrderView};
-use crate::routes::read;
+use crate::routes::{read, removed};
 
 /// Every order, in the order of creation.
 #[utoipa::path(
@@ -78,8 +78,9 @@ pub(super) async fn show(
     AsOf(moment): AsOf,
 ) -> Result<Response, Problem> {
     let id = id.uuid()?;
-    let current = read(&instance(&app, id), moment).await?.ok_or_else(not_found)?;
-    let details = current.state.details.ok_or_else(not_found)?;
+    let current = read::<Order>(&app.node, id, moment, not_found).await?;
+    let details =
+        current.state.details.ok_or_else(|| removed::<Order>(current.version, moment, not_found))?;
     let view = OrderView::new(id, details, current.state.state, current.version);
     Ok(json_response(StatusCode::OK, Some(current.version), &view))
 }
