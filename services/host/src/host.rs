@@ -151,6 +151,8 @@ pub struct Host {
     data: DataDir,
     /// True ends the server and the tails.
     stopping: watch::Sender<bool>,
+    /// How many requests the end waits for.
+    waited_for: watch::Receiver<usize>,
     server: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -200,9 +202,10 @@ impl Host {
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
         let router = whole(routers, health.clone(), admin, openapi::router(&document));
-        let server = tokio::spawn(server::serve(listener, router, options.connections, stopped));
+        let (waiting, waited_for) = watch::channel(0);
+        let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
-        Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, server, tasks })
+        Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, waited_for, server, tasks })
     }
 
     /// Where it listens: the real port, also when port 0 was asked for.
@@ -230,8 +233,14 @@ impl Host {
         self.health.0.start().await
     }
 
+    /// How many requests [`Host::shutdown`] waits for; it is more than 0 only after the end was asked for.
+    pub(crate) fn waited_for(&self) -> watch::Receiver<usize> {
+        self.waited_for.clone()
+    }
+
     /// Stops in order: no more readiness, no new connections, requests under way finished, then buses, read models,
-    /// nodes, snapshots and journals. Temporary data is removed.
+    /// nodes, snapshots and journals. A connection without a whole head of a request is closed at once. Temporary data is
+    /// removed.
     pub async fn shutdown(mut self) {
         self.health.0.drain();
         self.stopping.send_replace(true);

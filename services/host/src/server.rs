@@ -1,8 +1,11 @@
 //! Connections: accepted up to a bound, given up when no request comes over them, and ended in order.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +18,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::{Service, ServiceExt};
 
 use timer::ConnectionTimer;
@@ -62,21 +65,24 @@ fn open_files_max() -> usize {
     limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
-/// Serves until it is told to stop; then no new connection is taken, and those that are there end with the request that
-/// is under way.
+/// Serves until it is told to stop; then no new connection is taken, and those that are there end: at once, or with the
+/// request that is under way. How many requests are waited for is told as soon as it is known.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     options: ConnectionOptions,
     stopping: watch::Receiver<bool>,
+    waited_for: watch::Sender<usize>,
 ) {
     let (places_max, places) = (options.places(), Arc::new(Semaphore::new(options.places() as usize)));
+    let (undecided, mut decided) = mpsc::channel(1);
     let mut server = Server {
         listener,
         places: Arc::clone(&places),
         router: router.into_make_service_with_connect_info(),
         head_timeout: options.head_timeout,
         stopped: stopping.clone(),
+        undecided,
     };
     let mut end = pin!(stopped(stopping));
     loop {
@@ -88,6 +94,9 @@ pub(crate) async fn serve(
         server.start(connection, peer, place).await;
     }
     drop(server);
+    // Nothing is sent: it ends when no connection is left that may be idle.
+    let _all = decided.recv().await;
+    waited_for.send_replace((places_max as usize).saturating_sub(places.available_permits()));
     // All places are free again when every connection has ended. It is closed by nobody.
     let _ended = places.acquire_many(places_max).await;
 }
@@ -104,7 +113,11 @@ struct Server {
     router: IntoMakeServiceWithConnectInfo<Router, SocketAddr>,
     head_timeout: Duration,
     stopped: watch::Receiver<bool>,
+    undecided: Undecided,
 }
+
+/// Kept by a connection until it has ended or, at the end, is known to have a request under way.
+type Undecided = mpsc::Sender<Infallible>;
 
 impl Server {
     /// The next connection, as soon as there is a place for it; what waits is the system's to keep.
@@ -126,19 +139,21 @@ impl Server {
     async fn start(&mut self, connection: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
         let Ok(routes) = self.router.call(peer).await;
         let routes = routes.map_request(|request: Request<Incoming>| request.map(Body::new));
+        let timer = ConnectionTimer::default();
         let serving = http1::Builder::new()
-            .timer(ConnectionTimer::default())
+            .timer(timer.clone())
             .header_read_timeout(self.head_timeout)
             .serve_connection(TokioIo::new(connection), TowerToHyperService::new(routes))
             .with_upgrades();
-        let stopping = stopped(self.stopped.clone());
+        let (stopping, undecided) = (stopped(self.stopped.clone()), self.undecided.clone());
         tokio::spawn(async move {
             let mut serving = pin!(serving);
+            let mut undecided = Some(undecided);
             let ended = tokio::select! {
                 ended = serving.as_mut() => ended,
                 () = stopping => {
                     serving.as_mut().graceful_shutdown();
-                    serving.await
+                    finish(serving, &timer, &mut undecided).await
                 }
             };
             if let Err(error) = ended {
@@ -147,4 +162,22 @@ impl Server {
             drop(place);
         });
     }
+}
+
+/// Serves the request that is under way to its end. A connection without a whole head has none: hyper would wait for the
+/// rest of the head, but who sends one slowly must not keep the process.
+async fn finish(
+    mut serving: Pin<&mut impl Future<Output = hyper::Result<()>>>,
+    timer: &ConnectionTimer,
+    undecided: &mut Option<Undecided>,
+) -> hyper::Result<()> {
+    poll_fn(|context| match timer.observe(|| serving.as_mut().poll(context)) {
+        (Poll::Pending, true) => Poll::Ready(Ok(())),
+        (Poll::Pending, false) => {
+            *undecided = None;
+            Poll::Pending
+        }
+        (ended, _) => ended,
+    })
+    .await
 }

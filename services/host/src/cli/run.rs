@@ -6,6 +6,7 @@ use std::sync::Arc;
 use comfy_table::{Table, presets};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::args::{DevArgs, ServeArgs};
 use super::error::CliError;
@@ -66,7 +67,10 @@ async fn run(
     tracing::info!(listen = %options.listen, "starting");
     let host = tokio::select! {
         host = Host::start(services, options) => host?,
-        () = end.asked() => return Ok(()),
+        () = end.asked() => {
+            tracing::info!("stopped");
+            return Ok(());
+        }
     };
     let told = tokio::select! {
         told = announce(&host, output, note) => told,
@@ -75,9 +79,19 @@ async fn run(
     if told.is_ok() {
         end.asked().await;
     }
+    stop(host, &mut end).await?;
+    told
+}
+
+/// Stops in order, or at once when that is asked for meanwhile.
+async fn stop(host: Host, end: &mut End) -> Result<(), CliError> {
     tracing::info!("stopping");
+    let waiting = tell_of_waiting(host.waited_for());
     tokio::select! {
-        () = host.shutdown() => told,
+        ((), ()) = futures_util::future::join(host.shutdown(), waiting) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
         () = end.asked_again() => Err(CliError::Failed {
             code: "stopped_early".to_owned(),
             message: "asked to stop twice: stopped without finishing what was under way".to_owned(),
@@ -85,9 +99,21 @@ async fn run(
     }
 }
 
+/// Says what takes the time, if anything does.
+async fn tell_of_waiting(mut waited_for: watch::Receiver<usize>) {
+    // An error means that the server has ended without waiting.
+    if let Ok(requests) = waited_for.wait_for(|requests| *requests > 0).await {
+        tracing::info!(
+            requests = *requests,
+            "waiting for requests under way; a second Ctrl-C or SIGTERM stops now"
+        );
+    }
+}
+
 /// Says where the services are, once they are ready.
 async fn announce(host: &Host, output: Output, note: &str) -> Result<(), CliError> {
     host.ready().await?;
+    tracing::info!(address = %host.address(), "listening");
     Ok(output.document(&ready_line(host), || table(host, note))?)
 }
 

@@ -16,19 +16,23 @@ use super::{ConnectionOptions, serve};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(30);
+/// More than the system keeps of an answer that the client does not take.
+const LARGE: usize = 32 << 20;
 
-/// A server, and what its streaming route sends.
+/// A server, what its streaming route sends, and for how many requests its end waits.
 struct World {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     lines: broadcast::Sender<&'static str>,
+    waited_for: watch::Receiver<usize>,
 }
 
 async fn world(options: ConnectionOptions) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
+    let (waiting, waited_for) = watch::channel(0);
     let (lines, _) = broadcast::channel::<&'static str>(8);
     let sender = lines.clone();
     let streamed = async move || {
@@ -38,9 +42,22 @@ async fn world(options: ConnectionOptions) -> World {
             lines.map(|line| Ok::<_, io::Error>(Bytes::from_static(line.as_bytes()))),
         ))
     };
-    let router = Router::new().route("/", get(async || "hello")).route("/stream", get(streamed));
-    let server = tokio::spawn(serve(listener, router, options, stopped));
-    World { address, stop, server, lines }
+    let router = Router::new()
+        .route("/", get(async || "hello").post(async |body: String| body))
+        .route("/stream", get(streamed))
+        .route("/large", get(async || vec![b'x'; LARGE]));
+    let server = tokio::spawn(serve(listener, router, options, stopped, waiting));
+    World { address, stop, server, lines, waited_for }
+}
+
+/// For how many requests it says that it waits.
+async fn told(waited_for: &mut watch::Receiver<usize>) -> usize {
+    let told = waited_for.wait_for(|requests| *requests > 0);
+    *tokio::time::timeout(PATIENCE, told).await.expect("nothing is told").unwrap()
+}
+
+async fn ends(server: JoinHandle<()>) {
+    tokio::time::timeout(PATIENCE, server).await.expect("it does not end").unwrap();
 }
 
 struct Client(TcpStream);
@@ -154,7 +171,62 @@ async fn the_end_closes_what_is_idle_and_waits_for_what_is_under_way() {
     assert!(!world.server.is_finished());
     drop(world.lines);
     drop(streaming);
-    tokio::time::timeout(PATIENCE, world.server).await.expect("it does not end").unwrap();
+    ends(world.server).await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_no_rest_of_a_head() {
+    let world = world(ConnectionOptions::default()).await;
+    let (first, second) = (Client::connect(&world).await, Client::connect(&world).await);
+    second.is_answered().await;
+    for client in [&first, &second] {
+        client.send("GET / HTTP/1.1\r\nHos").await;
+    }
+    // By now the halves have been read too.
+    Client::connect(&world).await.is_answered().await;
+    world.stop.send_replace(true);
+    ends(world.server).await;
+    assert_eq!(*world.waited_for.borrow(), 0);
+    first.is_closed().await;
+    second.is_closed().await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_a_body_that_is_still_sent() {
+    let mut world = world(ConnectionOptions::default()).await;
+    let (sending, half) = (Client::connect(&world).await, Client::connect(&world).await);
+    sending.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n").await;
+    assert!(sending.next().await.starts_with("HTTP/1.1 100"));
+    half.send("GET /").await;
+    world.stop.send_replace(true);
+    half.is_closed().await;
+    assert_eq!(told(&mut world.waited_for).await, 1);
+    sending.send("bo").await;
+    sending.send("dy").await;
+    let answer = sending.next().await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("body"), "{answer}");
+    sending.is_closed().await;
+    ends(world.server).await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_a_client_that_takes_its_answer_slowly() {
+    for more in ["", "Connection: close\r\n"] {
+        let mut world = world(ConnectionOptions::default()).await;
+        let client = Client::connect(&world).await;
+        client.send(&format!("GET /large HTTP/1.1\r\nHost: x\r\n{more}\r\n")).await;
+        let mut taken = client.next().await.len();
+        world.stop.send_replace(true);
+        assert_eq!(told(&mut world.waited_for).await, 1);
+        loop {
+            match client.next().await.len() {
+                0 => break,
+                count => taken += count,
+            }
+        }
+        assert!(taken > LARGE, "{taken} bytes came");
+        ends(world.server).await;
+    }
 }
 
 #[test]

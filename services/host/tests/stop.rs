@@ -1,0 +1,121 @@
+//! How services stop: at once when nothing is under way, and what is under way is told of and answered.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod program;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::{Duration, Instant};
+
+use program::{command, ended, send_raw, signal};
+
+/// Well under what requests are waited for, and much more than a stop takes.
+const SOON: Duration = Duration::from_secs(10);
+const NOTE: &str = r#"{"text":"a note"}"#;
+
+/// A program whose log is read as it is written.
+struct Logged {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: String,
+}
+
+impl Logged {
+    fn start() -> Self {
+        let mut command = command();
+        command
+            .args(["dev", "--json", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let line = line_with(&mut log, "listening");
+        let address = line.split("address=").nth(1).expect("no address").trim().to_owned();
+        Self { child, log, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    }
+
+    /// A request whose head was read and whose body was not sent yet.
+    fn request_under_way(&self) -> TcpStream {
+        let mut stream = self.connect();
+        let head = format!(
+            "POST /api/note HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Expect: 100-continue\r\n\r\n",
+            NOTE.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut line = [0; 25];
+        stream.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+
+    fn stops_soon_with(mut self, code: i32) -> String {
+        let asked = Instant::now();
+        assert_eq!(ended(&mut self.child).code(), Some(code));
+        assert!(asked.elapsed() < SOON, "it took {:?}", asked.elapsed());
+        std::io::read_to_string(&mut self.log).unwrap()
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        // A test that fails must not leave it behind; one that stopped it finds nothing to kill.
+        let _gone = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+/// The next line of the log with this in it.
+fn line_with(log: &mut BufReader<ChildStderr>, part: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(part) {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without \"{part}\"");
+    }
+    line
+}
+
+#[test]
+fn half_a_head_does_not_keep_a_service_from_stopping() {
+    let notes = Logged::start();
+    let mut half = notes.connect();
+    half.write_all(b"GET /rea").unwrap();
+    // By now the half has been read too.
+    send_raw(&notes.address, "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    signal(&notes.child, "INT");
+    let log = notes.stops_soon_with(0);
+    assert!(log.lines().last().is_some_and(|line| line.contains("stopped")), "{log}");
+}
+
+#[test]
+fn a_request_under_way_is_told_of_and_answered() {
+    let mut notes = Logged::start();
+    let mut request = notes.request_under_way();
+    signal(&notes.child, "TERM");
+    let line = line_with(&mut notes.log, "second Ctrl-C");
+    assert!(line.contains("requests=1"), "{line}");
+    request.write_all(NOTE.as_bytes()).unwrap();
+    let answer = std::io::read_to_string(request).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let log = notes.stops_soon_with(0);
+    assert!(log.lines().last().is_some_and(|line| line.contains("stopped")), "{log}");
+}
+
+#[test]
+fn asked_twice_a_service_waits_for_nothing() {
+    let mut notes = Logged::start();
+    let _request = notes.request_under_way();
+    signal(&notes.child, "INT");
+    line_with(&mut notes.log, "second Ctrl-C");
+    signal(&notes.child, "INT");
+    let log = notes.stops_soon_with(1);
+    assert!(log.contains("stopped_early"), "{log}");
+}
