@@ -7,6 +7,7 @@ mod program;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use program::{command, ended, send_raw, signal};
@@ -18,7 +19,7 @@ const NOTE: &str = r#"{"text":"a note"}"#;
 /// A program whose log is read as it is written.
 struct Logged {
     child: Child,
-    log: BufReader<ChildStderr>,
+    log: Receiver<String>,
     address: String,
 }
 
@@ -30,8 +31,8 @@ impl Logged {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let line = line_with(&mut log, "listening");
+        let log = lines_of(child.stderr.take().unwrap());
+        let line = line_with(&log, "listening");
         let address = line.split("address=").nth(1).expect("no address").trim().to_owned();
         Self { child, log, address }
     }
@@ -61,7 +62,8 @@ impl Logged {
         let asked = Instant::now();
         assert_eq!(ended(&mut self.child).code(), Some(code));
         assert!(asked.elapsed() < SOON, "it took {:?}", asked.elapsed());
-        std::io::read_to_string(&mut self.log).unwrap()
+        let rest: Vec<String> = self.log.iter().collect();
+        rest.join("\n")
     }
 }
 
@@ -73,14 +75,24 @@ impl Drop for Logged {
     }
 }
 
+/// The lines of a log as they come, so that a wait for one can end.
+fn lines_of(log: ChildStderr) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    // It ends with the log, or when nobody wants to know of it any more.
+    std::thread::spawn(move || {
+        BufReader::new(log).lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
+    lines
+}
+
 /// The next line of the log with this in it.
-fn line_with(log: &mut BufReader<ChildStderr>, part: &str) -> String {
-    let mut line = String::new();
-    while !line.contains(part) {
-        line.clear();
-        assert!(log.read_line(&mut line).unwrap() > 0, "the log ended without \"{part}\"");
+fn line_with(log: &Receiver<String>, part: &str) -> String {
+    loop {
+        let line = log.recv_timeout(SOON).unwrap_or_else(|_| panic!("no line with \"{part}\" came"));
+        if line.contains(part) {
+            return line;
+        }
     }
-    line
 }
 
 #[test]
@@ -97,10 +109,10 @@ fn half_a_head_does_not_keep_a_service_from_stopping() {
 
 #[test]
 fn a_request_under_way_is_told_of_and_answered() {
-    let mut notes = Logged::start();
+    let notes = Logged::start();
     let mut request = notes.request_under_way();
     signal(&notes.child, "TERM");
-    let line = line_with(&mut notes.log, "second Ctrl-C");
+    let line = line_with(&notes.log, "second Ctrl-C");
     assert!(line.contains("requests=1"), "{line}");
     request.write_all(NOTE.as_bytes()).unwrap();
     let answer = std::io::read_to_string(request).unwrap();
@@ -111,10 +123,10 @@ fn a_request_under_way_is_told_of_and_answered() {
 
 #[test]
 fn asked_twice_a_service_waits_for_nothing() {
-    let mut notes = Logged::start();
+    let notes = Logged::start();
     let _request = notes.request_under_way();
     signal(&notes.child, "INT");
-    line_with(&mut notes.log, "second Ctrl-C");
+    line_with(&notes.log, "second Ctrl-C");
     signal(&notes.child, "INT");
     let log = notes.stops_soon_with(1);
     assert!(log.contains("stopped_early"), "{log}");
