@@ -142,7 +142,7 @@ impl<A: Aggregate> SendError<A> {
             | Self::AllRefused { .. }
             | Self::Parked { .. } => Retry::Safe,
             Self::At { error, .. } => error.retry(),
-            Self::NotCommitted(AppendError::Invalid { .. }) => Retry::Never,
+            Self::NotCommitted(AppendError::Invalid { .. } | AppendError::StreamGone { .. }) => Retry::Never,
             Self::NotCommitted(_) => Retry::Safe,
             Self::OutcomeUnknown { .. } | Self::TimedOut => Retry::SameCommandId,
             Self::Rejected(_)
@@ -400,9 +400,9 @@ impl Failure {
     /// about them, where it is about more than the journal as a whole.
     pub(crate) fn of_those_behind(&self) -> Self {
         match self {
-            Self::NotCommitted(AppendError::Conflict { .. } | AppendError::Invalid { .. }) => {
-                Self::NotCommitted(AppendError::Superseded)
-            }
+            Self::NotCommitted(
+                AppendError::Conflict { .. } | AppendError::Invalid { .. } | AppendError::StreamGone { .. },
+            ) => Self::NotCommitted(AppendError::Superseded),
             other => other.clone(),
         }
     }

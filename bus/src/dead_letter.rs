@@ -234,7 +234,7 @@ impl LetterBox {
     async fn replayed(&self, id: DeadLetterId, error: Option<String>) -> Result<(), DeadLetterError> {
         let not_recorded = |reason| DeadLetterError::NotRecorded { reason };
         let append = self.append(&LetterEvent::Replayed { id, error }).map_err(not_recorded)?;
-        let batch = Batch { streams: [append].into_iter().collect(), ..Batch::default() };
+        let batch = Batch::of_all([append]);
         self.journal.append(batch).await.map(drop).map_err(|error| not_recorded(error.to_string()))
     }
 }

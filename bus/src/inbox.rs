@@ -214,7 +214,7 @@ impl Inbox {
         &self,
         appends: impl IntoIterator<Item = StreamAppend>,
     ) -> Result<Version, RecordError> {
-        let batch = Batch { streams: appends.into_iter().collect(), ..Batch::default() };
+        let batch = Batch::of_all(appends);
         let appended = self.journal.append(batch).await?;
         Ok(appended.versions.first().copied().unwrap_or(Version::NONE))
     }

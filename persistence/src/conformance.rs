@@ -40,6 +40,7 @@ mod lifecycle;
 mod model;
 mod order;
 mod read;
+mod retention;
 mod snapshots;
 mod subscribe;
 
@@ -60,6 +61,10 @@ pub use read::{
     filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,
     stream_info_tells_the_end, streams_are_listed_by_name, streams_read_backward, streams_read_forward,
     the_journal_reads_in_pages, unusual_names_survive,
+};
+pub use retention::{
+    a_tombstone_is_for_good, aggregates_are_truncated_at_a_checkpoint_only, retention_goes_with_its_batch,
+    the_last_event_is_always_kept, what_is_not_kept_is_not_read,
 };
 pub use snapshots::{
     a_saved_snapshot_is_loaded, other_streams_snapshots_stay, removed_snapshots_are_gone,
@@ -155,6 +160,11 @@ macro_rules! journal_conformance {
             closing_answers_what_was_submitted
             closing_ends_subscriptions
             reopening_keeps_everything
+            what_is_not_kept_is_not_read
+            the_last_event_is_always_kept
+            a_tombstone_is_for_good
+            retention_goes_with_its_batch
+            aggregates_are_truncated_at_a_checkpoint_only
             random_histories_match_a_model
         }
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,34 +15,44 @@ use tokio::sync::watch;
 use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
-    OpenError, Position, ReadError, RealVfs, StreamId, StreamInfo, StreamPage, Timestamp, Version, Vfs,
-    VfsLock,
+    OpenError, Position, ReadError, RealVfs, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
 };
 
+mod files;
 mod format;
 mod hash;
 mod index;
 mod input;
+mod keeper;
+mod open;
+mod paged;
 mod prepared;
 mod queue;
 mod read;
 mod record;
 mod recover;
+mod retention;
 mod scan;
 mod segment;
 mod verify;
+mod walk;
+mod watermark;
 mod writer;
 
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
-use format::{HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
-use hash::NameSeed;
-use index::{Index, SegmentEntry};
+use files::Files;
+use format::SEGMENT_BYTES_MAX;
+use hash::NameSecret;
+use index::{Index, IndexFault, SealedPart};
+use keeper::{Bell, Keeper, Spare};
+use open::Opened;
+use paged::PageFault;
 use prepared::Prepared;
 use queue::{Queue, Submission};
-use recover::{LastWritten, Recovery, Torn, unreadable};
-use segment::{Segment, read_up_to, segment_bytes};
-use writer::{Active, Writer, is_no_space};
+use recover::{Recovery, part_of, unreadable};
+use walk::Versions;
+use writer::Writer;
 
 /// How long dropping a journal waits for its writer to finish what it has.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -115,11 +125,15 @@ pub struct EmbeddedJournal {
 
 /// What the journal and its writer have in common.
 struct Shared {
-    dir: PathBuf,
+    files: Files,
     id: JournalId,
     options: EmbeddedOptions,
-    names: NameSeed,
+    names: NameSecret,
     index: RwLock<Index>,
+    /// One at a time makes an index file anew.
+    rebuilding: Mutex<()>,
+    bell: Bell,
+    spare: Mutex<Option<Spare>>,
     queue: Queue,
     health: Mutex<JournalHealth>,
     /// Gone when the journal is closed: subscriptions end then.
@@ -155,15 +169,15 @@ impl EmbeddedJournal {
         // Listed before the lock is taken, so that a mistyped directory is an error instead of a new lock file.
         vfs.list(dir).map_err(|source| unreadable(dir, source))?;
         let lock = lock(&*vfs, dir)?;
-        let mut ignored = |_| {};
-        let mut recovery = Recovery::new(&*vfs, dir, !options.read_only, &mut ignored);
-        recovery.run()?;
+        let files = Files { vfs, dir: dir.to_owned() };
+        let mut recovery = Recovery::new(&files, !options.read_only, Versions::Whole { scavenged: 0 });
+        recovery.open()?;
         let opened = if options.read_only {
-            Opened::read_only(recovery, dir)?
+            Opened::read_only(recovery, &files)?
         } else {
-            Opened::writable(recovery, dir, &options)?
+            Opened::writable(recovery, &files, &options)?
         };
-        Self::start(dir, options, opened, lock)
+        Self::start(files, options, opened, lock)
     }
 
     /// Looks through the journal in a directory that no journal has open, every checksum and every number that must
@@ -173,26 +187,29 @@ impl EmbeddedJournal {
     /// As [`EmbeddedJournal::open`], but for damage.
     pub fn verify(
         dir: impl AsRef<Path>,
-        vfs: &dyn Vfs,
+        vfs: Arc<dyn Vfs>,
         mut progress: impl FnMut(VerifyProgress),
     ) -> Result<VerifyReport, OpenError> {
-        verify::verify(vfs, dir.as_ref(), &mut progress)
+        verify::verify(&Files { vfs, dir: dir.as_ref().to_owned() }, &mut progress)
     }
 
     fn start(
-        dir: &Path,
+        files: Files,
         options: EmbeddedOptions,
         opened: Opened,
         lock: Box<dyn VfsLock>,
     ) -> Result<Self, OpenError> {
         let (durable, durable_receiver) = watch::channel(opened.index.durable);
         let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
+            files,
             id: opened.id,
             queue: Queue::new(options.queue_bytes_max),
             options,
-            names: opened.index.seed(),
+            names: opened.index.secret(),
             index: RwLock::new(opened.index),
+            rebuilding: Mutex::default(),
+            bell: Bell::default(),
+            spare: Mutex::default(),
             health: Mutex::new(JournalHealth::Healthy),
             durable: Mutex::new(Some(durable)),
             durable_receiver,
@@ -203,8 +220,9 @@ impl EmbeddedJournal {
                 ended: Condvar::new(),
             },
         });
-        if let Some(active) = opened.active {
-            Shared::spawn_writer(&shared, active, opened.group).map_err(|source| unreadable(dir, source))?;
+        if let Some((active, watermark)) = opened.writing {
+            let keeper = Keeper::new(Arc::clone(&shared), watermark);
+            Shared::spawn(&shared, keeper, active).map_err(|source| unreadable(&shared.files.dir, source))?;
         }
         Ok(Self { shared })
     }
@@ -228,107 +246,10 @@ fn lock(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn VfsLock>, OpenError> {
     }
 }
 
-/// What recovery leaves behind, put in order.
-struct Opened {
-    id: JournalId,
-    index: Index,
-    group: u64,
-    /// Where to append; `None` when nothing may change.
-    active: Option<Active>,
-}
-
-impl Opened {
-    fn read_only(recovery: Recovery<'_>, dir: &Path) -> Result<Self, OpenError> {
-        let Some(last) = recovery.index.segments.last() else {
-            let none = io::Error::new(io::ErrorKind::NotFound, "there is no journal in this directory");
-            return Err(unreadable(dir, none));
-        };
-        let id = last.segment.header.journal;
-        Ok(Self { id, index: recovery.index, group: recovery.group, active: None })
-    }
-
-    fn writable(recovery: Recovery<'_>, dir: &Path, options: &EmbeddedOptions) -> Result<Self, OpenError> {
-        let vfs = &*options.vfs;
-        writer::remove_space_probe(vfs, dir).map_err(|source| unreadable(dir, source))?;
-        if let Some(path) = &recovery.unfinished {
-            vfs.remove(path).and_then(|()| vfs.sync_dir(dir)).map_err(|source| unreadable(path, source))?;
-        }
-        if let Some(last) = &recovery.last_written {
-            rewrite(last).map_err(|source| last.segment.unreadable(source))?;
-        }
-        if let Some(torn) = &recovery.torn {
-            cut(torn).map_err(|source| torn.segment.unreadable(source))?;
-        }
-        let mut index = recovery.index;
-        if index.segments.is_empty() {
-            index.segments.push(first_segment(dir, options)?);
-        }
-        let active = index.segments.last().map(|last| active(last, options)).transpose()?;
-        let id = index.segments[0].segment.header.journal;
-        Ok(Self { id, index, group: recovery.group, active })
-    }
-}
-
-/// Writes the last group again, with the bytes it has, and syncs it. When a sync has failed, the system may keep the
-/// bytes in memory as if they had been written: they read well, and are gone after a loss of power. The sync that
-/// failed was the last one, so it is the last group that is doubtful, or the seal behind it.
-fn rewrite(last: &LastWritten) -> io::Result<()> {
-    let LastWritten { segment, start, end } = last;
-    let bytes = read_up_to(&*segment.file, *start, (end - start) as usize)?;
-    segment.file.write_all_at(&bytes, *start)?;
-    segment.file.sync_data()
-}
-
-/// Cuts the remains of a group off, so that nothing of it is ever taken for part of a later one.
-fn cut(torn: &Torn) -> io::Result<()> {
-    let Torn { segment, offset, bytes, reason } = torn;
-    tracing::warn!(
-        file = %segment.path.display(), offset, bytes, reason,
-        "cut off a last group that was not whole: as a rule one that was never acknowledged"
-    );
-    segment.file.set_len(*offset)?;
-    segment.file.sync_data()
-}
-
-fn first_segment(dir: &Path, options: &EmbeddedOptions) -> Result<SegmentEntry, OpenError> {
-    let header = Header {
-        number: 1,
-        base: Position(1),
-        base_group: 0,
-        salt: writer::new_salt(),
-        previous_salt: 0,
-        journal: JournalId::generate(),
-        created: Timestamp::now(),
-    };
-    let bytes = segment_bytes(options.segment_bytes, 0);
-    let segment = Segment::create(&*options.vfs, dir, header, bytes);
-    Ok(SegmentEntry::new(segment.map_err(|source| unreadable(dir, source))?, HEADER_BYTES as u64))
-}
-
-fn active(last: &SegmentEntry, options: &EmbeddedOptions) -> Result<Active, OpenError> {
-    let segment = Arc::clone(&last.segment);
-    let capacity = restored(&segment, options.segment_bytes).map_err(|source| segment.unreadable(source))?;
-    Ok(Active { segment, end: last.end, capacity: capacity.min(SEGMENT_BYTES_MAX), records: last.records })
-}
-
-/// Reserves the space again that a segment lost with its torn tail; answers how long it is.
-fn restored(segment: &Segment, segment_bytes: u64) -> io::Result<u64> {
-    let len = segment.file.len()?;
-    if len >= segment_bytes {
-        return Ok(len);
-    }
-    match segment.file.reserve(segment_bytes.next_multiple_of(4096)) {
-        Ok(()) => segment.file.sync_data()?,
-        // The next group then goes to another segment, or is refused until there is space.
-        Err(error) if is_no_space(&error) => {}
-        Err(error) => return Err(error),
-    }
-    segment.file.len()
-}
-
 impl Shared {
-    fn spawn_writer(shared: &Arc<Self>, active: Active, group: u64) -> io::Result<()> {
-        let writer = Writer::new(Arc::clone(shared), active, group);
+    fn spawn(shared: &Arc<Self>, keeper: Keeper, active: writer::Active) -> io::Result<()> {
+        let group = shared.index.read().group;
+        let writer = Writer::new(Arc::clone(shared), keeper.start()?, active, group);
         shared.writer.stopped.send_replace(false);
         // Held until the thread's id is in its place: the thread takes it out again when it ends.
         let mut running = shared.writer.running.lock();
@@ -358,7 +279,8 @@ impl Shared {
     fn release(&self) {
         *self.health.lock() = JournalHealth::Closed;
         self.durable.lock().take();
-        self.index.write().segments.clear();
+        self.index.write().release();
+        self.spare.lock().take();
         self.lock.lock().take();
     }
 
@@ -368,6 +290,41 @@ impl Shared {
 
     fn readable(&self) -> Result<(), ReadError> {
         if self.is_closed() { Err(ReadError::Closed) } else { Ok(()) }
+    }
+
+    /// Reads; where an index file turns out not to be what was written, it is made anew, and read again.
+    fn mending<R>(&self, mut read: impl FnMut() -> Result<R, Unread>) -> Result<R, ReadError> {
+        loop {
+            match read() {
+                Ok(read) => return Ok(read),
+                Err(Unread::Journal(error)) => return Err(error),
+                Err(Unread::Index(fault)) => self.make_index_anew(&fault)?,
+            }
+        }
+    }
+
+    /// Makes the index file of a segment anew from the segment.
+    fn make_index_anew(&self, fault: &IndexFault) -> Result<(), ReadError> {
+        if let PageFault::Io(source) = &fault.fault {
+            let source = Arc::new(io::Error::new(source.kind(), source.to_string()));
+            return Err(ReadError::Io { file: fault.path.clone(), source });
+        }
+        let _one_at_a_time = self.rebuilding.lock();
+        let sealed = Arc::clone(&self.index.read().sealed);
+        let Some(sealed) = Index::sealed_at(&sealed, fault.segment).map(|at| sealed[at].clone()) else {
+            return Err(ReadError::Closed);
+        };
+        if !matches!(&sealed.part, SealedPart::File(file) if file.is(fault)) {
+            // Somebody else was faster.
+            return Ok(());
+        }
+        tracing::warn!(file = %fault.path.display(), "an index file is not what was written; it is made anew");
+        let part = part_of(&sealed.segment, sealed.end).map_err(read_error)?;
+        let part = SealedPart::Memory(Arc::new(part));
+        // The keeper writes the file.
+        self.index.write().replace_sealed(index::Sealed { part, ..sealed });
+        self.bell.ring();
+        Ok(())
     }
 
     fn check(&self, batch: &Batch) -> Result<(), AppendError> {
@@ -421,13 +378,23 @@ impl Journal for EmbeddedJournal {
     ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
-            let plan = read::Plan::new(&self.shared.index.read(), stream, from, direction, limit);
+            let plan = || read::Plan::new(&self.shared.index.read(), stream, from, direction, limit);
+            let first = plan();
             match Handle::try_current() {
-                Ok(runtime) if !plan.is_short() => {
-                    let stream = stream.clone();
-                    aside(&runtime, move || plan.read(&stream)).await
+                Ok(runtime) if !first.is_short() => {
+                    let (shared, stream) = (Arc::clone(&self.shared), stream.clone());
+                    aside(&runtime, move || {
+                        shared.mending(|| {
+                            let plan = read::Plan::new(&shared.index.read(), &stream, from, direction, limit);
+                            plan.read(&stream)
+                        })
+                    })
+                    .await
                 }
-                _ => plan.read(stream),
+                _ => {
+                    let mut first = Some(first);
+                    self.shared.mending(|| first.take().unwrap_or_else(plan).read(stream))
+                }
             }
         })
     }
@@ -444,9 +411,10 @@ impl Journal for EmbeddedJournal {
             match Handle::try_current() {
                 Ok(runtime) if !short => {
                     let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
-                    aside(&runtime, move || read::all_page(&shared.index, from, &filter, limit)).await
+                    let read = move || shared.mending(|| read::all_page(&shared.index, from, &filter, limit));
+                    aside(&runtime, read).await
                 }
-                _ => read::all_page(&self.shared.index, from, filter, limit),
+                _ => self.shared.mending(|| read::all_page(&self.shared.index, from, filter, limit)),
             }
         })
     }
@@ -469,7 +437,22 @@ impl Journal for EmbeddedJournal {
     ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
-            Ok(self.shared.index.read().page(prefix, after, limit))
+            let is_long = !self.shared.index.read().sealed.is_empty();
+            match Handle::try_current() {
+                Ok(runtime) if is_long => {
+                    let shared = Arc::clone(&self.shared);
+                    let (prefix, after) = (prefix.to_owned(), after.cloned());
+                    let read = move || {
+                        let page = || index::page(&shared.index, &prefix, after.as_ref(), limit);
+                        shared.mending(|| page().map_err(Unread::Index))
+                    };
+                    aside(&runtime, read).await
+                }
+                _ => {
+                    let page = || index::page(&self.shared.index, prefix, after, limit);
+                    self.shared.mending(|| page().map_err(Unread::Index))
+                }
+            }
         })
     }
 
@@ -488,6 +471,36 @@ impl Journal for EmbeddedJournal {
             let _ = self.shared.writer.stopped.subscribe().wait_for(|stopped| *stopped).await;
             self.shared.release();
         })
+    }
+}
+
+/// Why something could not be read as it should be.
+enum Unread {
+    /// An index file is not what was written.
+    Index(IndexFault),
+    Journal(ReadError),
+}
+
+impl From<ReadError> for Unread {
+    fn from(error: ReadError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<IndexFault> for Unread {
+    fn from(fault: IndexFault) -> Self {
+        Self::Index(fault)
+    }
+}
+
+/// What keeps a segment from being read keeps its index from being made.
+fn read_error(error: OpenError) -> ReadError {
+    match error {
+        OpenError::Damaged { file, offset, reason } => ReadError::Damaged { file, offset, reason },
+        OpenError::Io { file, source } => ReadError::Io { file, source: Arc::new(source) },
+        OpenError::InUse { path } | OpenError::Format { file: path, .. } => {
+            ReadError::Damaged { file: path, offset: 0, reason: "it cannot be read as a segment".into() }
+        }
     }
 }
 
@@ -511,7 +524,7 @@ impl Drop for EmbeddedJournal {
             WriterEnd::Ended => self.shared.release(),
             WriterEnd::Own => {}
             WriterEnd::Busy => {
-                tracing::warn!(dir = %self.shared.dir.display(), "the journal's writer is still busy");
+                tracing::warn!(dir = %self.shared.files.dir.display(), "the journal's writer is still busy");
             }
         }
     }
@@ -543,7 +556,7 @@ impl WriterState {
 impl fmt::Debug for EmbeddedJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedJournal")
-            .field("dir", &self.shared.dir)
+            .field("dir", &self.shared.files.dir)
             .field("id", &self.shared.id)
             .field("health", &*self.shared.health.lock())
             .finish_non_exhaustive()

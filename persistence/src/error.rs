@@ -47,6 +47,12 @@ pub enum AppendError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The stream has a tombstone: nothing is appended to it any more. Nothing was appended.
+    #[error("stream \"{stream}\" is gone for good")]
+    StreamGone {
+        /// The stream.
+        stream: StreamId,
+    },
     /// More is waiting to be written than the journal is willing to hold. Nothing was appended.
     #[error("the journal's queue is full ({bytes} bytes wait to be written)")]
     Busy {
@@ -90,6 +96,7 @@ impl AppendError {
             Self::Superseded => "append_superseded",
             Self::Invalid { .. } => "invalid_batch",
             Self::DiskFull { .. } => "disk_full",
+            Self::StreamGone { .. } => "stream_gone",
             Self::Busy { .. } => "journal_busy",
             Self::Closed => "journal_closed",
             Self::OutcomeUnknown { .. } => "outcome_unknown",

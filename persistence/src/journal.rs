@@ -17,8 +17,10 @@ use crate::{
     AppendError, JournalId, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, Version,
 };
 
+mod retention;
 mod validate;
 
+pub use retention::{CHECKPOINT_EVENT_TYPE, Retention, StreamRetention};
 pub use validate::{
     ACTOR_BYTES_MAX, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_TYPE_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX,
     batch_bytes, validate_batch,
@@ -112,6 +114,8 @@ pub struct Batch {
     pub streams: SmallVec<[StreamAppend; 1]>,
     /// The batches before it that it was decided on; `None` when it stands by itself.
     pub lineage: Option<Lineage>,
+    /// Few batches set any.
+    pub(crate) retention: Option<Box<[StreamRetention]>>,
 }
 
 impl Batch {
@@ -119,6 +123,12 @@ impl Batch {
     #[must_use]
     pub fn of(stream: StreamId, expected: Expected, events: impl IntoIterator<Item = NewEvent>) -> Self {
         Self::default().and(stream, expected, events)
+    }
+
+    /// A batch for several streams.
+    #[must_use]
+    pub fn of_all(appends: impl IntoIterator<Item = StreamAppend>) -> Self {
+        Self { streams: appends.into_iter().collect(), ..Self::default() }
     }
 
     /// With events for one more stream.
@@ -131,6 +141,30 @@ impl Batch {
     ) -> Self {
         self.streams.push(StreamAppend { stream, expected, events: events.into_iter().collect() });
         self
+    }
+
+    /// And sets what is kept of a stream from then on.
+    ///
+    /// ```
+    /// use annals_persistence::{Batch, Retention, StreamId};
+    ///
+    /// let stream = StreamId::internal("cursor")?;
+    /// let batch = Batch::default().retaining(stream, Retention { max_count: Some(1), ..Retention::default() });
+    /// assert_eq!(batch.retention().len(), 1);
+    /// # Ok::<(), annals_persistence::InvalidStreamId>(())
+    /// ```
+    #[must_use]
+    pub fn retaining(mut self, stream: StreamId, retention: Retention) -> Self {
+        let mut all = self.retention.take().map_or_else(Vec::new, Vec::from);
+        all.push(StreamRetention { stream, retention });
+        self.retention = Some(all.into());
+        self
+    }
+
+    /// What it sets to be kept of streams.
+    #[must_use]
+    pub fn retention(&self) -> &[StreamRetention] {
+        self.retention.as_deref().unwrap_or_default()
     }
 
     /// As one of a lineage.

@@ -80,9 +80,10 @@ pub use ids::{
     StreamId, check_type_name,
 };
 pub use journal::{
-    ACTOR_BYTES_MAX, AllPage, AppendResult, Appended, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Completes,
-    Completion, Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected, Journal, JournalHealth, Lineage,
-    StreamAppend, StreamInfo, StreamPage, TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
+    ACTOR_BYTES_MAX, AllPage, AppendResult, Appended, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch,
+    CHECKPOINT_EVENT_TYPE, Completes, Completion, Direction, Durable, EVENT_TYPE_BYTES_MAX, Expected,
+    Journal, JournalHealth, Lineage, Retention, StreamAppend, StreamInfo, StreamPage, StreamRetention,
+    TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     AllPage, AppendError, AppendResult, Batch, Completion, Direction, Durable, Filter, Journal,
-    JournalHealth, JournalId, Position, ReadError, RecordedEvent, StreamId, StreamInfo, StreamPage, Version,
+    JournalHealth, JournalId, Position, ReadError, StreamId, StreamInfo, StreamPage, Version,
 };
 
 mod log;
@@ -33,11 +33,10 @@ impl MemoryJournal {
     /// A journal without events.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(JournalId::generate(), Vec::new())
+        Self::with(JournalId::generate(), Log::new(Vec::new()))
     }
 
-    fn with(id: JournalId, events: Vec<RecordedEvent>) -> Self {
-        let log = Log::new(events);
+    fn with(id: JournalId, log: Log) -> Self {
         let durable = log.watch();
         Self { id, log: Mutex::new(log), durable }
     }
@@ -46,7 +45,7 @@ impl MemoryJournal {
     /// no switch set. This one stays as it is.
     #[must_use]
     pub fn reopened(&self) -> Self {
-        Self::with(self.id, self.log.lock().durable_events().to_vec())
+        Self::with(self.id, self.log.lock().reopened())
     }
 
     /// From now on appends are decided but not answered, and what they append is not durable, so that no read

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::{JournalId, Position, Timestamp};
+use super::hash::NameSecret;
+use crate::{Durable, JournalId, Position, Timestamp};
 
 /// The first eight bytes of a segment.
 pub(super) const SEGMENT_MAGIC: [u8; 8] = *b"ANNALSLG";
@@ -18,9 +19,13 @@ pub(super) const FRAME_MAGIC: u16 = 0xA7E1;
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 /// A frame is padded to a multiple of eight bytes.
 pub(super) const FRAME_PADDING_MAX: usize = 7;
-/// The bytes of a commit marker, and of a seal: header and body.
-pub(super) const MARKER_BYTES: usize = FRAME_HEADER_BYTES + 32;
-/// No segment is longer: an index entry has 28 bits for the offset, in units of eight bytes.
+/// The bytes of a commit marker: header and body.
+pub(super) const COMMIT_BYTES: usize = FRAME_HEADER_BYTES + 32;
+/// The bytes of a seal: header and body.
+pub(super) const SEAL_BYTES: usize = FRAME_HEADER_BYTES + 48;
+/// What a segment needs behind its last record.
+pub(super) const CLOSING_BYTES: usize = COMMIT_BYTES + SEAL_BYTES;
+/// No segment is longer: an offset is kept in 32 bits, in units of eight bytes, with room to spare.
 pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 
 const HEADER_CRC_AT: usize = HEADER_BYTES - 4;
@@ -39,6 +44,12 @@ pub(super) struct Header {
     pub(super) journal: JournalId,
     /// When the segment was made; the times of its records are counted from here.
     pub(super) created: Timestamp,
+    /// What the names of streams are hashed with; the same in all segments.
+    pub(super) secret: NameSecret,
+    /// How often the segment was written anew to be rid of records.
+    pub(super) generation: u64,
+    /// The journal that this one went on from, where a repair made it another one with this segment.
+    pub(super) forked_from: Option<JournalId>,
 }
 
 /// Why bytes are no segment header.
@@ -61,6 +72,9 @@ impl Header {
         }
         bytes.extend_from_slice(self.journal.as_bytes());
         bytes.extend_from_slice(&self.created.0.to_le_bytes());
+        bytes.extend_from_slice(&self.secret.0);
+        bytes.extend_from_slice(&self.generation.to_le_bytes());
+        bytes.extend_from_slice(&self.forked_from.map_or([0; 16], |journal| *journal.as_bytes()));
         bytes.resize(HEADER_CRC_AT, 0);
         let crc = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
@@ -97,8 +111,20 @@ impl Header {
             previous_salt: u64_at(bytes, 48),
             journal: JournalId::from(Uuid::from_bytes(array_at(bytes, 56))),
             created: Timestamp(i64::from_le_bytes(array_at(bytes, 72))),
+            secret: NameSecret(array_at(bytes, 80)),
+            generation: u64_at(bytes, 96),
+            forked_from: forked_from(array_at(bytes, 104)),
         })
     }
+
+    /// What the checksums of the segment's frames begin with.
+    pub(super) fn checksum_seed(&self) -> u32 {
+        checksum_seed(self.salt, self.generation)
+    }
+}
+
+fn forked_from(bytes: [u8; 16]) -> Option<JournalId> {
+    (bytes != [0; 16]).then(|| JournalId::from(Uuid::from_bytes(bytes)))
 }
 
 /// What a frame holds.
@@ -107,6 +133,10 @@ pub(super) enum Kind {
     Record = 1,
     Commit = 2,
     Seal = 3,
+    /// Records that were scavenged.
+    Gap = 4,
+    /// What is to be kept of a stream.
+    Retention = 5,
 }
 
 impl Kind {
@@ -115,6 +145,8 @@ impl Kind {
             1 => Some(Self::Record),
             2 => Some(Self::Commit),
             3 => Some(Self::Seal),
+            4 => Some(Self::Gap),
+            5 => Some(Self::Retention),
             _ => None,
         }
     }
@@ -141,9 +173,11 @@ pub(super) enum Flaw {
     Bad(&'static str),
 }
 
-/// What a checksum of this segment's frames begins with.
-pub(super) fn checksum_seed(salt: u64) -> u32 {
-    crc32c::crc32c(&salt.to_le_bytes())
+/// What the checksums begin with of the frames of a segment with this salt, written this often anew: what was there
+/// before the last time never passes for what is there now.
+pub(super) fn checksum_seed(salt: u64, generation: u64) -> u32 {
+    let seed = crc32c::crc32c(&salt.to_le_bytes());
+    if generation == 0 { seed } else { crc32c::crc32c_append(seed, &generation.to_le_bytes()) }
 }
 
 /// The checksum of a frame: the salt, the offset, and all of its bytes but those of the checksum itself. With salt
@@ -228,17 +262,30 @@ pub(super) struct Commit {
     pub(super) durable: Position,
 }
 
-/// What a seal says of its segment.
+/// What a seal, the footer of a segment, says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seal {
     /// The segment that follows.
     pub(super) next: u64,
-    /// The last position in this segment or before.
-    pub(super) last: Position,
+    /// How far the log goes in this segment or before.
+    pub(super) last: Durable,
     /// The last group in this segment or before.
     pub(super) group: u64,
     /// How many records the segment has.
     pub(super) count: u64,
+    /// The latest time of any of them; 0 where there is none.
+    pub(super) latest: Timestamp,
+}
+
+/// What stands in the place of records that were scavenged; the names follow of streams that began with one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// The position of the first of them.
+    pub(super) first: Position,
+    /// How many there were, one behind the other.
+    pub(super) count: u64,
+    /// The last group whose commit marker went with them; 0 where none did.
+    pub(super) group: u64,
 }
 
 impl Commit {
@@ -256,23 +303,36 @@ impl Commit {
 impl Seal {
     /// The seal's frame. It is written only after the segment's last group is durable, so it counts as one later.
     pub(super) fn encode(&self, seed: u32, offset: u64) -> Vec<u8> {
-        let mut buffer = Vec::with_capacity(MARKER_BYTES);
-        let body = [self.next, self.last.0, self.group, self.count];
+        let mut buffer = Vec::with_capacity(SEAL_BYTES);
+        let last = self.last;
+        let latest = self.latest.0.cast_unsigned();
+        let body = [self.next, last.position.0, self.group, self.count, last.external.0, latest];
         append_marker(&mut buffer, Kind::Seal, self.group + 1, body, seed, offset);
         buffer
     }
 
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
-        let [next, last, group, count] = marker(body)?;
-        Some(Self { next, last: Position(last), group, count })
+        let [next, position, group, count, external, latest] = marker(body)?;
+        let last = Durable { position: Position(position), external: Position(external) };
+        Some(Self { next, last, group, count, latest: Timestamp(latest.cast_signed()) })
     }
 }
 
-fn append_marker(
+impl Gap {
+    /// How many bytes of the body are not names.
+    pub(super) const BYTES: usize = 24;
+
+    pub(super) fn decode(body: &[u8]) -> Option<Self> {
+        let [first, count, group] = marker(body)?;
+        Some(Self { first: Position(first), count, group })
+    }
+}
+
+fn append_marker<const N: usize>(
     buffer: &mut Vec<u8>,
     kind: Kind,
     group: u64,
-    body: [u64; 4],
+    body: [u64; N],
     seed: u32,
     buffer_offset: u64,
 ) {
@@ -283,9 +343,8 @@ fn append_marker(
     finish_frame(buffer, start, kind, group, seed, buffer_offset + start as u64);
 }
 
-fn marker(body: &[u8]) -> Option<[u64; 4]> {
-    let whole: &[u8; 32] = body.try_into().ok()?;
-    Some([u64_at(whole, 0), u64_at(whole, 8), u64_at(whole, 16), u64_at(whole, 24)])
+fn marker<const N: usize>(body: &[u8]) -> Option<[u64; N]> {
+    (body.len() == 8 * N).then(|| std::array::from_fn(|at| u64_at(body, 8 * at)))
 }
 
 /// A length, with what it takes to the next multiple of eight.
@@ -293,16 +352,16 @@ pub(super) const fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(8)
 }
 
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+pub(super) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }

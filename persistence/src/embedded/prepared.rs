@@ -6,26 +6,30 @@ use std::cell::Cell;
 use smallvec::SmallVec;
 
 use super::format::{FRAME_HEADER_BYTES, FRAME_PADDING_MAX};
-use super::hash::NameSeed;
+use super::hash::{NameSecret, StreamKey};
 use super::record::{self, NUMBERS_BYTES_MAX, StreamForm};
-use crate::{Batch, Expected, Lineage, NewEvent, StreamAppend, StreamId, Timestamp};
+use super::retention::KEPT_BYTES;
+use crate::{Batch, Expected, Lineage, NewEvent, Retention, StreamAppend, StreamId, Timestamp};
 
 /// What a record takes beside its encoded parts.
 const EVENT_OVERHEAD_MAX: usize = FRAME_HEADER_BYTES + FRAME_PADDING_MAX + NUMBERS_BYTES_MAX;
+
+/// What a setting of retention takes.
+const RETENTION_BYTES: usize = FRAME_HEADER_BYTES + KEPT_BYTES;
 
 /// A batch whose records are encoded, in its order, one behind the other, in bytes that are kept elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
     pub(super) appends: SmallVec<[PreparedAppend; 1]>,
     pub(super) lineage: Option<Lineage>,
+    pub(super) retention: Option<Box<[(StreamKey, Retention)]>>,
 }
 
 /// Events for one stream.
 #[derive(Debug)]
 pub(super) struct PreparedAppend {
     pub(super) stream: StreamId,
-    /// The stream's name by the journal's [`NameSeed`].
-    pub(super) hash: u64,
+    pub(super) key: StreamKey,
     pub(super) expected: Expected,
     pub(super) events: SmallVec<[PreparedEvent; 1]>,
 }
@@ -40,14 +44,16 @@ pub(super) struct PreparedEvent {
 
 impl Prepared {
     /// Prepares a batch that was checked, and hands `then` the bytes with it.
-    pub(super) fn with<R>(batch: Batch, seed: NameSeed, then: impl FnOnce(Self, &[u8]) -> R) -> R {
+    pub(super) fn with<R>(batch: Batch, secret: NameSecret, then: impl FnOnce(Self, &[u8]) -> R) -> R {
         thread_local! {
             static ENCODED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         }
         let mut encoded = ENCODED.take();
         encoded.clear();
-        let appends = batch.streams.into_iter().map(|append| PreparedAppend::new(append, seed, &mut encoded));
-        let prepared = Self { appends: appends.collect(), lineage: batch.lineage };
+        let retention = retention(&batch, secret);
+        let appends =
+            batch.streams.into_iter().map(|append| PreparedAppend::new(append, secret, &mut encoded));
+        let prepared = Self { appends: appends.collect(), lineage: batch.lineage, retention };
         let result = then(prepared, &encoded);
         encoded.shrink_to(64 * 1024);
         ENCODED.set(encoded);
@@ -61,7 +67,12 @@ impl Prepared {
 
     /// At least as many bytes as its records take in the log.
     pub(super) fn bytes_max(&self) -> usize {
-        self.events().map(|event| EVENT_OVERHEAD_MAX + event.bytes()).sum()
+        let retention = self.retention().len() * RETENTION_BYTES;
+        retention + self.events().map(|event| EVENT_OVERHEAD_MAX + event.bytes()).sum::<usize>()
+    }
+
+    pub(super) fn retention(&self) -> &[(StreamKey, Retention)] {
+        self.retention.as_deref().unwrap_or_default()
     }
 
     fn events(&self) -> impl Iterator<Item = &PreparedEvent> {
@@ -69,12 +80,18 @@ impl Prepared {
     }
 }
 
+fn retention(batch: &Batch, secret: NameSecret) -> Option<Box<[(StreamKey, Retention)]>> {
+    let set = batch.retention().iter();
+    let set = set.map(|set| (secret.key(set.stream.as_str()), set.retention));
+    (!batch.retention().is_empty()).then(|| set.collect())
+}
+
 impl PreparedAppend {
-    fn new(append: StreamAppend, seed: NameSeed, encoded: &mut Vec<u8>) -> Self {
+    fn new(append: StreamAppend, secret: NameSecret, encoded: &mut Vec<u8>) -> Self {
         let name = StreamForm::of(&append.stream);
         let events = append.events.iter().map(|event| PreparedEvent::new(&name, event, encoded)).collect();
         Self {
-            hash: seed.hash(append.stream.as_str()),
+            key: secret.key(append.stream.as_str()),
             expected: append.expected,
             events,
             stream: append.stream,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::format::{self, FRAME_HEADER_BYTES, Flaw, Frame, Kind};
-use super::index::{Index, Location};
+use super::Unread;
+use super::format::{self, FRAME_HEADER_BYTES, Flaw, Frame, Gap, Kind};
+use super::index::{Chain, Index, IndexFault, Mark, Place, Stretch};
 use super::record::Record;
 use super::segment::Segment;
 use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version};
@@ -17,6 +18,8 @@ const GAP_BYTES: u64 = 4096;
 const WINDOW_BYTES: u64 = 128 * 1024;
 /// A page with no more reads than this is read where it is asked for: to have it read elsewhere takes longer.
 const SHORT_WINDOWS: usize = 8;
+/// The same for the records of one, all in the active segment.
+const SHORT_PAGE: u64 = 256;
 /// What the last record of a read is thought to take; a longer one costs a second call.
 const RECORD_GUESS_BYTES: u64 = 1024;
 /// A page ends when it holds this many bytes, however few its events.
@@ -38,32 +41,15 @@ struct Window {
 /// What to read for a page of a stream, see [`crate::Journal::stream_page`].
 pub(super) struct Plan {
     direction: Direction,
-    /// In the direction of reading.
-    windows: Vec<Window>,
-    /// Whether the stream goes on behind them.
-    more: bool,
+    from: u64,
+    limit: u64,
+    /// The first version that is kept, and the last there is.
+    kept: u64,
+    last: u64,
+    chain: Option<Chain>,
 }
 
 impl Plan {
-    /// Whether it is soon read, wherever it lies.
-    pub(super) fn is_short(&self) -> bool {
-        self.windows.len() <= SHORT_WINDOWS
-    }
-
-    pub(super) fn read(self, stream: &StreamId) -> Result<StreamPage, ReadError> {
-        let mut windows = self.windows.into_iter();
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        for window in windows.by_ref() {
-            bytes += window.read(stream, &mut events)?;
-            if bytes >= PAGE_BYTES {
-                break;
-            }
-        }
-        let more = self.more || windows.len() > 0;
-        Ok(StreamPage::new(events, self.direction, more))
-    }
-
     pub(super) fn new(
         index: &Index,
         stream: &StreamId,
@@ -71,42 +57,128 @@ impl Plan {
         direction: Direction,
         limit: usize,
     ) -> Self {
-        let all = index.locations(stream);
-        let from = usize::try_from(from.0).unwrap_or(usize::MAX);
-        match direction {
+        let key = index.key(stream.as_str());
+        let entry = index.streams.get(key);
+        let last = entry.map_or(Version::NONE, |entry| entry.version);
+        let kept = index.kept(key).map_or(Version(1), |kept| kept.first_kept(last));
+        let mut plan =
+            Self { direction, from: from.0, limit: limit as u64, kept: kept.0, last: last.0, chain: None };
+        if let (Some(entry), (low, high)) = (entry, plan.range())
+            && low <= high
+            && limit > 0
+        {
+            plan.chain = Some(Chain::new(index, key, entry.last, low, limit));
+        }
+        plan
+    }
+
+    /// The versions wanted, if all are there.
+    fn range(&self) -> (u64, u64) {
+        match self.direction {
             Direction::Forward => {
-                let first = from.saturating_sub(1).min(all.len());
-                let end = first.saturating_add(limit).min(all.len());
-                Self { direction, windows: windows(index, &all[first..end]), more: end < all.len() }
+                let low = self.from.max(self.kept);
+                (low, self.last.min(low.saturating_add(self.limit).saturating_sub(1)))
             }
             Direction::Backward => {
-                let end = from.min(all.len());
-                let first = end.saturating_sub(limit);
-                let mut windows = windows(index, &all[first..end]);
-                windows.reverse();
-                windows.iter_mut().for_each(|window| window.offsets.reverse());
-                Self { direction, windows, more: first > 0 }
+                let high = self.from.min(self.last);
+                (high.saturating_sub(self.limit.saturating_sub(1)).max(self.kept), high)
             }
         }
     }
+
+    /// Whether it is soon read, wherever it lies.
+    pub(super) fn is_short(&self) -> bool {
+        let (low, high) = self.range();
+        let few = high.saturating_sub(low) < SHORT_WINDOWS as u64;
+        let is_new = self.chain.as_ref().is_none_or(Chain::is_in_memory);
+        few || is_new && self.limit <= SHORT_PAGE
+    }
+
+    pub(super) fn read(mut self, stream: &StreamId) -> Result<StreamPage, Unread> {
+        let Some(chain) = self.chain.take() else { return Ok(StreamPage::default()) };
+        match self.direction {
+            Direction::Forward => self.forward(chain, stream),
+            Direction::Backward => self.backward(chain, stream),
+        }
+    }
+
+    fn forward(&self, mut chain: Chain, stream: &StreamId) -> Result<StreamPage, Unread> {
+        let (mut low, _) = self.range();
+        let mut stretches = Vec::new();
+        while let Some(stretch) = chain.next()? {
+            let is_first = stretch.before < low;
+            stretches.push(stretch);
+            if is_first {
+                break;
+            }
+        }
+        // What is in front of the oldest is not there any more.
+        low = low.max(stretches.last().map_or(low, |oldest| oldest.before + 1));
+        let high = self.last.min(low.saturating_add(self.limit).saturating_sub(1));
+        let mut page = Page::new(stream);
+        for stretch in stretches.iter().rev().filter(|stretch| stretch.before < high) {
+            if page.read(windows(stretch, &stretch.offsets(low, high)?))? {
+                break;
+            }
+        }
+        let more = page.events.last().is_some_and(|last| last.version.0 < self.last);
+        Ok(StreamPage::new(page.events, self.direction, more))
+    }
+
+    fn backward(&self, mut chain: Chain, stream: &StreamId) -> Result<StreamPage, Unread> {
+        let (low, high) = self.range();
+        let mut page = Page::new(stream);
+        while let Some(stretch) = chain.next()? {
+            if stretch.before >= high {
+                continue;
+            }
+            let mut windows = windows(&stretch, &stretch.offsets(low, high)?);
+            windows.reverse();
+            windows.iter_mut().for_each(|window| window.offsets.reverse());
+            if page.read(windows)? || stretch.before < low {
+                break;
+            }
+        }
+        let more = page.events.last().is_some_and(|last| last.version.0 > self.kept);
+        Ok(StreamPage::new(page.events, self.direction, more))
+    }
 }
 
-fn windows(index: &Index, wanted: &[Location]) -> Vec<Window> {
-    let mut windows: Vec<Window> = Vec::new();
-    let mut last_segment = 0;
-    for location in wanted {
-        let offset = location.offset();
-        match windows.last_mut() {
-            Some(window) if last_segment == location.segment() && window.reaches(offset) => {
-                window.offsets.push(offset);
+/// A page being read.
+struct Page<'a> {
+    stream: &'a StreamId,
+    events: Vec<RecordedEvent>,
+    bytes: usize,
+}
+
+impl<'a> Page<'a> {
+    const fn new(stream: &'a StreamId) -> Self {
+        Self { stream, events: Vec::new(), bytes: 0 }
+    }
+
+    /// Reads windows one after the other; `true` once the page is full.
+    fn read(&mut self, windows: Vec<Window>) -> Result<bool, ReadError> {
+        for window in windows {
+            self.bytes += window.read(self.stream, &mut self.events)?;
+            if self.bytes >= PAGE_BYTES {
+                return Ok(true);
             }
-            _ => windows.extend(index.segment(*location).map(|entry| Window {
-                segment: Arc::clone(&entry.segment),
-                end: entry.end,
-                offsets: vec![offset],
-            })),
         }
-        last_segment = location.segment();
+        Ok(false)
+    }
+}
+
+fn windows(stretch: &Stretch, offsets: &[u64]) -> Vec<Window> {
+    let mut windows: Vec<Window> = Vec::new();
+    for offset in offsets {
+        match windows.last_mut() {
+            Some(window) if window.reaches(*offset) => window.offsets.push(*offset),
+            _ => windows.push(Window {
+                segment: Arc::clone(&stretch.segment),
+                end: stretch.end,
+                offsets: vec![*offset],
+            }),
+        }
     }
     windows
 }
@@ -168,19 +240,28 @@ struct Span {
 
 /// Whether a page of everything from here is soon read: the newest records, most likely still in memory.
 pub(super) fn is_short(index: &Index, from: Position) -> bool {
-    let is_last = |span: &Span| {
-        index.segments.last().is_some_and(|last| last.segment.header.number == span.segment.header.number)
+    let Some(active) = &index.active else { return false };
+    let near = |place: Place| match place.mark {
+        Mark::At(at) => {
+            place.segment.header.number == active.segment.header.number && place.end - at <= CHUNK_BYTES
+        }
+        Mark::File(_) => false,
     };
-    span(index, from).is_none_or(|span| is_last(&span) && span.end - span.at <= CHUNK_BYTES)
+    from > index.durable.position || index.place(from).is_none_or(near)
 }
 
 /// Where to look for this position; `None` when it is not durable.
-fn span(index: &Index, from: Position) -> Option<Span> {
-    if from > index.durable.position {
-        return None;
-    }
-    let entry = index.segment_of(from)?;
-    Some(Span { segment: Arc::clone(&entry.segment), at: entry.mark_before(from), end: entry.end })
+fn span(index: &RwLock<Index>, from: Position) -> Result<Option<Span>, IndexFault> {
+    let place = {
+        let index = index.read();
+        if from > index.durable.position { None } else { index.place(from) }
+    };
+    let Some(Place { segment, end, mark }) = place else { return Ok(None) };
+    let at = match mark {
+        Mark::At(at) => at,
+        Mark::File(file) => file.mark(segment.header.base, from)?,
+    };
+    Ok(Some(Span { segment, at, end }))
 }
 
 /// See [`crate::Journal::all_page`].
@@ -189,18 +270,18 @@ pub(super) fn all_page(
     from: Position,
     filter: &Filter,
     limit: usize,
-) -> Result<AllPage, ReadError> {
+) -> Result<AllPage, Unread> {
     let mut scan = Scan::new(index, from, filter, limit);
     let mut budget = SCAN_BYTES;
     while budget > 0 && scan.page.events.len() < limit {
-        let Some(mut span) = span(&index.read(), scan.page.next) else { break };
+        let Some(mut span) = span(index, scan.page.next)? else { break };
         let before = scan.page.next;
         while span.at < span.end && budget > 0 && scan.page.events.len() < limit {
             let read = scan.read_chunk(&mut span)?;
             budget = budget.saturating_sub(read);
         }
         if span.at >= span.end && scan.page.next == before {
-            return Err(span.segment.read_damaged(span.at, "a record is missing here"));
+            return Err(span.segment.read_damaged(span.at, "a record is missing here").into());
         }
     }
     Ok(scan.page)
@@ -256,10 +337,12 @@ impl<'a> Scan<'a> {
     }
 
     fn take(&mut self, span: &Span, frame: &Frame, bytes: &Bytes) -> Result<(), ReadError> {
-        if frame.kind != Kind::Record {
-            return Ok(());
-        }
         let body = bytes.slice(frame.body.clone());
+        match frame.kind {
+            Kind::Record => {}
+            Kind::Gap => return self.take_gap(span, &body),
+            Kind::Commit | Kind::Seal | Kind::Retention => return Ok(()),
+        }
         let record = Record::decode(&body, span.segment.base()).map_err(|reason| span.damaged(reason))?;
         if record.position < self.page.next {
             return Ok(());
@@ -275,9 +358,20 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The stream's name, shared with the index.
+impl Scan<'_> {
+    /// Goes over records that were scavenged.
+    fn take_gap(&mut self, span: &Span, body: &[u8]) -> Result<(), ReadError> {
+        let gap = body.get(..Gap::BYTES).and_then(Gap::decode);
+        let gap = gap.ok_or_else(|| span.damaged("the frame's body is no gap"))?;
+        self.page.next = self.page.next.max(gap.first.plus(gap.count));
+        Ok(())
+    }
+}
+
+/// The stream's name, shared with the index where it has it.
 fn stream_id(index: &RwLock<Index>, name: &str) -> Option<StreamId> {
-    let shared = index.read().shared_name(name).cloned();
+    let index = index.read();
+    let shared = index.known_name(index.key(name)).cloned();
     shared.or_else(|| StreamId::parse(name).ok())
 }
 

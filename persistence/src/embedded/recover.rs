@@ -1,19 +1,17 @@
-//! From files to an index: what opening a journal does, and what `log verify` does without changing anything.
+//! Opening a log: finding its segments, taking the sealed ones at their footers' word, reading what is behind them frame
+//! by frame, and saying what a crash has left to be cut off.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{Commit, Frame, HEADER_BYTES, Header, HeaderFault, Kind, Seal};
-use super::index::{Index, Location, SegmentEntry, Staging};
-use super::record::Record;
-use super::scan::{FrameReader, Tail, is_blank, look_at_tail};
+use super::files::Files;
+use super::format::{self, HEADER_BYTES, Header, HeaderFault, Kind, SEAL_BYTES, Seal};
+use super::index::{IndexFault, IndexFile, MemoryPart, Sealed, SealedPart};
+use super::scan::{Tail, is_blank, look_at_tail};
 use super::segment::{Segment, read_up_to, segment_number, segment_path};
-use super::verify::VerifyProgress;
-use crate::{OpenError, Vfs, VfsFile};
-
-/// How often progress is told, in bytes.
-const PROGRESS_BYTES: u64 = 4 << 20;
+use super::walk::{End, LastWritten, Versions, Walk};
+use crate::{OpenError, VfsFile};
 
 /// The remains of a group that was never acknowledged.
 #[derive(Debug, Clone)]
@@ -25,35 +23,6 @@ pub(super) struct Torn {
     pub(super) reason: &'static str,
 }
 
-/// Reads a directory's segments into an index. It changes nothing: what should be changed is in its fields.
-pub(super) struct Recovery<'a> {
-    vfs: &'a dyn Vfs,
-    dir: &'a Path,
-    writable: bool,
-    progress: &'a mut dyn FnMut(VerifyProgress),
-    told: VerifyProgress,
-    staged: Staging,
-    scratch: String,
-    pub(super) index: Index,
-    /// The last group.
-    pub(super) group: u64,
-    pub(super) torn: Option<Torn>,
-    /// A segment that was begun and never needed.
-    pub(super) unfinished: Option<PathBuf>,
-    /// The last group with what follows it: the only part whose sync may have failed.
-    pub(super) last_written: Option<LastWritten>,
-    /// How long the files are.
-    pub(super) bytes: u64,
-}
-
-/// Part of a segment.
-#[derive(Debug)]
-pub(super) struct LastWritten {
-    pub(super) segment: Arc<Segment>,
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
 /// A segment's file before its header is known to be good.
 struct Candidate {
     number: u64,
@@ -62,70 +31,78 @@ struct Candidate {
     len: u64,
 }
 
-/// How a segment ends.
-enum End {
-    Sealed,
-    /// No frame is where the next should be.
-    Open {
-        at: u64,
-        reason: &'static str,
-    },
+/// A segment's file, as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) segment: Arc<Segment>,
+    pub(super) len: u64,
+}
+
+/// Reads a directory's segments into an index. Of the log it changes nothing: what should be changed is in its fields.
+pub(super) struct Recovery<'a> {
+    files: &'a Files,
+    writable: bool,
+    pub(super) walk: Walk,
+    pub(super) torn: Option<Torn>,
+    /// A segment that was begun and never needed.
+    pub(super) unfinished: Option<PathBuf>,
+    /// How long the segments are.
+    pub(super) bytes: u64,
 }
 
 impl<'a> Recovery<'a> {
-    pub(super) fn new(
-        vfs: &'a dyn Vfs,
-        dir: &'a Path,
-        writable: bool,
-        progress: &'a mut dyn FnMut(VerifyProgress),
-    ) -> Self {
-        Self {
-            vfs,
-            dir,
-            writable,
-            progress,
-            told: VerifyProgress::default(),
-            staged: Staging::default(),
-            scratch: String::new(),
-            index: Index::default(),
-            group: 0,
-            torn: None,
-            unfinished: None,
-            last_written: None,
-            bytes: 0,
-        }
+    pub(super) fn new(files: &'a Files, writable: bool, versions: Versions) -> Self {
+        Self { files, writable, walk: Walk::new(versions), torn: None, unfinished: None, bytes: 0 }
     }
 
-    /// Reads everything. Afterwards the index has the segments; none when there was no finished one.
-    pub(super) fn run(&mut self) -> Result<(), OpenError> {
-        let mut candidates = self.candidates()?;
-        self.sync(&candidates)?;
-        self.set_unfinished_aside(&mut candidates)?;
-        let segments = candidates.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
-        self.told.bytes_total = segments.iter().map(|(_, len)| len).sum();
-        self.told.segments_total = segments.len();
-        for (at, (segment, len)) in segments.iter().enumerate() {
-            self.enter(segment, *len)?;
-            if let End::Open { at: bad, reason } = self.walk(segment, *len)? {
-                return self.end_at(&segments[at..], bad, reason);
+    /// Reads what is needed to go on. Afterwards the index has the segments; none when there was no finished one.
+    pub(super) fn open(&mut self) -> Result<(), OpenError> {
+        let found = self.segments()?;
+        if self.writable {
+            self.files.remove_unfinished().map_err(|source| unreadable(&self.files.dir, source))?;
+        }
+        let sealed = self.footers(&found)?;
+        let known = self.known_streams(&sealed)?;
+        for ((found, seal), at) in sealed.iter().zip(0..) {
+            self.take_sealed(found, seal, at < known)?;
+        }
+        self.read_on(&found, sealed.len())
+    }
+
+    /// Reads segments frame by frame, from the one at this place on.
+    fn read_on(&mut self, found: &[Found], from: usize) -> Result<(), OpenError> {
+        for at in from..found.len() {
+            let Found { segment, len } = &found[at];
+            self.walk.enter(segment, *len)?;
+            match self.walk.through(segment, *len, &mut |_, _| ())? {
+                End::Sealed(_) => self.settle_last()?,
+                End::Open { at: bad, reason } => return self.end_at(&found[at..], bad, reason),
             }
         }
         self.end_sealed()
     }
 
+    /// The segments, by their numbers, each with a header that is in order.
+    pub(super) fn segments(&mut self) -> Result<Vec<Found>, OpenError> {
+        let mut candidates = self.candidates()?;
+        self.sync(&candidates)?;
+        self.set_unfinished_aside(&mut candidates)?;
+        candidates.into_iter().map(checked).collect()
+    }
+
     fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
-        let names = self.vfs.list(self.dir).map_err(|source| unreadable(self.dir, source))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+        let mut numbers: Vec<u64> =
+            self.files.list()?.iter().filter_map(|name| segment_number(name)).collect();
         numbers.sort_unstable();
         if let Some((_, missing)) = numbers.iter().zip(1..).find(|(number, expected)| **number != *expected) {
-            return Err(missing_segment(self.dir, missing));
+            return Err(missing_segment(&self.files.dir, missing));
         }
         numbers.into_iter().map(|number| self.candidate(number)).collect()
     }
 
     fn candidate(&mut self, number: u64) -> Result<Candidate, OpenError> {
-        let path = segment_path(self.dir, number);
-        let file = self.vfs.open(&path, self.writable).map_err(|source| unreadable(&path, source))?;
+        let path = segment_path(&self.files.dir, number);
+        let file = self.files.vfs.open(&path, self.writable).map_err(|source| unreadable(&path, source))?;
         let len = file.len().map_err(|source| unreadable(&path, source))?;
         self.bytes += len;
         Ok(Candidate { number, path, file, len })
@@ -137,7 +114,8 @@ impl<'a> Recovery<'a> {
         for candidate in candidates.iter().rev().take(2) {
             candidate.file.sync_data().map_err(|source| unreadable(&candidate.path, source))?;
         }
-        self.vfs.sync_dir(self.dir).map_err(|source| unreadable(self.dir, source))
+        let Files { vfs, dir } = self.files;
+        vfs.sync_dir(dir).map_err(|source| unreadable(dir, source))
     }
 
     /// A crash while a segment is made leaves the last file with a header that is not whole, and nothing behind it.
@@ -153,137 +131,110 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// Begins with a segment, which must follow the one before it.
-    fn enter(&mut self, segment: &Arc<Segment>, len: u64) -> Result<(), OpenError> {
-        let header = &segment.header;
-        let previous = self.index.segments.last().map(|entry| &entry.segment.header);
-        let follows = header.base == self.index.durable.position.next()
-            && header.base_group == self.group
-            && header.previous_salt == previous.map_or(0, |previous| previous.salt)
-            && previous.is_none_or(|previous| previous.journal == header.journal);
+    /// The segments from the first that end with their footers, with these; never the last one.
+    fn footers(&self, found: &[Found]) -> Result<Vec<(Found, Seal)>, OpenError> {
+        let mut sealed = Vec::new();
+        for found in &found[..found.len().saturating_sub(1)] {
+            match footer(found)? {
+                Some(seal) => sealed.push((found.clone(), seal)),
+                None => break,
+            }
+        }
+        Ok(sealed)
+    }
+
+    /// Has the index begin with the newest table there is of the streams; answers how many segments are in it.
+    fn known_streams(&mut self, sealed: &[(Found, Seal)]) -> Result<usize, OpenError> {
+        for number in self.files.tables()?.into_iter().rev() {
+            let Some(at) = sealed.iter().position(|(found, _)| found.segment.header.number == number) else {
+                continue;
+            };
+            if let Some(table) = self.files.table(&sealed[at].0.segment)? {
+                table.into_index(&mut self.walk.index);
+                return Ok(at + 1);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Goes over a sealed segment at its footer's word, where it has an index file; the streams of one that is `known`
+    /// are in the table.
+    fn take_sealed(&mut self, found: &Found, seal: &Seal, known: bool) -> Result<(), OpenError> {
+        let segment = &found.segment;
+        self.walk.follow(segment)?;
+        let follows = seal.next == segment.header.number + 1
+            && seal.group >= self.walk.index.group
+            && seal.last.position >= self.walk.index.durable.position;
         if !follows {
-            return Err(segment.damaged(0, "the segment does not follow the one before it"));
+            return Err(segment.damaged(found.len - SEAL_BYTES as u64, "the seal does not match its segment"));
         }
-        self.told.segments += 1;
-        self.index.segments.push(SegmentEntry::new(Arc::clone(segment), (HEADER_BYTES as u64).min(len)));
+        if segment.header.generation > 0 {
+            self.walk.versions = Versions::Missing;
+        }
+        let Some(file) = self.files.index(segment)? else { return self.without_index(found, known) };
+        if !known && let Err(fault) = self.add_streams(segment, &file) {
+            self.files.distrust(&fault)?;
+            return self.without_index(found, known);
+        }
+        self.go_over(found, seal, SealedPart::File(Arc::new(file)));
         Ok(())
     }
 
-    fn walk(&mut self, segment: &Arc<Segment>, len: u64) -> Result<End, OpenError> {
-        let mut frames = FrameReader::new(segment, len);
-        let mut at = HEADER_BYTES as u64;
-        let before = self.told.bytes;
-        loop {
-            match frames.frame(at).map_err(|source| segment.unreadable(source))? {
-                Err(reason) => return Ok(End::Open { at, reason: self.why_open(reason) }),
-                Ok((frame, body)) => {
-                    self.take(segment, at, &frame, body)?;
-                    at += frame.bytes as u64;
-                    self.tell(before + at);
-                    if frame.kind == Kind::Seal {
-                        return Ok(End::Sealed);
-                    }
-                }
-            }
-        }
+    fn go_over(&mut self, found: &Found, seal: &Seal, part: SealedPart) {
+        let segment = Arc::clone(&found.segment);
+        let (start, end) = (found.len - SEAL_BYTES as u64, found.len);
+        self.walk.last_written = Some(LastWritten { segment: Arc::clone(&segment), start, end });
+        self.walk.index.push_sealed(Sealed { segment, end, part });
+        self.walk.index.durable = seal.last;
+        self.walk.index.group = seal.group;
     }
 
-    fn why_open(&self, reason: &'static str) -> &'static str {
-        match self.staged.record_count() {
-            0 => reason,
-            _ if reason == "no frame begins here" => "the group has no commit marker",
-            _ => reason,
-        }
+    fn add_streams(&mut self, segment: &Segment, file: &IndexFile) -> Result<(), IndexFault> {
+        let (index, number) = (&mut self.walk.index, segment.header.number);
+        // Looked through first: half of it would be worse than none.
+        let mut entries = Vec::new();
+        file.each_stream(|stream| entries.push(stream.entry(number)))?;
+        let retention = file.retention()?;
+        entries.into_iter().for_each(|entry| index.streams.set(entry));
+        retention.into_iter().for_each(|(key, kept)| index.set_kept(key, kept));
+        Ok(())
     }
 
-    fn tell(&mut self, bytes: u64) {
-        if bytes >= self.told.bytes + PROGRESS_BYTES {
-            self.told.bytes = bytes;
-            self.told.events = self.index.durable.position.0;
-            (self.progress)(self.told);
-        }
-    }
-
-    fn take(&mut self, segment: &Arc<Segment>, at: u64, frame: &Frame, body: &[u8]) -> Result<(), OpenError> {
-        let end = at + frame.bytes as u64;
-        let right_group = frame.group == (self.group + 1) as u32;
-        let taken = if !right_group {
-            Err("the frame is not of the group that follows")
+    /// A sealed segment whose index file is not there, or not to be trusted, is read.
+    fn without_index(&mut self, found: &Found, known: bool) -> Result<(), OpenError> {
+        let Found { segment, len } = found;
+        if known {
+            let part = part_of(segment, *len)?;
+            let seal = footer(found)?.ok_or_else(|| segment.damaged(*len, "the segment has no seal"))?;
+            self.go_over(found, &seal, SealedPart::Memory(Arc::new(part)));
         } else {
-            match frame.kind {
-                Kind::Record => self.take_record(segment, at, body),
-                Kind::Commit => self.take_commit(segment, end, body),
-                Kind::Seal => self.take_seal(segment, end, body),
+            self.walk.enter(segment, *len)?;
+            if let End::Open { at, reason } = self.walk.through(segment, *len, &mut |_, _| ())? {
+                return Err(segment.damaged(at, reason));
             }
-        };
-        taken.map_err(|reason| segment.damaged(at, reason))
+        }
+        self.settle_last()
     }
 
-    fn take_record(&mut self, segment: &Segment, at: u64, body: &[u8]) -> Result<(), &'static str> {
-        let record = Record::decode(body, segment.base())?;
-        let expected = self.index.durable.position.plus(self.staged.record_count() + 1);
-        if record.position != expected {
-            return Err("the record's position does not follow the one before it");
+    /// Writes the index file of the last sealed segment, so that it is not in memory for long.
+    fn settle_last(&mut self) -> Result<(), OpenError> {
+        let Some(last) = self.walk.index.sealed.last().cloned() else { return Ok(()) };
+        if let (true, SealedPart::Memory(part)) = (self.writable, &last.part) {
+            let written = self.files.write_index(&last.segment, part);
+            if let Some(file) = written.map_err(|source| unreadable(&self.files.dir, source))? {
+                self.walk.index.replace_sealed(last.with_file(file));
+            }
         }
-        let name = record.stream(&mut self.scratch);
-        let stream = self.staged.stream_by_text(&self.index, name).ok_or("the record names no stream")?;
-        let location = Location::new(segment.header.number, at);
-        if self.staged.record(stream, location, record.time) != record.version {
-            return Err("the record's version does not follow the one before it");
-        }
-        Ok(())
-    }
-
-    fn take_commit(&mut self, segment: &Arc<Segment>, end: u64, body: &[u8]) -> Result<(), &'static str> {
-        let commit = Commit::decode(body).ok_or("the commit marker has a wrong length")?;
-        let durable = self.index.durable.position;
-        let expected = Commit {
-            group: self.group + 1,
-            first: durable.next(),
-            count: self.staged.record_count(),
-            durable,
-        };
-        if commit != expected || commit.count == 0 {
-            return Err("the commit marker does not match its group");
-        }
-        let start = self.index.segments.last().map_or(end, |entry| entry.end);
-        self.last_written = Some(LastWritten { segment: Arc::clone(segment), start, end });
-        self.index.publish(&mut self.staged, end);
-        self.staged.clear();
-        self.group += 1;
-        Ok(())
-    }
-
-    fn take_seal(&mut self, segment: &Arc<Segment>, end: u64, body: &[u8]) -> Result<(), &'static str> {
-        let seal = Seal::decode(body).ok_or("the seal has a wrong length")?;
-        let expected = Seal {
-            next: segment.header.number + 1,
-            last: self.index.durable.position,
-            group: self.group,
-            count: self.index.segments.last().map_or(0, |entry| entry.records),
-        };
-        if self.staged.record_count() != 0 || seal != expected {
-            return Err("the seal does not match its segment");
-        }
-        let start = self.index.segments.last().map_or(end, |entry| entry.end);
-        let before = self.last_written.take().filter(|last| last.segment.header.number + 1 == seal.next);
-        let start = before.map_or(start, |last| last.start);
-        self.last_written = Some(LastWritten { segment: Arc::clone(segment), start, end });
         Ok(())
     }
 
     /// No frame where one should be: the log's end, if this is the last segment, or the next was made and not used.
-    fn end_at(
-        &mut self,
-        rest: &[(Arc<Segment>, u64)],
-        bad: u64,
-        reason: &'static str,
-    ) -> Result<(), OpenError> {
-        let (segment, len) = &rest[0];
+    pub(super) fn end_at(&mut self, rest: &[Found], bad: u64, reason: &'static str) -> Result<(), OpenError> {
+        let Found { segment, len } = &rest[0];
         match &rest[1..] {
             [] => self.end_open(segment, *len, bad, reason),
-            [(next, _)] if self.unused_after(segment, next)? => {
-                self.unfinished = Some(next.path.clone());
+            [next] if self.unused_after(segment, &next.segment)? => {
+                self.unfinished = Some(next.segment.path.clone());
                 self.end_open(segment, *len, bad, reason)
             }
             _ => Err(segment.damaged(bad, reason)),
@@ -293,9 +244,9 @@ impl<'a> Recovery<'a> {
     /// Whether the next segment is one that was made, but not yet when this one was sealed.
     fn unused_after(&self, segment: &Segment, next: &Segment) -> Result<bool, OpenError> {
         let header = &next.header;
-        let follows = self.staged.record_count() == 0
-            && header.base == self.index.durable.position.next()
-            && header.base_group == self.group
+        let follows = self.walk.staged.is_empty()
+            && header.base == self.walk.index.durable.position.next()
+            && header.base_group == self.walk.index.group
             && header.previous_salt == segment.header.salt;
         if !follows || self.unfinished.is_some() {
             return Ok(false);
@@ -310,9 +261,9 @@ impl<'a> Recovery<'a> {
         bad: u64,
         reason: &'static str,
     ) -> Result<(), OpenError> {
-        self.staged.clear();
-        let offset = self.index.segments.last().map_or(HEADER_BYTES as u64, |entry| entry.end);
-        let tail = look_at_tail(segment, offset, len, self.group + 1);
+        self.walk.staged.clear();
+        let offset = self.walk.group_start().unwrap_or(HEADER_BYTES as u64);
+        let tail = look_at_tail(segment, offset, len, self.walk.index.group + 1);
         match tail.map_err(|source| segment.unreadable(source))? {
             Tail::Clean => {}
             Tail::Torn(bytes) => {
@@ -327,20 +278,48 @@ impl<'a> Recovery<'a> {
     }
 
     /// The last segment is sealed, and before a segment is sealed the next is made, durably.
-    fn end_sealed(&self) -> Result<(), OpenError> {
-        match (self.index.segments.last(), &self.unfinished) {
+    pub(super) fn end_sealed(&self) -> Result<(), OpenError> {
+        match (self.walk.index.last_segment(), &self.unfinished) {
             (None, _) => Ok(()),
             (Some(_), Some(path)) => Err(OpenError::Damaged {
                 file: path.clone(),
                 offset: 0,
                 reason: "the segment's header was whole once and is not any more".into(),
             }),
-            (Some(last), None) => Err(missing_segment(self.dir, last.segment.header.number + 1)),
+            (Some(last), None) => Err(missing_segment(&self.files.dir, last.header.number + 1)),
         }
     }
 }
 
-fn checked(candidate: Candidate) -> Result<(Arc<Segment>, u64), OpenError> {
+/// The seal that a file ends with, if it does.
+pub(super) fn footer(found: &Found) -> Result<Option<Seal>, OpenError> {
+    let Found { segment, len } = found;
+    let Some(at) = len.checked_sub(SEAL_BYTES as u64).filter(|at| *at >= HEADER_BYTES as u64) else {
+        return Ok(None);
+    };
+    let bytes = read_up_to(&*segment.file, at, SEAL_BYTES).map_err(|source| segment.unreadable(source))?;
+    let frame = format::parse_frame(&bytes, at, segment.seed, SEAL_BYTES as u64).ok();
+    let seal =
+        frame.filter(|frame| frame.kind == Kind::Seal).and_then(|frame| Seal::decode(&bytes[frame.body]));
+    Ok(seal)
+}
+
+/// What is in a sealed segment, read from it alone.
+pub(super) fn part_of(segment: &Arc<Segment>, len: u64) -> Result<MemoryPart, OpenError> {
+    let mut walk = Walk::new(Versions::Alone);
+    walk.jump_to(segment);
+    walk.index.begin(Arc::clone(segment), HEADER_BYTES as u64);
+    if let End::Open { at, reason } = walk.through(segment, len, &mut |_, _| ())? {
+        return Err(segment.damaged(at, reason));
+    }
+    let sealed = Arc::unwrap_or_clone(walk.index.sealed).pop();
+    match sealed.map(|sealed| sealed.part) {
+        Some(SealedPart::Memory(part)) => Ok(Arc::into_inner(part).unwrap_or_default()),
+        _ => Ok(MemoryPart::default()),
+    }
+}
+
+fn checked(candidate: Candidate) -> Result<Found, OpenError> {
     let damaged = |reason: &str| OpenError::Damaged {
         file: candidate.path.clone(),
         offset: 0,
@@ -349,7 +328,7 @@ fn checked(candidate: Candidate) -> Result<(Arc<Segment>, u64), OpenError> {
     match header_of(&candidate)? {
         Ok(header) if header.number == candidate.number => {
             let segment = Segment::new(candidate.path, header, candidate.file);
-            Ok((Arc::new(segment), candidate.len))
+            Ok(Found { segment: Arc::new(segment), len: candidate.len })
         }
         Ok(_) => Err(damaged("the segment's header has another number than its name")),
         Err(HeaderFault::Broken(reason)) => Err(damaged(reason)),
@@ -362,7 +341,7 @@ fn header_of(candidate: &Candidate) -> Result<Result<Header, HeaderFault>, OpenE
     Ok(Header::decode(&bytes.map_err(|source| unreadable(&candidate.path, source))?))
 }
 
-fn missing_segment(dir: &Path, number: u64) -> OpenError {
+pub(super) fn missing_segment(dir: &Path, number: u64) -> OpenError {
     OpenError::Damaged { file: segment_path(dir, number), offset: 0, reason: "the segment is missing".into() }
 }
 

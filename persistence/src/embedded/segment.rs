@@ -8,6 +8,9 @@ use super::format::{self, HEADER_BYTES, Header};
 use super::record::Base;
 use crate::{OpenError, ReadError, Vfs, VfsFile};
 
+/// What a file is called that is made ahead to be the next segment.
+pub(super) const SPARE: &str = "spare";
+
 /// An open segment whose header is in order.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -20,7 +23,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub(super) fn new(path: PathBuf, header: Header, file: Box<dyn VfsFile>) -> Self {
-        let seed = format::checksum_seed(header.salt);
+        let seed = header.checksum_seed();
         Self { path, header, seed, file }
     }
 
@@ -28,7 +31,7 @@ impl Segment {
     pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: Header, bytes: u64) -> io::Result<Arc<Self>> {
         let path = segment_path(dir, header.number);
         let file = vfs.create(&path)?;
-        let made = fill(&*file, &header, bytes).and_then(|()| vfs.sync_dir(dir));
+        let made = file.reserve(bytes).and_then(|()| begin(&*file, &header)).and_then(|()| vfs.sync_dir(dir));
         match made {
             Ok(()) => Ok(Arc::new(Self::new(path, header, file))),
             Err(error) => {
@@ -37,6 +40,20 @@ impl Segment {
                 Err(error)
             }
         }
+    }
+
+    /// The same from a file that was made ahead.
+    pub(super) fn from_spare(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        header: Header,
+        spare: Box<dyn VfsFile>,
+    ) -> io::Result<Arc<Self>> {
+        let path = segment_path(dir, header.number);
+        begin(&*spare, &header)?;
+        vfs.rename(&dir.join(SPARE), &path)?;
+        vfs.sync_dir(dir)?;
+        Ok(Arc::new(Self::new(path, header, spare)))
     }
 
     pub(super) const fn base(&self) -> Base {
@@ -62,8 +79,7 @@ impl Segment {
     }
 }
 
-fn fill(file: &dyn VfsFile, header: &Header, bytes: u64) -> io::Result<()> {
-    file.reserve(bytes)?;
+fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {
     file.write_all_at(&header.encode(), 0)?;
     file.sync_data()
 }
@@ -93,7 +109,7 @@ pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::R
 
 /// How long a new segment is: as configured, or what its first group needs, in whole pages.
 pub(super) fn segment_bytes(configured: u64, first_group: usize) -> u64 {
-    let needed = (HEADER_BYTES + first_group + 2 * format::MARKER_BYTES) as u64;
+    let needed = (HEADER_BYTES + first_group + format::CLOSING_BYTES) as u64;
     configured.max(needed).next_multiple_of(4096)
 }
 
@@ -103,7 +119,12 @@ pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
 
 /// The number of the segment with this file name; `None` for every other file.
 pub(super) fn segment_number(name: &Path) -> Option<u64> {
-    let digits = name.to_str()?.strip_suffix(".log")?;
+    numbered(name, ".log")
+}
+
+/// The number in a file name that is ten digits and this suffix.
+pub(super) fn numbered(name: &Path, suffix: &str) -> Option<u64> {
+    let digits = name.to_str()?.strip_suffix(suffix)?;
     if digits.len() != 10 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

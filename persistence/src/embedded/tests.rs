@@ -5,10 +5,14 @@ use std::fs;
 use smallvec::smallvec;
 use tempfile::TempDir;
 
+use super::format::{HEADER_BYTES, Header};
+use super::segment::Segment;
 use super::*;
+use std::path::PathBuf;
+
 use crate::{
     AppendResult, CodecId, CommandMetadata, CountingVfs, EventId, Expected, JournalExt, NewEvent,
-    RecordedEvent, Ticket, TraceContext, VfsCall,
+    RecordedEvent, Ticket, Timestamp, TraceContext, VfsCall,
 };
 
 mod basics;
@@ -16,6 +20,7 @@ mod conformance;
 mod damage;
 mod faults;
 mod golden;
+mod indexes;
 mod model;
 mod rotation;
 mod subscribe;
@@ -91,6 +96,11 @@ async fn prepared(options: EmbeddedOptions, groups: usize) -> (TempDir, Vec<Reco
     let events = everything(&journal).await;
     journal.close().await;
     (dir, events)
+}
+
+/// As a crash leaves a directory in the second in which its log has grown: without a mark of how far it went.
+fn unmark(dir: &Path) {
+    fs::remove_file(watermark::Watermark::path(dir)).unwrap();
 }
 
 fn log_file(dir: &Path, number: u64) -> PathBuf {

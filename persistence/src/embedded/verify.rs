@@ -1,10 +1,20 @@
 //! Looking a whole log through without changing it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::files::Files;
+use super::index::{IndexFault, MemoryPart, Sealed, SealedPart, index_path};
 use super::lock;
-use super::recover::{Recovery, Torn, unreadable};
-use crate::{OpenError, Vfs};
+use super::open::check_mark;
+use super::paged::PageFault;
+use super::recover::{Found, Recovery, Torn, unreadable};
+use super::segment::Segment;
+use super::walk::{End, Versions};
+use crate::OpenError;
+
+/// How often progress is told, in bytes.
+const PROGRESS_BYTES: u64 = 4 << 20;
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,12 +46,15 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// A last group that is not whole; the next open cuts it off.
     pub torn_tail: Option<TornTail>,
-    /// Where bytes that were once durable are not what was written.
-    pub damage: Option<LogDamage>,
+    /// Where bytes that were once durable are not what was written, the first such place of every segment.
+    pub damage: Vec<LogDamage>,
+    /// Index files that do not say what the log says. No event is concerned: they are made anew when the journal is
+    /// opened without them.
+    pub index_faults: Vec<LogDamage>,
 }
 
-/// A last group that is not whole: what a crash leaves of one that was never acknowledged. Damage since to nothing but
-/// the last group looks the same.
+/// A last group that is not whole: what a crash leaves of one that was never acknowledged. Damage since to what was
+/// written in the last second before a crash looks the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TornTail {
@@ -69,27 +82,131 @@ pub struct LogDamage {
 
 /// See [`crate::EmbeddedJournal::verify`].
 pub(super) fn verify(
-    vfs: &dyn Vfs,
-    dir: &Path,
+    files: &Files,
     progress: &mut dyn FnMut(VerifyProgress),
 ) -> Result<VerifyReport, OpenError> {
     // Listed before the lock is taken, so that a mistyped directory is an error instead of a new lock file.
-    vfs.list(dir).map_err(|source| unreadable(dir, source))?;
-    let _lock = lock(vfs, dir)?;
-    let mut recovery = Recovery::new(vfs, dir, false, progress);
-    let damage = match recovery.run() {
-        Ok(()) => None,
-        Err(OpenError::Damaged { file, offset, reason }) => Some(LogDamage { file, offset, reason }),
-        Err(error) => return Err(error),
+    files.list()?;
+    let _lock = lock(&*files.vfs, &files.dir)?;
+    let mut recovery = Recovery::new(files, false, Versions::Whole { scavenged: 0 });
+    let mut verification = Verification {
+        files,
+        progress,
+        told: VerifyProgress::default(),
+        damage: Vec::new(),
+        index_faults: Vec::new(),
     };
+    match verification.run(&mut recovery) {
+        Ok(()) => {}
+        Err(OpenError::Damaged { file, offset, reason }) => {
+            verification.damage.push(LogDamage { file, offset, reason });
+        }
+        Err(error) => return Err(error),
+    }
     Ok(VerifyReport {
-        segments: recovery.index.segments.len(),
-        events: recovery.index.durable.position.0,
-        streams: recovery.index.stream_count(),
+        segments: verification.told.segments,
+        events: verification.told.events,
+        streams: recovery.walk.index.streams.len(),
         bytes: recovery.bytes,
         torn_tail: recovery.torn.as_ref().map(TornTail::from),
-        damage,
+        damage: verification.damage,
+        index_faults: verification.index_faults,
     })
+}
+
+/// A verification under way.
+struct Verification<'a> {
+    files: &'a Files,
+    progress: &'a mut dyn FnMut(VerifyProgress),
+    told: VerifyProgress,
+    damage: Vec<LogDamage>,
+    index_faults: Vec<LogDamage>,
+}
+
+impl Verification<'_> {
+    fn run(&mut self, recovery: &mut Recovery<'_>) -> Result<(), OpenError> {
+        let found = recovery.segments()?;
+        self.told.bytes_total = found.iter().map(|found| found.len).sum();
+        self.told.segments_total = found.len();
+        let mut ended_open = false;
+        for at in 0..found.len() {
+            match self.segment(recovery, &found[at..]) {
+                Ok(End::Sealed(_)) => {}
+                Ok(End::Open { .. }) => {
+                    ended_open = true;
+                    break;
+                }
+                Err(OpenError::Damaged { file, offset, reason }) => {
+                    self.damage.push(LogDamage { file, offset, reason });
+                    let Some(next) = found.get(at + 1) else { return Ok(()) };
+                    recovery.walk.go_on_at(&next.segment);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !ended_open {
+            recovery.end_sealed()?;
+        }
+        check_mark(recovery, self.files)
+    }
+
+    fn segment(&mut self, recovery: &mut Recovery<'_>, rest: &[Found]) -> Result<End, OpenError> {
+        let Found { segment, len } = &rest[0];
+        self.told.segments += 1;
+        let (bytes, events) = (self.told.bytes, self.told.events);
+        recovery.walk.enter(segment, *len)?;
+        let through = recovery.walk.through(segment, *len, &mut |at, index| {
+            self.told.events = events + index.active.as_ref().map_or(0, |active| active.part.records);
+            if bytes + at >= self.told.bytes + PROGRESS_BYTES {
+                self.told.bytes = bytes + at;
+                (self.progress)(self.told);
+            }
+        });
+        self.told.bytes = bytes + len;
+        let end = through?;
+        match end {
+            End::Sealed(_) => self.told.events = events + self.sealed(recovery)?,
+            End::Open { at, reason } => recovery.end_at(rest, at, reason)?,
+        }
+        Ok(end)
+    }
+
+    /// Holds the index file of the segment that was just gone through against it; answers how many records it has.
+    fn sealed(&mut self, recovery: &mut Recovery<'_>) -> Result<u64, OpenError> {
+        let sealed = Arc::make_mut(&mut recovery.walk.index.sealed);
+        let Some(Sealed { segment, part: SealedPart::Memory(part), end }) = sealed.pop() else {
+            return Ok(0);
+        };
+        let records = part.records;
+        if let Some(fault) = self.index_fault(&segment, &part)? {
+            self.index_faults.push(fault);
+        }
+        // Of those that are done with, only what leads to the next is kept.
+        sealed.clear();
+        sealed.push(Sealed { segment, end, part: SealedPart::Memory(Arc::default()) });
+        Ok(records)
+    }
+
+    fn index_fault(&self, segment: &Segment, part: &MemoryPart) -> Result<Option<LogDamage>, OpenError> {
+        let file = index_path(&self.files.dir, segment.header.number);
+        let fault = |offset, reason: &str| {
+            let reason = reason.to_owned();
+            Ok(Some(LogDamage { file: file.clone(), offset, reason }))
+        };
+        let index = match self.files.open_index(segment)? {
+            None => return Ok(None),
+            Some(Err(reason)) => return fault(0, reason),
+            Some(Ok(index)) => index,
+        };
+        match index.agrees(segment, part) {
+            Ok(true) => Ok(None),
+            Ok(false) => fault(0, "it does not say what the segment says"),
+            Err(IndexFault { fault: PageFault::Damaged(offset), .. }) => {
+                fault(offset, "a page does not match its checksum")
+            }
+            Err(IndexFault { fault: PageFault::Io(source), path, .. }) => Err(unreadable(&path, source)),
+        }
+    }
 }
 
 impl From<&Torn> for TornTail {

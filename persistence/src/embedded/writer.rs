@@ -8,14 +8,18 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Shared;
-use super::format::{self, Commit, HEADER_BYTES, Header, Kind, MARKER_BYTES, Seal};
-use super::index::{Index, Location, SegmentEntry, Staging};
+use super::format::{self, CLOSING_BYTES, Commit, HEADER_BYTES, Header, Kind, SEAL_BYTES, Seal};
+use super::hash::StreamKey;
+use super::index::{Index, Staging};
+use super::keeper::KeeperThread;
 use super::prepared::{Prepared, PreparedAppend};
 use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
+use super::retention;
 use super::segment::{Segment, segment_bytes};
 use crate::{
-    AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Timestamp, Version, Vfs,
+    AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Retention, Timestamp, Version,
+    Vfs,
 };
 
 /// The most bytes written with one sync, unless a single batch is larger.
@@ -42,19 +46,24 @@ pub(super) struct Active {
     pub(super) end: u64,
     /// How long the file is.
     pub(super) capacity: u64,
-    /// How many records it has.
-    pub(super) records: u64,
 }
 
 impl Active {
+    /// Whether the last so many bytes were the ones with which half of it is used.
+    fn has_passed_half(&self, bytes: usize) -> bool {
+        let half = self.capacity / 2;
+        self.end > half && self.end - bytes as u64 <= half
+    }
+
     fn fits(&self, bytes: usize) -> bool {
-        self.end + (bytes + 2 * MARKER_BYTES) as u64 <= self.capacity
+        self.end + (bytes + CLOSING_BYTES) as u64 <= self.capacity
     }
 }
 
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    keeper: KeeperThread,
     active: Active,
     /// The last group written.
     group: u64,
@@ -67,9 +76,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, active: Active, group: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, keeper: KeeperThread, active: Active, group: u64) -> Self {
         Self {
             shared,
+            keeper,
             active,
             group,
             backlog: Backlog::default(),
@@ -83,6 +93,11 @@ impl Writer {
     /// Writes until the journal is closed or poisoned.
     pub(super) fn run(mut self) {
         let _last = LastWords(Arc::clone(&self.shared));
+        self.write_all();
+        self.keeper.finish();
+    }
+
+    fn write_all(&mut self) {
         loop {
             let taken = self.shared.queue.take(&mut self.backlog, self.shared.patience());
             match taken {
@@ -127,14 +142,17 @@ impl Writer {
     }
 
     fn write_group(&mut self, count: usize, bytes: usize) -> Result<(), Failure> {
+        self.shared.still_writes().map_err(Failure::Fatal)?;
         if !self.active.fits(bytes) {
             self.rotate(bytes)?;
         }
         self.decide(count);
-        if self.staged.record_count() == 0 {
+        if self.staged.is_empty() {
             return Ok(());
         }
         self.write().map_err(|source| self.fatal("appending to", source))?;
+        // The keeper may have found meanwhile that the disk fails.
+        self.shared.still_writes().map_err(Failure::Fatal)?;
         self.publish();
         Ok(())
     }
@@ -165,7 +183,7 @@ impl Writer {
             self.answers.push((submission.done, answer));
         }
         self.encoded = all - encoded.len();
-        if self.staged.record_count() > 0 {
+        if !self.staged.is_empty() {
             self.append_commit(&index);
         }
     }
@@ -175,7 +193,7 @@ impl Writer {
         let commit = Commit {
             group: self.group + 1,
             first: durable.next(),
-            count: self.staged.record_count(),
+            count: self.staged.position_count(),
             durable,
         };
         commit.append_to(&mut self.buffer, self.active.segment.seed, self.active.end);
@@ -191,23 +209,31 @@ impl Writer {
     fn publish(&mut self) {
         self.group += 1;
         self.active.end += self.buffer.len() as u64;
-        self.active.records += self.staged.record_count();
         let durable = {
             let mut index = self.shared.index.write();
-            index.publish(&mut self.staged, self.active.end);
+            index.publish(&mut self.staged, self.active.end, self.group);
             index.durable
         };
+        self.shared.bell.grown();
+        if self.active.has_passed_half(self.buffer.len()) {
+            self.shared.bell.ring();
+        }
         self.shared.announce(durable);
         self.shared.recovered();
     }
 
     /// Goes on in a new segment, which is durable before this one is sealed, and this one before the new is used.
     fn rotate(&mut self, first_group: usize) -> Result<(), Failure> {
-        let next = self.create_next(first_group)?;
+        let (next, capacity) = self.create_next(first_group)?;
         self.seal().map_err(|source| self.fatal("sealing", source))?;
         let end = HEADER_BYTES as u64;
-        self.shared.index.write().segments.push(SegmentEntry::new(Arc::clone(&next.0), end));
-        self.active = Active { segment: next.0, end, capacity: next.1, records: 0 };
+        {
+            let mut index = self.shared.index.write();
+            index.seal(self.active.end + SEAL_BYTES as u64);
+            index.begin(Arc::clone(&next), end);
+        }
+        self.active = Active { segment: next, end, capacity };
+        self.shared.bell.ring();
         Ok(())
     }
 
@@ -222,9 +248,21 @@ impl Writer {
             previous_salt: before.salt,
             journal: before.journal,
             created: Timestamp::now(),
+            secret: before.secret,
+            generation: 0,
+            forked_from: None,
         };
         let bytes = segment_bytes(shared.options.segment_bytes, first_group);
-        match Segment::create(&*shared.options.vfs, &shared.dir, header, bytes) {
+        // Held until the file has its own name: another may take the spare's then.
+        let mut spare = shared.spare.lock();
+        if let Some(spare) = spare.take().filter(|spare| spare.bytes >= bytes) {
+            let made = Segment::from_spare(&*shared.options.vfs, &shared.files.dir, header, spare.file);
+            return made
+                .map(|segment| (segment, spare.bytes))
+                .map_err(|error| self.fatal("making the segment after", error));
+        }
+        drop(spare);
+        match Segment::create(&*shared.options.vfs, &shared.files.dir, header, bytes) {
             Ok(segment) => Ok((segment, bytes)),
             Err(error) if is_no_space(&error) => Err(Failure::NoSpace(error)),
             Err(error) => Err(self.fatal("making the segment after", error)),
@@ -232,12 +270,17 @@ impl Writer {
     }
 
     fn seal(&self) -> io::Result<()> {
-        let Active { segment, end, records, .. } = &self.active;
-        let seal = Seal {
-            next: segment.header.number + 1,
-            last: self.shared.index.read().durable.position,
-            group: self.group,
-            count: *records,
+        let Active { segment, end, .. } = &self.active;
+        let seal = {
+            let index = self.shared.index.read();
+            let part = index.active.as_ref().map(|active| &active.part);
+            Seal {
+                next: segment.header.number + 1,
+                last: index.durable,
+                group: self.group,
+                count: part.map_or(0, |part| part.records),
+                latest: part.map(|part| part.latest).unwrap_or_default(),
+            }
         };
         segment.file.write_all_at(&seal.encode(segment.seed, *end), *end)?;
         segment.file.sync_data()
@@ -251,7 +294,7 @@ impl Writer {
 
     /// There is no space for these submissions, and nothing of them was written.
     fn refuse(&mut self, count: usize, source: io::Error) {
-        let error = AppendError::DiskFull { path: self.shared.dir.clone(), source: Arc::new(source) };
+        let error = AppendError::DiskFull { path: self.shared.files.dir.clone(), source: Arc::new(source) };
         self.shared.disk_full(&error);
         let refused = self.backlog.submissions.drain(..count).map(|submission| {
             self.encoded += submission.batch.encoded_bytes();
@@ -289,19 +332,23 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn decide(&mut self, batch: &Prepared, mut encoded: &[u8]) -> AppendResult {
-        let staged = |append: &PreparedAppend| self.staged.stream(self.index, &append.stream, append.hash);
+        let staged = |append: &PreparedAppend| self.staged.stream(self.index, &append.stream, append.key);
         let streams: SmallVec<[u32; 4]> = batch.appends.iter().map(staged).collect();
         for (append, stream) in batch.appends.iter().zip(&streams) {
             self.check(append, *stream)?;
         }
-        let first = self.next_position();
+        let first = self.staged.next_position(self.index);
         let placed = batch.appends.iter().zip(&streams);
         let versions = placed.map(|(append, stream)| self.put(append, *stream, &mut encoded));
         let versions = versions.collect();
-        Ok(Appended { first, last: Position(self.next_position().0 - 1), versions })
+        batch.retention().iter().for_each(|(key, kept)| self.retain(*key, *kept));
+        Ok(Appended { first, last: Position(self.staged.next_position(self.index).0 - 1), versions })
     }
 
     fn check(&self, append: &PreparedAppend, stream: u32) -> Result<(), AppendError> {
+        if self.staged.kept(self.index, append.key).is_some_and(|kept| kept.tombstone) {
+            return Err(AppendError::StreamGone { stream: append.stream.clone() });
+        }
         let actual = self.staged.version(stream);
         if append.expected.allows(actual) {
             return Ok(());
@@ -309,24 +356,35 @@ impl Group<'_> {
         Err(AppendError::Conflict { stream: append.stream.clone(), expected: append.expected, actual })
     }
 
-    fn next_position(&self) -> Position {
-        self.index.durable.position.plus(self.staged.record_count() + 1)
-    }
-
     /// Writes a stream's events, which are first among the encoded ones; answers its version after them.
     fn put(&mut self, append: &PreparedAppend, stream: u32, encoded: &mut &[u8]) -> Version {
         let segment = &self.active.segment;
         for event in &append.events {
-            let position = self.next_position();
+            let position = self.staged.next_position(self.index);
             let start = format::begin_frame(self.buffer);
             let offset = self.active.end + start as u64;
-            let location = Location::new(segment.header.number, offset);
-            let version = self.staged.record(stream, location, event.time);
+            let version = self.staged.record(self.index, stream, offset, event.time);
             let place = Place { position, version, time: event.time };
             record::put(self.buffer, self.base, place, event.split(encoded));
             format::finish_frame(self.buffer, start, Kind::Record, self.number, segment.seed, offset);
         }
         self.staged.version(stream)
+    }
+
+    fn retain(&mut self, key: StreamKey, kept: Retention) {
+        let kept = kept.after(self.staged.kept(self.index, key));
+        let start = format::begin_frame(self.buffer);
+        let offset = self.active.end + start as u64;
+        self.buffer.extend_from_slice(&retention::kept_bytes(key, kept));
+        format::finish_frame(
+            self.buffer,
+            start,
+            Kind::Retention,
+            self.number,
+            self.active.segment.seed,
+            offset,
+        );
+        self.staged.retain(key, kept);
     }
 }
 
@@ -373,12 +431,20 @@ impl Shared {
     /// Whether there is space again: nobody should have to risk a command to find out, and where nothing is sent to who
     /// is not ready, nobody would.
     fn look_for_space(&self) {
-        let path = self.dir.join(SPACE_PROBE);
+        let path = self.files.dir.join(SPACE_PROBE);
         let vfs = &*self.options.vfs;
         let reserved = vfs.create(&path).and_then(|file| file.reserve(self.options.segment_bytes));
-        match reserved.and(remove_space_probe(vfs, &self.dir)) {
+        match reserved.and(remove_space_probe(vfs, &self.files.dir)) {
             Ok(()) => self.recovered(),
             Err(error) => tracing::debug!(%error, "still no space for the journal"),
+        }
+    }
+
+    /// Whether nothing has failed on the disk yet.
+    fn still_writes(&self) -> Result<(), AppendError> {
+        match &*self.health.lock() {
+            JournalHealth::Poisoned { reason } => Err(AppendError::unknown(reason)),
+            _ => Ok(()),
         }
     }
 
@@ -393,13 +459,13 @@ impl Shared {
     fn recovered(&self) {
         let mut health = self.health.lock();
         if *health == JournalHealth::DiskFull {
-            tracing::info!(dir = %self.dir.display(), "there is space for the journal again");
+            tracing::info!(dir = %self.files.dir.display(), "there is space for the journal again");
             *health = JournalHealth::Healthy;
         }
     }
 
-    fn poison(&self, error: &AppendError) {
-        tracing::error!(dir = %self.dir.display(), error = %error, "the journal takes no more appends");
+    pub(super) fn poison(&self, error: &AppendError) {
+        tracing::error!(dir = %self.files.dir.display(), error = %error, "the journal takes no more appends");
         self.queue.close(error.clone());
         *self.health.lock() = JournalHealth::Poisoned { reason: error.to_string() };
     }

@@ -26,7 +26,9 @@ const EVENT_OVERHEAD_BYTES: usize = 192;
 /// # Errors
 /// [`AppendError::Invalid`] saying what is wrong.
 pub fn validate_batch(batch: &Batch) -> Result<(), AppendError> {
+    check(!batch.streams.is_empty() || !batch.retention().is_empty(), || "it has no streams".to_owned())?;
     check_streams(&batch.streams)?;
+    super::retention::validate_retention(batch)?;
     check(batch.event_count() <= BATCH_EVENTS_MAX, || {
         format!("it has {} events, the most is {BATCH_EVENTS_MAX}", batch.event_count())
     })?;
@@ -51,7 +53,6 @@ fn event_bytes(stream: &StreamId, event: &NewEvent) -> usize {
 }
 
 fn check_streams(streams: &[StreamAppend]) -> Result<(), AppendError> {
-    check(!streams.is_empty(), || "it has no streams".to_owned())?;
     if let Some(empty) = streams.iter().find(|append| append.events.is_empty()) {
         return invalid(format!("it has no events for stream \"{}\"", empty.stream));
     }

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use crate::journal::validate_batch;
 use crate::{
     AllPage, AppendError, AppendResult, Appended, Batch, Completion, Direction, Durable, Filter,
-    JournalHealth, Position, RecordedEvent, StreamAppend, StreamId, StreamInfo, StreamPage, Version,
+    JournalHealth, Position, RecordedEvent, Retention, StreamAppend, StreamId, StreamInfo, StreamPage,
+    Version,
 };
 
 /// How many events one page looks at, so that a filter that wants few of them does not hold the lock for long.
@@ -36,6 +37,8 @@ pub(super) struct Log {
     events: Vec<RecordedEvent>,
     /// The positions of every stream's events.
     streams: BTreeMap<StreamId, Vec<Position>>,
+    /// What is kept of streams, and where the journal ended when it was set.
+    retention: BTreeMap<StreamId, (Position, Retention)>,
     /// How far events go, durable or not.
     end: Durable,
     durable: Durable,
@@ -55,6 +58,7 @@ impl Log {
         let mut log = Self {
             events: Vec::new(),
             streams: BTreeMap::new(),
+            retention: BTreeMap::new(),
             end: Durable::default(),
             durable: Durable::default(),
             announce: Some(watch::Sender::new(Durable::default())),
@@ -68,6 +72,14 @@ impl Log {
         };
         events.into_iter().for_each(|event| log.push(event));
         log.make_durable(log.end);
+        log
+    }
+
+    /// What opening it anew after a crash finds.
+    pub(super) fn reopened(&self) -> Self {
+        let mut log = Self::new(self.durable_events().to_vec());
+        let durable = self.retention.iter().filter(|(_, (at, _))| *at <= self.durable.position);
+        log.retention = durable.map(|(stream, kept)| (stream.clone(), *kept)).collect();
         log
     }
 
@@ -112,6 +124,9 @@ impl Log {
     }
 
     fn check_expected(&self, append: &StreamAppend) -> Result<(), AppendError> {
+        if self.is_gone(&append.stream) {
+            return Err(AppendError::StreamGone { stream: append.stream.clone() });
+        }
         let actual = self.last_version(&append.stream);
         if append.expected.allows(actual) {
             return Ok(());
@@ -122,6 +137,10 @@ impl Log {
     fn append(&mut self, batch: &Batch) -> Appended {
         let first = self.end.position.next();
         let versions = batch.streams.iter().map(|append| self.append_stream(append)).collect();
+        for set in batch.retention() {
+            let kept = set.retention.after(self.kept(&set.stream));
+            self.retention.insert(set.stream.clone(), (self.end.position, kept));
+        }
         Appended { first, last: self.end.position, versions }
     }
 
@@ -145,6 +164,14 @@ impl Log {
 
     fn last_version(&self, stream: &StreamId) -> Version {
         Version(self.streams.get(stream).map_or(0, Vec::len) as u64)
+    }
+
+    fn kept(&self, stream: &StreamId) -> Option<Retention> {
+        self.retention.get(stream).map(|(_, kept)| *kept)
+    }
+
+    fn is_gone(&self, stream: &StreamId) -> bool {
+        self.kept(stream).is_some_and(|kept| kept.tombstone)
     }
 
     // Answering.
@@ -250,15 +277,18 @@ impl Log {
         limit: usize,
     ) -> StreamPage {
         let positions = self.durable_stream(stream);
+        let last = Version(positions.len() as u64);
+        let kept = self.kept(stream).map_or(Version(1), |kept| kept.first_kept(last));
         let from = usize::try_from(from.0).unwrap_or(usize::MAX);
+        let gone = usize::try_from(kept.0 - 1).unwrap_or(usize::MAX);
         let (mut forward, mut backward);
         let wanted: &mut dyn Iterator<Item = &Position> = match direction {
             Direction::Forward => {
-                forward = positions.iter().skip(from.saturating_sub(1));
+                forward = positions.iter().skip(from.saturating_sub(1).max(gone));
                 &mut forward
             }
             Direction::Backward => {
-                backward = positions.iter().take(from).rev();
+                backward = positions.iter().take(from).skip(gone).rev();
                 &mut backward
             }
         };
@@ -280,6 +310,9 @@ impl Log {
     }
 
     pub(super) fn stream_info(&self, stream: &StreamId) -> Option<StreamInfo> {
+        if self.is_gone(stream) {
+            return None;
+        }
         let positions = self.durable_stream(stream);
         let last = self.at(*positions.last()?)?;
         Some(StreamInfo { stream: stream.clone(), version: last.version, last_time: last.command.time })

@@ -81,6 +81,7 @@ struct Disk {
     faults: BTreeMap<u64, SimulatedFault>,
     /// Every change, by the words of [`Vfs`]: what a failed test shows.
     history: Vec<String>,
+    openings: Vec<u64>,
 }
 
 /// What was done to the names in a directory.
@@ -138,6 +139,12 @@ impl SimVfs {
     #[must_use]
     pub fn history(&self) -> Vec<String> {
         self.0.lock().history.clone()
+    }
+
+    /// How many calls there were when a lock was taken, each time: from there on somebody else calls.
+    #[must_use]
+    pub fn openings(&self) -> Vec<u64> {
+        self.0.lock().openings.clone()
     }
 
     /// Takes the power away at this call (1 is the first), which may be half done: it and every later one fail.
@@ -327,7 +334,11 @@ impl Vfs for SimVfs {
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.reading()?;
-        let taken = self.0.lock().locked.insert(path.to_owned());
+        let mut state = self.0.lock();
+        let taken = state.locked.insert(path.to_owned());
+        let calls = state.history.len() as u64;
+        state.openings.extend(taken.then_some(calls));
+        drop(state);
         Ok(taken.then(|| Box::new(SimLock { disk: self.clone(), path: path.to_owned() }) as _))
     }
 }

@@ -106,6 +106,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "state_not_found",
     "stopped_early",
     "stopping",
+    "stream_gone",
     "subscription_busy",
     "subscription_not_found",
     "subscription_stopping",

@@ -297,6 +297,7 @@ impl From<AppendError> for Problem {
         let code = error.code();
         match error {
             AppendError::Conflict { actual, .. } => Self::stale(actual),
+            AppendError::StreamGone { .. } => Self::new(StatusCode::GONE, code, error.to_string()),
             AppendError::DiskFull { .. } => {
                 Self::unavailable(code, "not committed: no space left for the journal; trying again is safe")
             }

@@ -202,7 +202,7 @@ async fn a_directory_is_opened_once_also_within_a_process() {
     let (dir, _) = prepared(small(), 1).await;
     let first = EmbeddedJournal::open(dir.path(), small()).unwrap();
     assert_eq!(refused(dir.path()).code(), "journal_in_use");
-    let verified = EmbeddedJournal::verify(dir.path(), &RealVfs, |_| {});
+    let verified = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {});
     assert_eq!(verified.unwrap_err().code(), "journal_in_use");
     drop(first);
     EmbeddedJournal::open(dir.path(), small()).unwrap();

@@ -20,23 +20,48 @@ async fn a_flipped_bit_in_front_of_the_last_group_is_damage_where_it_is() {
             fs::write(&file, &flipped).unwrap();
             assert_eq!(damage_of(dir.path()), (file.clone(), *start), "byte {at}");
             assert_eq!(fs::read(&file).unwrap(), flipped, "nothing is changed");
-            let report = EmbeddedJournal::verify(dir.path(), &RealVfs, |_| {}).unwrap();
-            assert_eq!(report.damage.unwrap().offset, *start);
+            let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+            assert_eq!(report.damage[0].offset, *start);
         }
     }
 }
 
+/// Sealed segments are taken at their footers' word: what is wrong in one is noticed when it is read, or verified.
 #[tokio::test]
-async fn a_flipped_bit_in_an_earlier_segment_is_damage_where_it_is() {
-    let (dir, _) = prepared(small(), 120).await;
+async fn a_flipped_bit_in_an_earlier_segment_is_an_error_where_it_is() {
+    let (dir, events) = prepared(small(), 120).await;
     assert!(log_file(dir.path(), 3).exists());
     let file = log_file(dir.path(), 2);
     let original = fs::read(&file).unwrap();
-    for (start, _, bytes) in frames(&file) {
+    let all = frames(&file);
+    let seal = all.last().unwrap().0;
+    for (start, kind, bytes) in all {
         let mut flipped = original.clone();
         flipped[start as usize + bytes / 2] ^= 4;
         fs::write(&file, &flipped).unwrap();
-        assert_eq!(damage_of(dir.path()), (file.clone(), start));
+        let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+        let wanted = (file.clone(), start);
+        assert_eq!((report.damage[0].file.clone(), report.damage[0].offset), wanted);
+        if start == seal {
+            assert_eq!(damage_of(dir.path()), wanted);
+            continue;
+        }
+        let journal = open(dir.path(), EmbeddedOptions { read_only: true, ..small() });
+        let mut read = journal.read_all(Position(1), Filter::everything());
+        let mut served = Vec::new();
+        let error = loop {
+            match futures_util::StreamExt::next(&mut read).await.unwrap() {
+                Ok(event) => served.push(event),
+                Err(error) => break error,
+            }
+        };
+        let ReadError::Damaged { file: named, offset, .. } = error else { panic!("{error}") };
+        assert_eq!((named, offset), wanted);
+        assert_eq!(served, events[..served.len()]);
+        if kind == format::Kind::Record {
+            let page = journal.stream_page(&stream("1"), Version(1), Direction::Forward, 1000).await;
+            assert!(matches!(page, Err(ReadError::Damaged { offset, .. }) if offset == start));
+        }
     }
 }
 
@@ -118,8 +143,8 @@ async fn random_bytes_never_panic() {
             random.fill(&mut bytes[at..at + len]);
         }
         fs::write(&file, &bytes).unwrap();
-        match EmbeddedJournal::verify(dir.path(), &RealVfs, |_| {}) {
-            Ok(report) => assert!(report.damage.is_some() || report.events == events.len() as u64),
+        match EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}) {
+            Ok(report) => assert!(!report.damage.is_empty() || report.events == events.len() as u64),
             Err(error) => panic!("case {case}: {error}"),
         }
     }

@@ -3,6 +3,7 @@ use super::*;
 /// Three groups; answers the last one's place in the file.
 async fn three_groups() -> (TempDir, Vec<RecordedEvent>, std::ops::Range<usize>) {
     let (dir, events) = prepared(small(), 3).await;
+    unmark(dir.path());
     let all = frames(&log_file(dir.path(), 1));
     let start = all[all.len() - 2].0 as usize;
     let (at, kind, bytes) = all[all.len() - 1];
@@ -12,8 +13,8 @@ async fn three_groups() -> (TempDir, Vec<RecordedEvent>, std::ops::Range<usize>)
 
 /// What is left must be the first two groups, or all three if nothing was changed; and appending must go on.
 async fn recovers(dir: &Path, events: &[RecordedEvent], whole: bool, case: &str) {
-    let report = EmbeddedJournal::verify(dir, &RealVfs, |_| {}).unwrap();
-    assert_eq!(report.damage, None, "{case}");
+    let report = EmbeddedJournal::verify(dir, Arc::new(RealVfs), |_| {}).unwrap();
+    assert_eq!(report.damage, [], "{case}");
     let wanted = if whole { events } else { &events[..2] };
     let journal = open(dir, small());
     assert_eq!(everything(&journal).await, wanted, "{case}");
@@ -23,8 +24,8 @@ async fn recovers(dir: &Path, events: &[RecordedEvent], whole: bool, case: &str)
     let journal = open(dir, small());
     assert_eq!(everything(&journal).await, after, "{case}");
     journal.close().await;
-    let report = EmbeddedJournal::verify(dir, &RealVfs, |_| {}).unwrap();
-    assert_eq!((report.damage, report.torn_tail), (None, None), "{case}");
+    let report = EmbeddedJournal::verify(dir, Arc::new(RealVfs), |_| {}).unwrap();
+    assert_eq!((report.damage, report.index_faults, report.torn_tail), (vec![], vec![], None), "{case}");
 }
 
 #[tokio::test]
@@ -44,6 +45,7 @@ async fn a_last_group_torn_at_any_byte_is_cut_off() {
             [(zeroed, "zeroed"), (garbage, "garbage"), (hole, "flipped"), (truncated, "truncated")]
         {
             fs::write(&file, &bytes).unwrap();
+            let _ = fs::remove_file(watermark::Watermark::path(dir.path()));
             let whole = bytes.len() >= group.end && bytes[group.clone()] == original[group.clone()];
             recovers(dir.path(), &events, whole, &format!("{what} at {at}")).await;
         }
@@ -53,9 +55,9 @@ async fn a_last_group_torn_at_any_byte_is_cut_off() {
 #[tokio::test]
 async fn records_without_a_commit_marker_do_not_count() {
     let (dir, events, group) = three_groups().await;
-    let marker = group.end - format::MARKER_BYTES;
+    let marker = group.end - format::COMMIT_BYTES;
     spoil(&log_file(dir.path(), 1), |bytes| bytes[marker..group.end].fill(0));
-    let report = EmbeddedJournal::verify(dir.path(), &RealVfs, |_| {}).unwrap();
+    let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
     let torn = report.torn_tail.unwrap();
     assert_eq!((torn.offset, torn.reason), (group.start as u64, "the group has no commit marker"));
     recovers(dir.path(), &events, false, "no marker").await;
@@ -73,13 +75,61 @@ async fn opening_syncs_what_it_builds_on_and_what_it_cuts() {
     let wanted = [
         VfsCall::SyncData(file.clone()),
         VfsCall::SyncDir(dir.path().to_owned()),
+        VfsCall::Remove(dir.path().join("spare")),
         VfsCall::Write { file: file.clone(), offset: before.0, bytes: before.1 },
         VfsCall::SyncData(file.clone()),
         VfsCall::SetLen(file.clone(), group.start as u64),
         VfsCall::SyncData(file.clone()),
         VfsCall::Reserve(file.clone(), 8192),
         VfsCall::SyncData(file),
+        VfsCall::Create(dir.path().join("watermark")),
+        VfsCall::SyncDir(dir.path().to_owned()),
     ];
     assert_eq!(vfs.calls(), wanted);
     drop(journal);
+}
+
+#[tokio::test]
+async fn a_tail_that_is_lost_after_it_was_noted_is_damage() {
+    let (dir, _) = prepared(small(), 3).await;
+    let file = log_file(dir.path(), 1);
+    let original = fs::read(&file).unwrap();
+    let last = frames(&file)[4].0 as usize;
+    let (mut zeroed, mut flipped) = (original.clone(), original.clone());
+    zeroed[last..].fill(0);
+    flipped[last + 20] ^= 1;
+    for bytes in [zeroed, flipped, original[..last].to_vec()] {
+        fs::write(&file, &bytes).unwrap();
+        let OpenError::Damaged { file: named, offset, reason } = refused(dir.path()) else {
+            panic!("no damage")
+        };
+        assert_eq!((named, offset), (file.clone(), last as u64));
+        assert!(reason.contains("position 3 (group 3) was durable"), "{reason}");
+        assert_eq!(fs::read(&file).unwrap(), bytes, "nothing is changed");
+        let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+        assert_eq!(report.damage.len(), 1);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(refused(dir.path()).code(), "journal_damaged");
+}
+
+#[tokio::test]
+async fn either_mark_may_be_torn() {
+    let (dir, events) = prepared(small(), 3).await;
+    let journal = open(dir.path(), small());
+    append_groups(&journal, "1", 1).await;
+    let events = [events, whole_stream(&journal, "1").await.split_off(3)].concat();
+    journal.close().await;
+    let path = watermark::Watermark::path(dir.path());
+    let original = fs::read(&path).unwrap();
+    assert!(original.len() > 4096, "both slots are in use");
+    for slot in [0, 4096] {
+        for at in slot..slot + 64 {
+            let mut flipped = original.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&path, &flipped).unwrap();
+            let journal = open(dir.path(), EmbeddedOptions { read_only: true, ..small() });
+            assert_eq!(everything(&journal).await, events, "byte {at}");
+        }
+    }
 }

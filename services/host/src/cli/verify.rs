@@ -30,7 +30,7 @@ pub(super) fn verify(
         let error = match verify_one(name, &args.data) {
             Ok(report) => {
                 output.document(&report_json(name, &report).to_string(), || report_text(name, &report))?;
-                report.damage.as_ref().map(damage_error)
+                report.damage.first().map(damage_error)
             }
             Err(error) => {
                 let error = CliError::from(error);
@@ -48,7 +48,7 @@ pub(super) fn verify(
 fn verify_one(name: &'static str, data: &Path) -> Result<VerifyReport, DataError> {
     let mut progress = Progress::new(name);
     let dir = journal_dir(&data.join(name));
-    let report = EmbeddedJournal::verify(&dir, &ReadOnlyVfs, |now| progress.show(now));
+    let report = EmbeddedJournal::verify(&dir, Arc::new(ReadOnlyVfs), |now| progress.show(now));
     progress.finish();
     Ok(report?)
 }
@@ -79,7 +79,7 @@ fn damage_error(damage: &LogDamage) -> CliError {
 fn report_json(service: &str, report: &VerifyReport) -> Value {
     json!({
         "service": service,
-        "ok": report.damage.is_none(),
+        "ok": report.damage.is_empty(),
         "segments": report.segments,
         "events": report.events,
         "streams": report.streams,
@@ -87,15 +87,18 @@ fn report_json(service: &str, report: &VerifyReport) -> Value {
         "tornTail": report.torn_tail.as_ref().map(|TornTail { file, offset, bytes, reason, .. }| json!({
             "file": file, "offset": offset, "bytes": bytes, "reason": reason,
         })),
-        "damage": report.damage.as_ref().map(|LogDamage { file, offset, reason, .. }| json!({
-            "file": file, "offset": offset, "reason": reason,
-        })),
+        "damage": report.damage.iter().map(place_json).collect::<Vec<_>>(),
+        "indexFaults": report.index_faults.iter().map(place_json).collect::<Vec<_>>(),
     })
+}
+
+fn place_json(LogDamage { file, offset, reason, .. }: &LogDamage) -> Value {
+    json!({ "file": file, "offset": offset, "reason": reason })
 }
 
 fn report_text(service: &str, report: &VerifyReport) -> String {
     let VerifyReport { segments, events, streams, bytes, .. } = report;
-    let verdict = if report.damage.is_none() { "ok" } else { "DAMAGED" };
+    let verdict = if report.damage.is_empty() { "ok" } else { "DAMAGED" };
     let mut text = format!(
         "{service}: {verdict}; {events} events in {streams} streams, {segments} segments, {bytes} bytes\n"
     );
@@ -106,6 +109,12 @@ fn report_text(service: &str, report: &VerifyReport) -> String {
              acknowledged, as a crash leaves it; the next start cuts it off\n",
             torn.reason
         ));
+    }
+    for LogDamage { file, offset, reason, .. } in &report.damage {
+        text.push_str(&format!("  \"{}\" is damaged at offset {offset}: {reason}\n", file.display()));
+    }
+    for LogDamage { file, reason, .. } in &report.index_faults {
+        text.push_str(&format!("  \"{}\": {reason}; remove it, it is made anew\n", file.display()));
     }
     text
 }

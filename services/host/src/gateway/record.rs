@@ -101,7 +101,7 @@ impl Slot {
         journal: &Arc<dyn Journal>,
         append: StreamAppend,
     ) -> Result<Option<Accepted>, Problem> {
-        let batch = Batch { streams: std::iter::once(append).collect(), ..Batch::default() };
+        let batch = Batch::of_all([append]);
         match journal.append(batch).await {
             Ok(_) => Ok(None),
             Err(AppendError::Conflict { .. }) => self.find(journal).await,

@@ -1,0 +1,242 @@
+//! What is done beside the writing, so that writing never waits for it: the next segment is made ahead, index files and
+//! tables are written, what a sealed segment did not use is given back, and how far the log goes is noted.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Shared;
+use super::files::{Files, remove_if_there};
+use super::index::{Index, Sealed, SealedPart, TableFile};
+use super::segment::SPARE;
+use super::watermark::{Mark, Watermark};
+use super::writer::is_no_space;
+use crate::{AppendError, JournalHealth, VfsFile};
+
+/// How often it is noted how far the log goes, while it grows.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// A table is written when as many streams were touched since the last as it has, but not before it is this many.
+const TABLE_STREAMS_MIN: usize = 4096;
+
+/// A file with its space reserved, to be the next segment.
+#[derive(Debug)]
+pub(super) struct Spare {
+    pub(super) file: Box<dyn VfsFile>,
+    pub(super) bytes: u64,
+}
+
+/// How the writer tells the keeper that there is something to do.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    state: Mutex<Rung>,
+    heard: Condvar,
+    /// Whether anything was written since the last mark.
+    grown: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Rung {
+    work: bool,
+    finish: bool,
+}
+
+impl Bell {
+    /// There is work.
+    pub(super) fn ring(&self) {
+        self.state.lock().work = true;
+        self.heard.notify_one();
+    }
+
+    /// The log has grown.
+    pub(super) fn grown(&self) {
+        if !self.grown.load(Ordering::Relaxed) && !self.grown.swap(true, Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// There will be no more.
+    fn finish(&self) {
+        self.state.lock().finish = true;
+        self.heard.notify_one();
+    }
+
+    /// Waits for work, or for the time; `false` at the end.
+    fn wait(&self, until: Option<Instant>) -> bool {
+        let mut state = self.state.lock();
+        while !state.work && !state.finish {
+            match until {
+                None => self.heard.wait(&mut state),
+                Some(until) if self.heard.wait_until(&mut state, until).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        state.work = false;
+        !state.finish
+    }
+}
+
+/// Does what is done beside the writing.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    files: Files,
+    watermark: Watermark,
+    /// Streams touched since the last table.
+    touched: usize,
+}
+
+/// The keeper's thread.
+pub(super) struct KeeperThread {
+    shared: Arc<Shared>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, watermark: Watermark) -> Self {
+        let files = shared.files.clone();
+        Self { shared, files, watermark, touched: 0 }
+    }
+
+    pub(super) fn start(self) -> io::Result<KeeperThread> {
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name("annals-keeper".into()).spawn(move || self.run())?;
+        Ok(KeeperThread { shared, thread: Some(thread) })
+    }
+
+    fn run(mut self) {
+        let mut next_mark = None;
+        loop {
+            let goes_on = self.shared.bell.wait(next_mark);
+            self.work();
+            let now = Instant::now();
+            if !goes_on || next_mark.is_some_and(|at| at <= now) {
+                self.mark();
+                next_mark = None;
+            } else if self.shared.bell.grown.load(Ordering::Relaxed) {
+                next_mark = next_mark.or(Some(now + MARK_EVERY));
+            }
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Does all there is to do but the mark.
+    pub(super) fn work(&mut self) {
+        let done = self.settle().and_then(|()| self.spare());
+        self.poison_if_failed(done);
+    }
+
+    /// Notes how far the log goes.
+    pub(super) fn mark(&mut self) {
+        if !self.may_write() {
+            return;
+        }
+        // Cleared first: what is written from here on is for the next mark.
+        self.shared.bell.grown.store(false, Ordering::Relaxed);
+        let mark = self.shared.mark();
+        let marked = self.watermark.write(mark);
+        self.poison_if_failed(marked);
+    }
+
+    fn may_write(&self) -> bool {
+        matches!(*self.shared.health.lock(), JournalHealth::Healthy | JournalHealth::DiskFull)
+    }
+
+    /// A disk that fails here is not trusted with events either.
+    fn poison_if_failed(&self, done: io::Result<()>) {
+        if let Err(source) = done {
+            let reason =
+                format!("writing beside the log in \"{}\" failed: {source}", self.files.dir.display());
+            let error = AppendError::OutcomeUnknown { reason, source: Some(Arc::new(source)) };
+            self.shared.poison(&error);
+        }
+    }
+
+    /// Writes the index files of the segments that were sealed.
+    fn settle(&mut self) -> io::Result<()> {
+        while self.may_write() {
+            let Some(sealed) = first_in_memory(&self.shared.index.read()) else { break };
+            let SealedPart::Memory(part) = &sealed.part else { break };
+            sealed.segment.file.set_len(sealed.end)?;
+            sealed.segment.file.sync_data()?;
+            let Some(file) = self.files.write_index(&sealed.segment, part)? else { break };
+            self.touched += part.streams.len();
+            self.write_table(&sealed)?;
+            self.shared.index.write().replace_sealed(sealed.with_file(file));
+        }
+        Ok(())
+    }
+
+    fn write_table(&mut self, sealed: &Sealed) -> io::Result<()> {
+        if self.touched < TABLE_STREAMS_MIN.max(self.shared.index.read().streams.len()) {
+            return Ok(());
+        }
+        let number = sealed.segment.header.number;
+        if let Some(table) = TableFile::as_of(&self.shared.index, number)
+            && self.files.write_table(&sealed.segment, &table)?
+        {
+            self.touched = 0;
+        }
+        Ok(())
+    }
+
+    /// Makes the next segment's file when more than half of the active one is used.
+    fn spare(&self) -> io::Result<()> {
+        let bytes = self.shared.options.segment_bytes.next_multiple_of(4096);
+        let mut spare = self.shared.spare.lock();
+        if spare.is_some() || !self.shared.is_half_full() || !self.may_write() {
+            return Ok(());
+        }
+        let path = self.files.dir.join(SPARE);
+        remove_if_there(&*self.files.vfs, &path)?;
+        let file = self.files.vfs.create(&path)?;
+        match file.reserve(bytes) {
+            Ok(()) => *spare = Some(Spare { file, bytes }),
+            // The writer finds out for itself, when it needs a segment.
+            Err(error) if is_no_space(&error) => self.files.vfs.remove(&path)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// The first sealed segment that has no index file yet.
+fn first_in_memory(index: &Index) -> Option<Sealed> {
+    index.sealed.iter().find(|sealed| matches!(sealed.part, SealedPart::Memory(_))).cloned()
+}
+
+impl KeeperThread {
+    /// Has the keeper do what is left, and waits for it.
+    pub(super) fn finish(&mut self) {
+        self.shared.bell.finish();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's keeper panicked");
+        }
+    }
+}
+
+impl Drop for KeeperThread {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Shared {
+    /// How far the log is durable.
+    fn mark(&self) -> Mark {
+        let index = self.index.read();
+        Mark { journal: self.id, position: index.durable.position, group: index.group }
+    }
+
+    fn is_half_full(&self) -> bool {
+        let index = self.index.read();
+        let end = index.active.as_ref().map_or(0, |active| active.end);
+        end > self.options.segment_bytes / 2
+    }
+}

@@ -1,0 +1,155 @@
+//! Putting in order what recovery has found, so that the log can go on.
+
+use std::io;
+use std::sync::Arc;
+
+use super::EmbeddedOptions;
+use super::files::{Files, remove_if_there};
+use super::format::{HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
+use super::hash::NameSecret;
+use super::index::Index;
+use super::recover::{Recovery, Torn, missing_segment, unreadable};
+use super::segment::{SPARE, Segment, read_up_to, segment_bytes};
+use super::walk::LastWritten;
+use super::watermark::{Mark, Watermark};
+use super::writer::{self, Active, is_no_space};
+use crate::{JournalId, OpenError, Position, Timestamp};
+
+/// What recovery leaves behind, put in order.
+pub(super) struct Opened {
+    pub(super) id: JournalId,
+    pub(super) index: Index,
+    /// Where to append, and where to note how far; `None` when nothing may change.
+    pub(super) writing: Option<(Active, Watermark)>,
+}
+
+impl Opened {
+    pub(super) fn read_only(recovery: Recovery<'_>, files: &Files) -> Result<Self, OpenError> {
+        check_mark(&recovery, files)?;
+        let index = recovery.walk.index;
+        let Some(last) = index.last_segment() else {
+            let none = io::Error::new(io::ErrorKind::NotFound, "there is no journal in this directory");
+            return Err(unreadable(&files.dir, none));
+        };
+        Ok(Self { id: last.header.journal, index, writing: None })
+    }
+
+    pub(super) fn writable(
+        recovery: Recovery<'_>,
+        files: &Files,
+        options: &EmbeddedOptions,
+    ) -> Result<Self, OpenError> {
+        check_mark(&recovery, files)?;
+        clear_up(&recovery, files).map_err(|source| unreadable(&files.dir, source))?;
+        if let Some(last) = &recovery.walk.last_written {
+            rewrite(last).map_err(|source| last.segment.unreadable(source))?;
+        }
+        if let Some(torn) = &recovery.torn {
+            cut(torn).map_err(|source| torn.segment.unreadable(source))?;
+        }
+        let mut index = recovery.walk.index;
+        let segment = match &index.active {
+            Some(active) => Arc::clone(&active.segment),
+            None => first_segment(&mut index, files, options)?,
+        };
+        let end = index.active.as_ref().map_or(HEADER_BYTES as u64, |active| active.end);
+        let capacity =
+            restored(&segment, options.segment_bytes).map_err(|source| segment.unreadable(source))?;
+        let id = segment.header.journal;
+        let active = Active { segment, end, capacity: capacity.min(SEGMENT_BYTES_MAX) };
+        let watermark =
+            Watermark::open(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
+        Ok(Self { id, index, writing: Some((active, watermark)) })
+    }
+}
+
+/// Whether the log reaches as far as it was once noted that it is durable.
+pub(super) fn check_mark(recovery: &Recovery<'_>, files: &Files) -> Result<(), OpenError> {
+    let mark = Watermark::read(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
+    let Some(mark) = mark else { return Ok(()) };
+    let index = &recovery.walk.index;
+    let Some(last) = index.last_segment() else { return Err(missing_segment(&files.dir, 1)) };
+    let reaches = index.durable.position >= mark.position && index.group >= mark.group;
+    if reaches || last.header.journal != mark.journal {
+        return Ok(());
+    }
+    let end = recovery.walk.group_start().unwrap_or(HEADER_BYTES as u64);
+    let Mark { position, group, .. } = mark;
+    let found = index.durable.position;
+    let reason = format!(
+        "the log ends here with position {found} (group {}), but position {position} (group {group}) was durable",
+        index.group
+    );
+    Err(last.damaged(end, reason))
+}
+
+/// Removes what was being made when the journal was last left.
+fn clear_up(recovery: &Recovery<'_>, files: &Files) -> io::Result<()> {
+    let vfs = &*files.vfs;
+    writer::remove_space_probe(vfs, &files.dir)?;
+    remove_if_there(vfs, &files.dir.join(SPARE))?;
+    let Some(path) = &recovery.unfinished else { return Ok(()) };
+    vfs.remove(path).and_then(|()| vfs.sync_dir(&files.dir))
+}
+
+/// Writes the last group again, with the bytes it has, and syncs it. When a sync has failed, the system may keep the
+/// bytes in memory as if they had been written: they read well, and are gone after a loss of power. The sync that
+/// failed was the last one, so it is the last group that is doubtful, or the seal behind it.
+fn rewrite(last: &LastWritten) -> io::Result<()> {
+    let LastWritten { segment, start, end } = last;
+    let bytes = read_up_to(&*segment.file, *start, (end - start) as usize)?;
+    segment.file.write_all_at(&bytes, *start)?;
+    segment.file.sync_data()
+}
+
+/// Cuts the remains of a group off, so that nothing of it is ever taken for part of a later one.
+fn cut(torn: &Torn) -> io::Result<()> {
+    let Torn { segment, offset, bytes, reason } = torn;
+    tracing::warn!(
+        file = %segment.path.display(), offset, bytes, reason,
+        "cut off a last group that was not whole: as a rule one that was never acknowledged"
+    );
+    segment.file.set_len(*offset)?;
+    segment.file.sync_data()
+}
+
+fn first_segment(
+    index: &mut Index,
+    files: &Files,
+    options: &EmbeddedOptions,
+) -> Result<Arc<Segment>, OpenError> {
+    let secret = NameSecret::generate();
+    let header = Header {
+        number: 1,
+        base: Position(1),
+        base_group: 0,
+        salt: writer::new_salt(),
+        previous_salt: 0,
+        journal: JournalId::generate(),
+        created: Timestamp::now(),
+        secret,
+        generation: 0,
+        forked_from: None,
+    };
+    let bytes = segment_bytes(options.segment_bytes, 0);
+    let segment = Segment::create(&*files.vfs, &files.dir, header, bytes);
+    let segment = segment.map_err(|source| unreadable(&files.dir, source))?;
+    *index = Index::new(secret);
+    index.begin(Arc::clone(&segment), HEADER_BYTES as u64);
+    Ok(segment)
+}
+
+/// Reserves the space again that a segment lost with its torn tail; answers how long it is.
+fn restored(segment: &Segment, segment_bytes: u64) -> io::Result<u64> {
+    let len = segment.file.len()?;
+    if len >= segment_bytes {
+        return Ok(len);
+    }
+    match segment.file.reserve(segment_bytes.next_multiple_of(4096)) {
+        Ok(()) => segment.file.sync_data()?,
+        // The next group then goes to another segment, or is refused until there is space.
+        Err(error) if is_no_space(&error) => {}
+        Err(error) => return Err(error),
+    }
+    segment.file.len()
+}

@@ -1,0 +1,129 @@
+//! Index files, tables and the mark are derived: whatever is done to them, the same is read.
+
+use super::*;
+
+/// Several sealed segments with several streams, closed; with a table after one of them.
+async fn many_segments() -> (TempDir, Vec<RecordedEvent>) {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), small());
+    for number in 0..160 {
+        let id = if number % 3 == 0 { "1".to_owned() } else { format!("of-{}", number % 40) };
+        append_groups(&journal, &id, 1).await;
+    }
+    let events = everything(&journal).await;
+    journal.close().await;
+    (dir, events)
+}
+
+fn derived(dir: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_derived = |path: &PathBuf| path.extension().is_some_and(|end| end == "idx" || end == "tbl");
+    let mut found: Vec<_> = all.filter(is_derived).collect();
+    found.sort();
+    found
+}
+
+async fn reads_the_same(dir: &Path, events: &[RecordedEvent], case: &str) {
+    let journal = open(dir, small());
+    reads_the_same_in(&journal, events, case).await;
+    journal.close().await;
+}
+
+async fn reads_the_same_in(journal: &Arc<dyn Journal>, events: &[RecordedEvent], case: &str) {
+    assert_eq!(everything(journal).await, events, "{case}");
+    let mut streams: Vec<_> = events.iter().map(|event| event.stream.clone()).collect();
+    streams.sort();
+    streams.dedup();
+    let listed = journal.streams_page("", None, 1000).await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|info| info.stream).collect();
+    assert_eq!(listed, streams, "{case}");
+    for stream in &streams {
+        let own: Vec<_> = events.iter().filter(|event| event.stream == *stream).cloned().collect();
+        let last = own.len() as u64;
+        let forward = journal.stream_page(stream, Version(1), Direction::Forward, 1000).await.unwrap();
+        assert_eq!(forward.events, own, "{case}");
+        let tail = journal.stream_page(stream, Version(last), Direction::Backward, 3).await.unwrap().events;
+        let wanted: Vec<_> = own.iter().rev().take(3).cloned().collect();
+        assert_eq!(tail, wanted, "{case}");
+        assert_eq!(journal.stream_info(stream).await.unwrap().unwrap().version, Version(last), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn every_sealed_segment_has_an_index_file_that_says_what_it_says() {
+    let (dir, events) = many_segments().await;
+    let segments = (1..).take_while(|number| log_file(dir.path(), *number).exists()).count();
+    assert!(segments > 3);
+    assert_eq!(
+        derived(dir.path()).iter().filter(|path| path.extension().unwrap() == "idx").count(),
+        segments - 1
+    );
+    let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+    assert_eq!((report.damage, report.index_faults, report.events), (vec![], vec![], 160));
+    reads_the_same(dir.path(), &events, "as it is").await;
+}
+
+#[tokio::test]
+async fn index_files_that_are_gone_are_made_anew() {
+    let (dir, events) = many_segments().await;
+    let all = derived(dir.path());
+    for (gone, case) in [(&all[..1], "the first"), (&all[1..2], "the second"), (&all[..], "all")] {
+        gone.iter().for_each(|path| fs::remove_file(path).unwrap());
+        reads_the_same(dir.path(), &events, case).await;
+        assert_eq!(derived(dir.path()), all, "{case}");
+        let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+        assert_eq!(report.index_faults, [], "{case}");
+    }
+    all.iter().for_each(|path| fs::remove_file(path).unwrap());
+    let journal = open(dir.path(), EmbeddedOptions { read_only: true, ..small() });
+    reads_the_same_in(&journal, &events, "read only").await;
+    assert_eq!(derived(dir.path()), Vec::<PathBuf>::new());
+}
+
+/// Every bit, of one page of each kind; then what a disk may do to whole sectors.
+#[tokio::test]
+async fn a_flipped_bit_in_an_index_file_is_noticed_and_mended() {
+    let (dir, events) = many_segments().await;
+    let every = if std::env::var("ANNALS_FLIPS").is_ok_and(|flips| flips == "0") { 1 } else { 1201 };
+    for path in derived(dir.path()).into_iter().take(2) {
+        let original = fs::read(&path).unwrap();
+        for bit in (0..original.len() * 8).step_by(every) {
+            let mut flipped = original.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &flipped).unwrap();
+            let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+            assert_eq!((report.damage.len(), report.index_faults.len()), (0, 1), "bit {bit}");
+            reads_the_same(dir.path(), &events, &format!("bit {bit} of {}", path.display())).await;
+        }
+        fs::write(&path, &original).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_index_file_spoilt_under_an_open_journal_is_mended() {
+    let (dir, events) = many_segments().await;
+    let journal = open(dir.path(), small());
+    for path in derived(dir.path()) {
+        let len = fs::metadata(&path).unwrap().len() as usize;
+        spoil(&path, |bytes| bytes[4096..len].fill(0xA5));
+    }
+    reads_the_same_in(&journal, &events, "spoilt").await;
+    append_groups(&journal, "1", 1).await;
+    journal.close().await;
+    let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+    assert_eq!((report.damage, report.index_faults), (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn the_files_of_another_segment_are_not_taken() {
+    let (dir, events) = many_segments().await;
+    let all = derived(dir.path());
+    let (first, second) = (fs::read(&all[0]).unwrap(), fs::read(&all[1]).unwrap());
+    fs::write(&all[0], &second).unwrap();
+    fs::write(&all[1], &first).unwrap();
+    reads_the_same(dir.path(), &events, "exchanged").await;
+    for (path, bytes) in [(&all[0], &first[..]), (&all[0], &first[..4096]), (&all[0], &[])] {
+        fs::write(path, bytes).unwrap();
+        reads_the_same(dir.path(), &events, &format!("{} bytes", bytes.len())).await;
+    }
+}

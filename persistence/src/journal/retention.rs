@@ -1,0 +1,107 @@
+//! What a journal keeps of a stream, where it is not everything.
+
+use std::time::Duration;
+
+use crate::{AppendError, Batch, Expected, StreamId, Version};
+
+/// The type of the event that an aggregate's stream may be truncated before: it holds the state at its version, so that
+/// nothing in front of it is needed for a replay. Only the runtime writes it.
+pub const CHECKPOINT_EVENT_TYPE: &str = "$checkpoint";
+
+/// What is kept of a stream. What is not kept is no longer read from the stream at once; its space is given back, and
+/// it leaves the order of all events, when the journal is scavenged.
+///
+/// The last event is always kept, whatever is set, since it says how far the stream goes; unless there is a tombstone.
+///
+/// An aggregate's stream is the truth about it, so of these only `truncate_before` and `tombstone` may be set for one,
+/// and the first only together with the append of a [`CHECKPOINT_EVENT_TYPE`] event at that very version.
+///
+/// ```
+/// use annals_persistence::{Retention, Version};
+///
+/// let last_hundred = Retention { max_count: Some(100), ..Retention::default() };
+/// let from_seven = Retention { truncate_before: Version(7), ..last_hundred };
+/// assert_ne!(last_hundred, from_seven);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Events below this version are not kept. It never goes back: a lower one than before changes nothing.
+    pub truncate_before: Version,
+    /// At most this many events are kept, the newest; 0 is as 1.
+    pub max_count: Option<u64>,
+    /// Events that are older may be scavenged. Until they are, they are read like others.
+    pub max_age: Option<Duration>,
+    /// Nothing is kept, and nothing is appended any more, for good.
+    pub tombstone: bool,
+}
+
+impl Retention {
+    /// That of a stream that is gone for good.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self { tombstone: true, ..Self::default() }
+    }
+
+    /// The first version that is read of a stream whose last is this one; one behind it when nothing is.
+    #[must_use]
+    pub fn first_kept(&self, last: Version) -> Version {
+        if self.tombstone {
+            return last.next();
+        }
+        let by_count = self.max_count.map_or(1, |count| (last.0 + 1).saturating_sub(count.max(1)));
+        Version(by_count.max(self.truncate_before.0).min(last.0).max(1))
+    }
+
+    /// In the place of what was set before: neither truncation nor tombstone is ever taken back.
+    pub(crate) fn after(self, before: Option<Self>) -> Self {
+        let Some(before) = before else { return self };
+        Self {
+            truncate_before: self.truncate_before.max(before.truncate_before),
+            tombstone: self.tombstone || before.tombstone,
+            ..self
+        }
+    }
+}
+
+/// A stream, and what is to be kept of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRetention {
+    /// The stream.
+    pub stream: StreamId,
+    /// What is kept of it from now on, in place of what was set before.
+    pub retention: Retention,
+}
+
+/// Checks what a batch sets, as far as it does not depend on what the journal holds.
+pub(super) fn validate_retention(batch: &Batch) -> Result<(), AppendError> {
+    batch.retention().iter().try_for_each(|set| check(batch, set))
+}
+
+fn check(batch: &Batch, set: &StreamRetention) -> Result<(), AppendError> {
+    let StreamRetention { stream, retention } = set;
+    if stream.is_internal() {
+        return Ok(());
+    }
+    if retention.max_count.is_some() || retention.max_age.is_some() {
+        return invalid(stream, "of an aggregate's stream all events since its last checkpoint are kept");
+    }
+    if retention.truncate_before > Version(1) && !is_checkpoint(batch, stream, retention.truncate_before) {
+        let needed = "an aggregate's stream is truncated only before a checkpoint event that the batch appends to it, \
+                      first and with the expected version in front of it";
+        return invalid(stream, needed);
+    }
+    Ok(())
+}
+
+/// Whether the batch appends a checkpoint to the stream that has this version.
+fn is_checkpoint(batch: &Batch, stream: &StreamId, version: Version) -> bool {
+    batch.streams.iter().any(|append| {
+        append.stream == *stream
+            && append.expected == Expected::Version(Version(version.0 - 1))
+            && append.events.first().is_some_and(|event| event.type_name == CHECKPOINT_EVENT_TYPE)
+    })
+}
+
+fn invalid(stream: &StreamId, reason: &str) -> Result<(), AppendError> {
+    Err(AppendError::Invalid { reason: format!("stream \"{stream}\": {reason}") })
+}
