@@ -45,14 +45,14 @@ use files::Files;
 use format::SEGMENT_BYTES_MAX;
 use hash::NameSecret;
 use index::{Index, IndexFault, SealedPart};
-use keeper::{Bell, Keeper, Spare};
+use keeper::{Bell, Keeper, Keeping, Spare};
 use open::Opened;
 use paged::PageFault;
 use prepared::Prepared;
 use queue::{Queue, Submission};
 use recover::{Recovery, part_of, unreadable};
 use walk::Versions;
-use writer::Writer;
+use writer::{Driven, Writer};
 
 /// How long dropping a journal waits for its writer to finish what it has.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,6 +75,20 @@ pub struct EmbeddedOptions {
     /// Whether nothing on the disk may change: appends are refused, torn tails stay, and a directory without a
     /// journal is an error.
     pub read_only: bool,
+    /// Who writes.
+    pub driver: Driver,
+}
+
+/// Who writes what is appended to an [`EmbeddedJournal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// A thread of the journal's own, as soon as there is anything.
+    #[default]
+    Thread,
+    /// Whoever calls [`EmbeddedJournal::drive`], and nobody before; closing the journal writes the rest. Reads wait for
+    /// the disk on the thread that reads. With all of it on one thread every system call comes in an order that can
+    /// be had again, which is what deterministic tests need.
+    Manual,
 }
 
 impl Default for EmbeddedOptions {
@@ -85,6 +99,7 @@ impl Default for EmbeddedOptions {
             queue_bytes_max: 64 << 20,
             vfs: Arc::new(RealVfs),
             read_only: false,
+            driver: Driver::Thread,
         }
     }
 }
@@ -121,6 +136,7 @@ impl Default for EmbeddedOptions {
 /// ```
 pub struct EmbeddedJournal {
     shared: Arc<Shared>,
+    driven: Driven,
 }
 
 /// What the journal and its writer have in common.
@@ -220,11 +236,27 @@ impl EmbeddedJournal {
                 ended: Condvar::new(),
             },
         });
-        if let Some((active, watermark)) = opened.writing {
-            let keeper = Keeper::new(Arc::clone(&shared), watermark);
-            Shared::spawn(&shared, keeper, active).map_err(|source| unreadable(&shared.files.dir, source))?;
-        }
-        Ok(Self { shared })
+        let driven = match opened.writing {
+            Some((active, watermark)) => {
+                let keeper = Keeper::new(Arc::clone(&shared), watermark);
+                Shared::start_writer(&shared, keeper, active)
+                    .map_err(|source| unreadable(&shared.files.dir, source))?
+            }
+            None => Driven::nobody(),
+        };
+        Ok(Self { shared, driven })
+    }
+
+    /// Writes one group of what waits, on this thread, up to the answers, where the journal has no thread for it
+    /// ([`Driver::Manual`]); answers whether there was anything to do. An answer must not call it in turn.
+    pub fn drive(&self) -> bool {
+        self.driven.turn()
+    }
+
+    /// Where the journal has no thread of its own, what waits is written here.
+    fn finish(&self) {
+        self.shared.queue.close(AppendError::Closed);
+        while self.driven.turn() {}
     }
 }
 
@@ -247,15 +279,25 @@ fn lock(vfs: &dyn Vfs, dir: &Path) -> Result<Box<dyn VfsLock>, OpenError> {
 }
 
 impl Shared {
-    fn spawn(shared: &Arc<Self>, keeper: Keeper, active: writer::Active) -> io::Result<()> {
+    fn start_writer(shared: &Arc<Self>, keeper: Keeper, active: writer::Active) -> io::Result<Driven> {
         let group = shared.index.read().group;
-        let writer = Writer::new(Arc::clone(shared), keeper.start()?, active, group);
+        let by_hand = shared.options.driver == Driver::Manual;
+        let keeping = if by_hand { Keeping::Own(Box::new(keeper)) } else { Keeping::Thread(keeper.start()?) };
+        let writer = Writer::new(Arc::clone(shared), keeping, active, group);
         shared.writer.stopped.send_replace(false);
+        if by_hand {
+            return Ok(Driven::by_hand(writer));
+        }
         // Held until the thread's id is in its place: the thread takes it out again when it ends.
         let mut running = shared.writer.running.lock();
         let thread = thread::Builder::new().name("annals-journal".into()).spawn(move || writer.run())?;
         *running = Some(thread.thread().id());
-        Ok(())
+        Ok(Driven::nobody())
+    }
+
+    /// The runtime whose threads a long read waits on, so that it holds up nobody else.
+    fn aside(&self) -> Option<Handle> {
+        (self.options.driver == Driver::Thread).then(Handle::try_current)?.ok()
     }
 
     /// Tells readers that more is durable.
@@ -380,8 +422,8 @@ impl Journal for EmbeddedJournal {
             self.shared.readable()?;
             let plan = || read::Plan::new(&self.shared.index.read(), stream, from, direction, limit);
             let first = plan();
-            match Handle::try_current() {
-                Ok(runtime) if !first.is_short() => {
+            match self.shared.aside() {
+                Some(runtime) if !first.is_short() => {
                     let (shared, stream) = (Arc::clone(&self.shared), stream.clone());
                     aside(&runtime, move || {
                         shared.mending(|| {
@@ -408,8 +450,8 @@ impl Journal for EmbeddedJournal {
         Box::pin(async move {
             self.shared.readable()?;
             let short = read::is_short(&self.shared.index.read(), from);
-            match Handle::try_current() {
-                Ok(runtime) if !short => {
+            match self.shared.aside() {
+                Some(runtime) if !short => {
                     let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
                     let read = move || shared.mending(|| read::all_page(&shared.index, from, &filter, limit));
                     aside(&runtime, read).await
@@ -438,8 +480,8 @@ impl Journal for EmbeddedJournal {
         Box::pin(async move {
             self.shared.readable()?;
             let is_long = !self.shared.index.read().sealed.is_empty();
-            match Handle::try_current() {
-                Ok(runtime) if is_long => {
+            match self.shared.aside() {
+                Some(runtime) if is_long => {
                     let shared = Arc::clone(&self.shared);
                     let (prefix, after) = (prefix.to_owned(), after.cloned());
                     let read = move || {
@@ -466,7 +508,7 @@ impl Journal for EmbeddedJournal {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.shared.queue.close(AppendError::Closed);
+            self.finish();
             // The sender is ours, so it cannot be gone.
             let _ = self.shared.writer.stopped.subscribe().wait_for(|stopped| *stopped).await;
             self.shared.release();
@@ -519,7 +561,7 @@ async fn aside<R: Send + 'static>(
 impl Drop for EmbeddedJournal {
     /// Closes the journal; waits for the writer unless it is the writer that drops it.
     fn drop(&mut self) {
-        self.shared.queue.close(AppendError::Closed);
+        self.finish();
         match self.shared.writer.end_by(Instant::now() + DROP_PATIENCE) {
             WriterEnd::Ended => self.shared.release(),
             WriterEnd::Own => {}

@@ -71,7 +71,9 @@ mod version;
 mod vfs;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
-pub use embedded::{EmbeddedJournal, EmbeddedOptions, LogDamage, TornTail, VerifyProgress, VerifyReport};
+pub use embedded::{
+    Driver, EmbeddedJournal, EmbeddedOptions, LogDamage, TornTail, VerifyProgress, VerifyReport,
+};
 pub use error::{AppendError, OpenError, Outcome, ReadError};
 pub use event::{Event, EventError, EventType};
 pub use filter::Filter;

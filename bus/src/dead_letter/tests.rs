@@ -18,7 +18,7 @@ async fn write(letters: &LetterBox, id: &str) {
     let fate =
         Fate { reason: "bad".into(), attempts: 8, first_time: Timestamp(0), last_time: Timestamp(1_500_000) };
     let append = letters.append_of(&envelope(id), fate).unwrap();
-    let batch = Batch { streams: [append].into_iter().collect(), ..Batch::default() };
+    let batch = Batch::of_all([append]);
     letters.journal.append(batch).await.unwrap();
 }
 

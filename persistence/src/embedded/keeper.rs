@@ -94,6 +94,32 @@ pub(super) struct KeeperThread {
     thread: Option<thread::JoinHandle<()>>,
 }
 
+/// Who keeps.
+pub(super) enum Keeping {
+    /// A thread of its own.
+    Thread(KeeperThread),
+    /// Whoever drives the writer.
+    Own(Box<Keeper>),
+}
+
+impl Keeping {
+    /// A group was committed.
+    pub(super) fn after_group(&mut self) {
+        if let Self::Own(keeper) = self {
+            keeper.work();
+            keeper.mark();
+        }
+    }
+
+    /// There will be no more.
+    pub(super) fn finish(&mut self) {
+        match self {
+            Self::Thread(thread) => thread.finish(),
+            Self::Own(_) => self.after_group(),
+        }
+    }
+}
+
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, watermark: Watermark) -> Self {
         let files = shared.files.clone();
@@ -125,13 +151,13 @@ impl Keeper {
     }
 
     /// Does all there is to do but the mark.
-    pub(super) fn work(&mut self) {
+    fn work(&mut self) {
         let done = self.settle().and_then(|()| self.spare());
         self.poison_if_failed(done);
     }
 
     /// Notes how far the log goes.
-    pub(super) fn mark(&mut self) {
+    fn mark(&mut self) {
         if !self.may_write() {
             return;
         }
@@ -211,7 +237,7 @@ fn first_in_memory(index: &Index) -> Option<Sealed> {
 
 impl KeeperThread {
     /// Has the keeper do what is left, and waits for it.
-    pub(super) fn finish(&mut self) {
+    fn finish(&mut self) {
         self.shared.bell.finish();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()

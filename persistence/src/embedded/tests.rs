@@ -18,6 +18,7 @@ use crate::{
 mod basics;
 mod conformance;
 mod damage;
+mod driven;
 mod faults;
 mod golden;
 mod indexes;

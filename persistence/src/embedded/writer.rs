@@ -1,17 +1,18 @@
-//! The one thread that writes: it takes all that waits, decides it, writes it as one group with one sync, and answers.
+//! The one that writes, as a rule on a thread of its own: it takes all that waits, decides it, writes it as one group with one sync, and answers.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::Shared;
 use super::format::{self, CLOSING_BYTES, Commit, HEADER_BYTES, Header, Kind, SEAL_BYTES, Seal};
 use super::hash::StreamKey;
 use super::index::{Index, Staging};
-use super::keeper::KeeperThread;
+use super::keeper::Keeping;
 use super::prepared::{Prepared, PreparedAppend};
 use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
@@ -36,6 +37,19 @@ enum Failure {
     NoSpace(io::Error),
     /// What is on the disk is not known.
     Fatal(AppendError),
+}
+
+/// What a turn of the writer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// A group was written, or refused.
+    Committed,
+    /// Nothing waits.
+    Idle,
+    /// Nothing waits, and nothing will.
+    Closed,
+    /// The disk failed, and everybody who waited was told.
+    Poisoned,
 }
 
 /// The segment that groups are appended to.
@@ -63,7 +77,7 @@ impl Active {
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    keeper: KeeperThread,
+    keeper: Keeping,
     active: Active,
     /// The last group written.
     group: u64,
@@ -76,7 +90,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, keeper: KeeperThread, active: Active, group: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, keeper: Keeping, active: Active, group: u64) -> Self {
         Self {
             shared,
             keeper,
@@ -93,23 +107,37 @@ impl Writer {
     /// Writes until the journal is closed or poisoned.
     pub(super) fn run(mut self) {
         let _last = LastWords(Arc::clone(&self.shared));
-        self.write_all();
-        self.keeper.finish();
+        loop {
+            let patience = self.shared.patience();
+            if matches!(self.turn(patience), Turn::Closed | Turn::Poisoned) {
+                return;
+            }
+        }
     }
 
-    fn write_all(&mut self) {
-        loop {
-            let taken = self.shared.queue.take(&mut self.backlog, self.shared.patience());
-            match taken {
+    /// Commits the next group of what was taken off the queue, or of what is taken now when all of that is done.
+    fn turn(&mut self, patience: Option<Duration>) -> Turn {
+        if self.backlog.submissions.is_empty() {
+            match self.shared.queue.take(&mut self.backlog, patience) {
                 Taken::Submissions => self.encoded = 0,
-                Taken::Nothing => self.shared.look_for_space(),
-                Taken::Closed => return,
-            }
-            while !self.backlog.submissions.is_empty() {
-                if let Err(error) = self.commit_group() {
-                    self.poison(&error);
-                    return;
+                Taken::Nothing => {
+                    self.shared.look_for_space();
+                    return Turn::Idle;
                 }
+                Taken::Closed => {
+                    self.keeper.finish();
+                    return Turn::Closed;
+                }
+            }
+        }
+        match self.commit_group() {
+            Ok(()) => {
+                self.keeper.after_group();
+                Turn::Committed
+            }
+            Err(error) => {
+                self.poison(&error);
+                Turn::Poisoned
             }
         }
     }
@@ -320,6 +348,32 @@ impl Writer {
     }
 }
 
+/// The writer of a journal whose owner says when it writes ([`Driver::Manual`](super::Driver::Manual)).
+pub(super) struct Driven(Mutex<Option<(Writer, LastWords)>>);
+
+impl Driven {
+    /// None at all, where the journal has a thread or is only read.
+    pub(super) fn nobody() -> Self {
+        Self(Mutex::default())
+    }
+
+    pub(super) fn by_hand(writer: Writer) -> Self {
+        let last = LastWords(Arc::clone(&writer.shared));
+        Self(Mutex::new(Some((writer, last))))
+    }
+
+    /// Gives the writer its turn; answers whether there was anything for it to do. Where it panics or ends, it is gone.
+    pub(super) fn turn(&self) -> bool {
+        let mut place = self.0.lock();
+        let Some((mut writer, last)) = place.take() else { return false };
+        let turn = writer.turn(Some(Duration::ZERO));
+        if matches!(turn, Turn::Committed | Turn::Idle) {
+            *place = Some((writer, last));
+        }
+        matches!(turn, Turn::Committed | Turn::Poisoned)
+    }
+}
+
 /// A group being put together.
 struct Group<'a> {
     index: &'a Index,
@@ -389,7 +443,7 @@ impl Group<'_> {
 }
 
 /// Runs when the writer ends, whatever the reason: nobody must wait for a thread that is gone.
-struct LastWords(Arc<Shared>);
+pub(super) struct LastWords(Arc<Shared>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
@@ -431,6 +485,9 @@ impl Shared {
     /// Whether there is space again: nobody should have to risk a command to find out, and where nothing is sent to who
     /// is not ready, nobody would.
     fn look_for_space(&self) {
+        if *self.health.lock() != JournalHealth::DiskFull {
+            return;
+        }
         let path = self.files.dir.join(SPACE_PROBE);
         let vfs = &*self.options.vfs;
         let reserved = vfs.create(&path).and_then(|file| file.reserve(self.options.segment_bytes));
