@@ -19,7 +19,8 @@ async fn append_until_poisoned(journal: &Arc<dyn Journal>, count: usize) -> Vec<
 }
 
 async fn check_poisoned(dir: &Path, vfs: &CountingVfs, fail: impl FnOnce(&CountingVfs), case: &str) {
-    let journal = open(dir, watched(vfs));
+    let concrete = Arc::new(EmbeddedJournal::open(dir, watched(vfs)).unwrap());
+    let journal: Arc<dyn Journal> = concrete.clone();
     fail(vfs);
     let results = append_until_poisoned(&journal, 60).await;
     let acknowledged = results.iter().take_while(|result| result.is_ok()).count();
@@ -30,12 +31,15 @@ async fn check_poisoned(dir: &Path, vfs: &CountingVfs, fail: impl FnOnce(&Counti
     }
     assert!(acknowledged < results.len(), "{case}: the fault must have come");
     assert!(matches!(journal.health(), JournalHealth::Poisoned { .. }), "{case}");
+    // What is done beside the writing may be under way; it ends with the writer.
+    eventually("the writer has ended", || concrete.shared.writer.running.lock().is_none()).await;
     let calls = vfs.calls().len();
     append(&journal, "1", Expected::Any, b"late").await.unwrap_err();
     assert_eq!(vfs.calls().len(), calls, "{case}: nothing is called on a broken disk again");
     let durable = everything(&journal).await;
     assert_eq!(durable.len(), acknowledged, "{case}: reads serve the last durable state");
     journal.close().await;
+    drop((journal, concrete));
     let journal = open(dir, small());
     let events = everything(&journal).await;
     assert_eq!(&events[..acknowledged], durable, "{case}: nothing acknowledged is missing");
