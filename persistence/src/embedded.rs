@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -33,12 +34,14 @@ mod record;
 mod recover;
 mod retention;
 mod scan;
+mod scavenge;
 mod segment;
 mod verify;
 mod walk;
 mod watermark;
 mod writer;
 
+pub use scavenge::{ScavengeError, ScavengeOptions, ScavengeProgress};
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
 use files::Files;
@@ -148,6 +151,8 @@ struct Shared {
     index: RwLock<Index>,
     /// One at a time makes an index file anew.
     rebuilding: Mutex<()>,
+    /// One at a time scavenges.
+    scavenging: Mutex<()>,
     bell: Bell,
     spare: Mutex<Option<Spare>>,
     queue: Queue,
@@ -224,6 +229,7 @@ impl EmbeddedJournal {
             names: opened.index.secret(),
             index: RwLock::new(opened.index),
             rebuilding: Mutex::default(),
+            scavenging: Mutex::default(),
             bell: Bell::default(),
             spare: Mutex::default(),
             health: Mutex::new(JournalHealth::Healthy),
@@ -245,6 +251,34 @@ impl EmbeddedJournal {
             None => Driven::nobody(),
         };
         Ok(Self { shared, driven })
+    }
+
+    /// Gives back the space of what is no longer kept (see [`Retention`](crate::Retention)), beside whatever else goes on.
+    /// It works on this thread and takes its time. `progress` is told before each segment, and may stop it there;
+    /// what is left to do is found by the next.
+    ///
+    /// Events that go leave the order of all events too: positions stay as they are, and have gaps then.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, ScavengeOptions};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let journal = EmbeddedJournal::open(dir.path(), EmbeddedOptions::default())?;
+    /// let everything = journal.durable().borrow().position.next();
+    /// let done = journal.scavenge(&ScavengeOptions::below(everything), |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(done.events, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ScavengeError`]; what was done before it stays done.
+    pub fn scavenge(
+        &self,
+        options: &ScavengeOptions,
+        progress: impl FnMut(ScavengeProgress) -> ControlFlow<()>,
+    ) -> Result<ScavengeProgress, ScavengeError> {
+        scavenge::scavenge(&self.shared, options, progress)
     }
 
     /// Writes one group of what waits, on this thread, up to the answers, where the journal has no thread for it

@@ -322,6 +322,13 @@ impl Gap {
     /// How many bytes of the body are not names.
     pub(super) const BYTES: usize = 24;
 
+    /// Writes what is not names.
+    pub(super) fn put(&self, body: &mut Vec<u8>) {
+        for number in [self.first.0, self.count, self.group] {
+            body.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let [first, count, group] = marker(body)?;
         Some(Self { first: Position(first), count, group })

@@ -207,7 +207,9 @@ impl Sealed {
 
 fn mark(part: &MemoryPart, base: Position, position: Position, end: u64) -> u64 {
     let slot = usize::try_from(Marks::slot(base, position)).ok();
-    slot.and_then(|slot| part.marks.0.get(slot)).map_or(end, |units| u64::from(*units) << 3)
+    // Behind the last mark there is at most a gap, which the last mark leads to.
+    let mark = slot.and_then(|slot| part.marks.0.get(slot)).or(part.marks.0.last());
+    mark.map_or(end, |units| u64::from(*units) << 3)
 }
 
 impl ActivePart {

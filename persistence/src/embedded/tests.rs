@@ -24,6 +24,7 @@ mod golden;
 mod indexes;
 mod model;
 mod rotation;
+mod scavenge;
 mod subscribe;
 mod torn;
 

@@ -108,7 +108,7 @@ async fn space_that_is_there_again_is_noticed_without_an_append() {
     append(&journal, "1", Expected::Any, &[b'x'; 300]).await.unwrap();
 }
 
-async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(super) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !is_so() {
         assert!(std::time::Instant::now() < deadline, "it never came to be that {what}");

@@ -106,7 +106,7 @@ fn a_commit_marker_and_a_seal() {
 fn a_gap_in_a_segment_written_anew() {
     let mut buffer = Vec::new();
     let start = format::begin_frame(&mut buffer);
-    [241_u64, 5, 9].iter().for_each(|number| buffer.extend_from_slice(&number.to_le_bytes()));
+    Gap { first: Position(241), count: 5, group: 9 }.put(&mut buffer);
     input::put_bytes(&mut buffer, b"order-1");
     format::finish_frame(&mut buffer, start, Kind::Gap, 8, format::checksum_seed(SALT, 3), 4352);
     assert_eq!(hex(&buffer), GAP);

@@ -15,7 +15,7 @@ async fn many_segments() -> (TempDir, Vec<RecordedEvent>) {
     (dir, events)
 }
 
-fn derived(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn derived(dir: &Path) -> Vec<PathBuf> {
     let all = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let is_derived = |path: &PathBuf| path.extension().is_some_and(|end| end == "idx" || end == "tbl");
     let mut found: Vec<_> = all.filter(is_derived).collect();
