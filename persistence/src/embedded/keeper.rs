@@ -19,8 +19,9 @@ use crate::{AppendError, JournalHealth, VfsFile};
 
 /// How often it is noted how far the log goes, while it grows.
 const MARK_EVERY: Duration = Duration::from_secs(1);
-/// A table is written when as many streams were touched since the last as it has, but not before it is this many.
-const TABLE_STREAMS_MIN: usize = 4096;
+/// A table is written when as many streams were touched since the last as it has, and one for so many bytes of a segment:
+/// fewer are read from the index files as fast.
+const BYTES_PER_STREAM: u64 = 16 * 1024;
 
 /// A file with its space reserved, to be the next segment.
 #[derive(Debug)]
@@ -198,7 +199,8 @@ impl Keeper {
     }
 
     fn write_table(&mut self, sealed: &Sealed) -> io::Result<()> {
-        if self.touched < TABLE_STREAMS_MIN.max(self.shared.index.read().streams.len()) {
+        let few = self.shared.options.segment_bytes / BYTES_PER_STREAM;
+        if self.touched < (few as usize).max(self.shared.index.read().streams.len()) {
             return Ok(());
         }
         let number = sealed.segment.header.number;

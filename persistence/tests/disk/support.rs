@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SimVfs, Survival};
+use annals_persistence::{Driver, EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SimVfs, Survival};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -44,6 +44,17 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 pub(crate) fn open(disk: &SimVfs) -> Result<Arc<dyn Journal>, OpenError> {
     let options =
         EmbeddedOptions { segment_bytes: 8192, vfs: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
+    Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
+}
+
+/// The same without a thread of its own: with one seed every call comes in the same order.
+pub(crate) fn open_by_hand(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+    let options = EmbeddedOptions {
+        segment_bytes: 8192,
+        vfs: Arc::new(disk.clone()),
+        driver: Driver::Manual,
+        ..EmbeddedOptions::default()
+    };
     Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
 }
 

@@ -1,22 +1,41 @@
 //! What is done to a journal, and what is known of it afterwards.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    AppendError, Appended, Batch, CodecId, CommandMetadata, EventId, Expected, Journal, JournalExt, NewEvent,
-    Outcome, SimVfs, StreamId, Ticket, Timestamp, Version,
+    AppendError, Appended, Batch, CodecId, CommandMetadata, EmbeddedJournal, EventId, Expected, Journal,
+    JournalExt, JournalHealth, NewEvent, Outcome, Retention, ScavengeError, ScavengeOptions,
+    ScavengeProgress, SimVfs, StreamId, StreamRetention, Ticket, Timestamp, Version,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use crate::support::open;
+use crate::support::open_by_hand;
 
-/// A batch that was submitted: its events, by stream, in their order.
+/// A batch that was submitted: its events, by stream, in their order, and what it sets to be kept.
 #[derive(Debug, Clone)]
 pub(crate) struct Submitted {
     pub(crate) events: Vec<(StreamId, EventId)>,
+    pub(crate) retention: Vec<StreamRetention>,
     pub(crate) outcome: Known,
+}
+
+impl Submitted {
+    /// The version of each event, where they are known.
+    pub(crate) fn versions(&self) -> Vec<u64> {
+        let Known::Appended(appended) = &self.outcome else { return Vec::new() };
+        let mut streams: Vec<(&StreamId, u64)> = Vec::new();
+        for (stream, _) in &self.events {
+            match streams.last_mut() {
+                Some((last, count)) if *last == stream => *count += 1,
+                _ => streams.push((stream, 1)),
+            }
+        }
+        let versions = streams.iter().zip(&appended.versions);
+        versions.flat_map(|((_, count), last)| last.0 - count + 1..=last.0).collect()
+    }
 }
 
 /// What its submitter was told.
@@ -32,17 +51,18 @@ pub(crate) enum Known {
 pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Vec<Submitted> {
     let mut all = Vec::new();
     let mut versions = BTreeMap::new();
-    let Ok(mut journal) = open(disk) else { return all };
+    let Ok(mut journal) = open_by_hand(disk) else { return all };
     for _ in 0..steps {
         if random.random_ratio(1, 12) {
             journal.close().await;
             drop(journal);
-            match open(disk) {
+            match open_by_hand(disk) {
                 Ok(opened) => journal = opened,
                 Err(_) => return all,
             }
         }
-        if !burst(&journal, random, &mut versions, &mut all).await {
+        let goes_on = burst(&journal, random, &mut versions, &mut all).await;
+        if !goes_on || random.random_ratio(1, 5) && !scavenge(&journal, random) {
             break;
         }
     }
@@ -50,28 +70,45 @@ pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Ve
     all
 }
 
+/// Gives space back, sometimes not to the end; `false` when the journal takes no more.
+fn scavenge(journal: &EmbeddedJournal, random: &mut StdRng) -> bool {
+    let end = journal.durable().borrow().position.next();
+    let options = ScavengeOptions { percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(end) };
+    let most = random.random_range(1..4);
+    let stop = |progress: ScavengeProgress| match progress.rewritten < most {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
+    match journal.scavenge(&options, stop) {
+        Ok(_) | Err(ScavengeError::NoSpace { .. }) => true,
+        Err(_) => journal.health() == JournalHealth::Healthy,
+    }
+}
+
 /// Submits some batches one behind the other, then waits for all of them; `false` when the journal takes no more.
 async fn burst(
-    journal: &Arc<dyn Journal>,
+    journal: &Arc<EmbeddedJournal>,
     random: &mut StdRng,
     versions: &mut BTreeMap<StreamId, u64>,
     all: &mut Vec<Submitted>,
 ) -> bool {
-    let mut waiting: Vec<(Vec<(StreamId, EventId)>, Ticket)> = Vec::new();
+    let dynamic: Arc<dyn Journal> = journal.clone();
+    let mut waiting: Vec<(Submitted, Ticket)> = Vec::new();
     for _ in 0..[1, 1, 1, 2, 4][random.random_range(0..5)] {
-        let (events, batch) = batch(random, versions);
-        waiting.push((events, journal.append(batch)));
+        let (submitted, batch) = batch(random, versions);
+        waiting.push((submitted, dynamic.append(batch)));
     }
+    while journal.drive() {}
     let mut goes_on = true;
-    for (events, ticket) in waiting {
+    for (submitted, ticket) in waiting {
         let outcome = known(ticket.await);
         goes_on &= outcome != Known::Unknown;
         if let Known::Appended(_) = outcome {
-            for (stream, _) in &events {
+            for (stream, _) in &submitted.events {
                 *versions.entry(stream.clone()).or_default() += 1;
             }
         }
-        all.push(Submitted { events, outcome });
+        all.push(Submitted { outcome, ..submitted });
     }
     goes_on
 }
@@ -84,23 +121,51 @@ fn known(result: Result<Appended, AppendError>) -> Known {
     }
 }
 
-/// One or two streams with one to three events each, sometimes with an expectation that does not hold.
-fn batch(random: &mut StdRng, versions: &BTreeMap<StreamId, u64>) -> (Vec<(StreamId, EventId)>, Batch) {
-    let first = random.random_range(0..4);
+/// One or two streams with one to three events each, sometimes with an expectation that does not hold, sometimes with
+/// something that is no longer to be kept.
+fn batch(random: &mut StdRng, versions: &BTreeMap<StreamId, u64>) -> (Submitted, Batch) {
+    let first = random.random_range(0..7);
     let streams = if random.random_ratio(1, 4) { vec![first, first + 1] } else { vec![first] };
-    let (mut batch, mut ids) = (Batch::default(), Vec::new());
-    for stream in streams {
-        let stream = StreamId::aggregate("order", &stream.to_string()).unwrap();
-        let events: Vec<_> = (0..[1, 1, 2, 3][random.random_range(0..4)]).map(|_| event(random)).collect();
-        ids.extend(events.iter().map(|event| (stream.clone(), event.id)));
+    let (mut batch, mut events) = (Batch::default(), Vec::new());
+    for number in streams {
+        let stream = stream(number);
+        let own: Vec<_> = (0..[1, 1, 2, 3][random.random_range(0..4)]).map(|_| event(random)).collect();
+        events.extend(own.iter().map(|event| (stream.clone(), event.id)));
         let expected = match random.random_range(0..8) {
             0 => Expected::Version(Version(versions.get(&stream).copied().unwrap_or(0))),
             1 => Expected::Version(Version(1_000_000)),
             _ => Expected::Any,
         };
-        batch = batch.and(stream, expected, events);
+        batch = batch.and(stream, expected, own);
     }
-    (ids, batch)
+    if random.random_ratio(1, 6) {
+        let (stream, retention) = retention(random, versions);
+        batch = batch.retaining(stream, retention);
+    }
+    let retention = batch.retention().to_vec();
+    (Submitted { events, retention, outcome: Known::Unknown }, batch)
+}
+
+/// Three of orders, the others the runtime's own.
+fn stream(number: usize) -> StreamId {
+    match number {
+        0..3 => StreamId::aggregate("order", &number.to_string()).unwrap(),
+        _ => StreamId::internal(&format!("note-{number}")).unwrap(),
+    }
+}
+
+fn retention(random: &mut StdRng, versions: &BTreeMap<StreamId, u64>) -> (StreamId, Retention) {
+    let none = Retention::default();
+    let number = random.random_range(2..8);
+    let stream = stream(number);
+    let last = versions.get(&stream).copied().unwrap_or(0);
+    let retention = match number {
+        2 | 7 if random.random_ratio(1, 6) => Retention::gone(),
+        2 => none,
+        _ if random.random() => Retention { max_count: Some(random.random_range(1..4)), ..none },
+        _ => Retention { truncate_before: Version(random.random_range(0..=last + 1)), ..none },
+    };
+    (stream, retention)
 }
 
 fn event(random: &mut StdRng) -> NewEvent {
