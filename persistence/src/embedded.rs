@@ -32,6 +32,7 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod repair;
 mod retention;
 mod scan;
 mod scavenge;
@@ -41,6 +42,7 @@ mod walk;
 mod watermark;
 mod writer;
 
+pub use repair::{CutPiece, LogRepair};
 pub use scavenge::{ScavengeError, ScavengeOptions, ScavengeProgress};
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
@@ -212,6 +214,23 @@ impl EmbeddedJournal {
         mut progress: impl FnMut(VerifyProgress),
     ) -> Result<VerifyReport, OpenError> {
         verify::verify(&Files { vfs, dir: dir.as_ref().to_owned() }, &mut progress)
+    }
+
+    /// Says what is to be cut off a damaged log so that it opens again, which is the first damage and everything behind it;
+    /// with `cut`, does it. What is cut off is kept, in a directory beside the segments. What is left is another history
+    /// from then on, with another [`JournalId`]: no snapshot made of the old one is taken for one of the new. `None` when
+    /// there is nothing to repair.
+    ///
+    /// Events that were acknowledged are lost by it. A backup is better.
+    ///
+    /// # Errors
+    /// As [`EmbeddedJournal::open`], but for damage.
+    pub fn repair(
+        dir: impl AsRef<Path>,
+        vfs: Arc<dyn Vfs>,
+        cut: bool,
+    ) -> Result<Option<LogRepair>, OpenError> {
+        repair::repair(&Files { vfs, dir: dir.as_ref().to_owned() }, cut)
     }
 
     fn start(

@@ -72,8 +72,8 @@ mod vfs;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
 pub use embedded::{
-    Driver, EmbeddedJournal, EmbeddedOptions, LogDamage, ScavengeError, ScavengeOptions, ScavengeProgress,
-    TornTail, VerifyProgress, VerifyReport,
+    CutPiece, Driver, EmbeddedJournal, EmbeddedOptions, LogDamage, LogRepair, ScavengeError, ScavengeOptions,
+    ScavengeProgress, TornTail, VerifyProgress, VerifyReport,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError};
 pub use event::{Event, EventError, EventType};

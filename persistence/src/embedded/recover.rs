@@ -10,8 +10,11 @@ use super::format::{self, HEADER_BYTES, Header, HeaderFault, Kind, SEAL_BYTES, S
 use super::index::{IndexFault, IndexFile, MemoryPart, Sealed, SealedPart};
 use super::scan::{Tail, is_blank, look_at_tail};
 use super::segment::{Segment, read_up_to, segment_number, segment_path};
+use super::verify::LogDamage;
 use super::walk::{End, LastWritten, Versions, Walk};
 use crate::{OpenError, VfsFile};
+
+const MISSING: &str = "the segment is missing";
 
 /// The remains of a group that was never acknowledged.
 #[derive(Debug, Clone)]
@@ -91,13 +94,48 @@ impl<'a> Recovery<'a> {
     }
 
     fn candidates(&mut self) -> Result<Vec<Candidate>, OpenError> {
+        match self.candidates_in_front()? {
+            (candidates, None) => Ok(candidates),
+            (_, Some(missing)) => Err(missing_segment(&self.files.dir, missing)),
+        }
+    }
+
+    /// The segments in front of the first that is missing, and which that is.
+    fn candidates_in_front(&mut self) -> Result<(Vec<Candidate>, Option<u64>), OpenError> {
         let mut numbers: Vec<u64> =
             self.files.list()?.iter().filter_map(|name| segment_number(name)).collect();
         numbers.sort_unstable();
-        if let Some((_, missing)) = numbers.iter().zip(1..).find(|(number, expected)| **number != *expected) {
-            return Err(missing_segment(&self.files.dir, missing));
+        let missing = numbers.iter().zip(1..).find(|(number, expected)| **number != *expected);
+        let missing = missing.map(|(_, missing)| missing);
+        let in_front =
+            numbers.into_iter().take_while(|number| missing.is_none_or(|missing| *number < missing));
+        let candidates = in_front.map(|number| self.candidate(number)).collect::<Result<_, _>>()?;
+        Ok((candidates, missing))
+    }
+
+    /// The segments in front of the first that is missing or has a damaged header, and what is wrong with that.
+    pub(super) fn segments_in_front(&mut self) -> Result<(Vec<Found>, Option<LogDamage>), OpenError> {
+        let (mut candidates, missing) = self.candidates_in_front()?;
+        self.sync(&candidates)?;
+        if missing.is_none() {
+            self.set_unfinished_aside(&mut candidates)?;
         }
-        numbers.into_iter().map(|number| self.candidate(number)).collect()
+        let mut found = Vec::new();
+        for candidate in candidates {
+            match checked(candidate) {
+                Ok(segment) => found.push(segment),
+                Err(OpenError::Damaged { file, offset, reason }) => {
+                    return Ok((found, Some(LogDamage { file, offset, reason })));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let damage = missing.map(|number| LogDamage {
+            file: segment_path(&self.files.dir, number),
+            offset: 0,
+            reason: MISSING.into(),
+        });
+        Ok((found, damage))
     }
 
     fn candidate(&mut self, number: u64) -> Result<Candidate, OpenError> {
@@ -342,7 +380,7 @@ fn header_of(candidate: &Candidate) -> Result<Result<Header, HeaderFault>, OpenE
 }
 
 pub(super) fn missing_segment(dir: &Path, number: u64) -> OpenError {
-    OpenError::Damaged { file: segment_path(dir, number), offset: 0, reason: "the segment is missing".into() }
+    OpenError::Damaged { file: segment_path(dir, number), offset: 0, reason: MISSING.into() }
 }
 
 pub(super) fn unreadable(path: &Path, source: io::Error) -> OpenError {

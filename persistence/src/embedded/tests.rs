@@ -23,6 +23,7 @@ mod faults;
 mod golden;
 mod indexes;
 mod model;
+mod repair;
 mod rotation;
 mod scavenge;
 mod subscribe;

@@ -12,6 +12,7 @@ mod client;
 mod error;
 mod inspect;
 mod output;
+mod repair;
 mod run;
 mod source;
 mod verify;
@@ -65,6 +66,7 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
             runtime(false)?.block_on(inspect::replay(services, args, output))
         }
         Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
+        Command::Log { command: LogCommand::Repair(args) } => repair::repair(services, &args, output),
         Command::Describe => inspect::describe(services, output),
         Command::Explain { code } => inspect::explain(code.as_deref(), output),
         Command::Completions { shell } => inspect::completions(shell),

@@ -233,7 +233,7 @@ fn segment(journal: &Path) -> PathBuf {
     std::fs::read_dir(journal)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| !path.ends_with("LOCK"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
         .max_by_key(|path| path.metadata().unwrap().len())
         .unwrap()
 }
@@ -269,6 +269,19 @@ async fn a_log_is_verified_and_damage_is_three() {
         let name = segment.file_name().unwrap().to_str().unwrap();
         assert!(stderr(&output).contains(name), "{}", stderr(&output));
     }
+
+    let planned = items(&["log", "repair", "--data", dir, "--service", "notes", "--json"]);
+    assert_eq!((&planned[0]["damaged"], &planned[0]["repaired"]), (&json!(true), &json!(false)));
+    assert!(planned[0]["cut"][0]["bytes"].as_u64().unwrap() > 1000, "{planned:?}");
+    assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 3, "nothing was changed");
+    let text = stdout(&run(&["log", "repair", "--data", dir, "--yes"]));
+    assert!(text.contains("counts: nothing to repair") && text.contains("is kept in"), "{text}");
+    let kept_in = text.split("is kept in \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    assert_eq!(std::fs::read_dir(kept_in).unwrap().count(), 1);
+    assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 0);
+    let notes = Program::start(&["dev", "--data", dir]);
+    notes.post("/api/note", &[], &json!({ "text": "after" }).to_string()).await;
+    assert!(notes.stop().success());
 }
 
 #[tokio::test]

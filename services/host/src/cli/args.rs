@@ -189,6 +189,8 @@ pub(super) struct ReplayArgs {
 pub(super) enum LogCommand {
     /// Check every byte of a stopped service's journal; nothing is changed.
     Verify(VerifyArgs),
+    /// Cut damage off a stopped service's journal, with all behind it: says what would be cut, and does it with --yes.
+    Repair(RepairArgs),
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +201,19 @@ pub(super) struct VerifyArgs {
     /// The data directory.
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RepairArgs {
+    /// The data directory.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// Do it; what is cut off is kept beside the journal.
+    #[arg(long)]
+    pub(super) yes: bool,
 }
 
 /// Reads an address; a host's name is looked up.
