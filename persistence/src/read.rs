@@ -1,10 +1,13 @@
 //! Reading and appending by the friendlier calls: streams of events made from an engine's pages.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::journal::ticket;
@@ -13,8 +16,28 @@ use crate::{
     Ticket, Version,
 };
 
-/// How many events are read at a time.
-const PAGE_EVENTS: usize = 256;
+/// How many events are read at a time: few first, since many who read want few, then more and more.
+const PAGE_EVENTS: std::ops::RangeInclusive<usize> = 128..=2048;
+
+/// How large the next page is.
+struct PageSize(usize);
+
+impl PageSize {
+    const fn first() -> Self {
+        Self(*PAGE_EVENTS.start())
+    }
+
+    fn next(&mut self) -> usize {
+        let size = self.0;
+        self.0 = (4 * size).min(*PAGE_EVENTS.end());
+        size
+    }
+
+    /// Whether so much was read already that more will be.
+    const fn has_grown(&self) -> bool {
+        self.0 == *PAGE_EVENTS.end()
+    }
+}
 
 /// A stream of events, in order, ending at the first error.
 pub type EventStream = BoxStream<'static, Result<RecordedEvent, ReadError>>;
@@ -49,37 +72,106 @@ impl JournalExt for Arc<dyn Journal> {
             stream: stream.clone(),
             next: Some(from),
             direction,
-            page: VecDeque::new(),
+            size: PageSize::first(),
         };
-        unfold(reader)
+        Events::stream(reader)
     }
 
     fn read_all(&self, from: Position, filter: Filter) -> EventStream {
         let end = self.durable().borrow().position;
-        unfold(AllReader::new(self, from, filter, Some(end)))
+        Events::stream(AllReader::new(self, from, filter, Some(end)))
     }
 
     fn subscribe(&self, from: Position, filter: Filter) -> EventStream {
-        unfold(AllReader::new(self, from, filter, None))
+        Events::stream(AllReader::new(self, from, filter, None))
     }
 }
 
-/// Something that yields events until the end.
+/// Something that yields pages until the end.
 trait Reader: Send + 'static {
-    fn next(&mut self) -> impl Future<Output = Result<Option<RecordedEvent>, ReadError>> + Send;
+    /// The next page, `None` at the end. It may be empty.
+    fn next_page(&mut self) -> impl Future<Output = Result<Option<Vec<RecordedEvent>>, ReadError>> + Send;
+
+    /// Whether there is another page already, so that it is worth being read while this one is used.
+    fn has_more(&self) -> bool;
 }
 
-/// Turns a reader into a stream that ends at the end or after the first error.
-fn unfold(reader: impl Reader) -> EventStream {
-    futures_util::stream::unfold(Some(reader), |reader| async {
-        let mut reader = reader?;
-        match reader.next().await {
-            Ok(Some(event)) => Some((Ok(event), Some(reader))),
-            Ok(None) => None,
-            Err(error) => Some((Err(error), None)),
+/// A page that is being read, and its reader back.
+type Reading<R> = BoxFuture<'static, (R, Result<Option<Vec<RecordedEvent>>, ReadError>)>;
+
+/// The events of a reader, one by one, ending at the end or after the first error. The next page is begun to be read as
+/// soon as there is one.
+struct Events<R> {
+    page: std::vec::IntoIter<RecordedEvent>,
+    reading: Option<Reading<R>>,
+    /// Between two pages, when there is no other yet.
+    idle: Option<R>,
+}
+
+impl<R: Reader + Unpin> Events<R> {
+    fn stream(reader: R) -> EventStream {
+        Self { page: Vec::new().into_iter(), reading: None, idle: Some(reader) }.boxed()
+    }
+
+    /// Begins with the next page, if nobody does.
+    fn begin(&mut self) {
+        if let Some(mut reader) = self.idle.take() {
+            self.reading = Some(Box::pin(async move {
+                let page = reader.next_page().await;
+                (reader, page)
+            }));
         }
-    })
-    .boxed()
+    }
+
+    /// Takes a page over; answers the error that ends it all.
+    fn arrived(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: R,
+        page: Result<Option<Vec<RecordedEvent>>, ReadError>,
+    ) -> Option<ReadError> {
+        self.reading = None;
+        match page {
+            Ok(None) => None,
+            Err(error) => Some(error),
+            Ok(Some(page)) => {
+                self.page = page.into_iter();
+                let has_more = reader.has_more();
+                self.idle = Some(reader);
+                if has_more {
+                    self.begin();
+                    self.poll_ahead(cx);
+                }
+                None
+            }
+        }
+    }
+
+    /// Gets the reading under way; what comes of it is looked at when it is needed.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        let Some(reading) = &mut self.reading else { return };
+        if let Poll::Ready((reader, page)) = reading.as_mut().poll(cx) {
+            self.reading = Some(Box::pin(std::future::ready((reader, page))));
+        }
+    }
+}
+
+impl<R: Reader + Unpin> Stream for Events<R> {
+    type Item = Result<RecordedEvent, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.page.next() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            self.begin();
+            let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+            let (reader, page) = ready!(reading.as_mut().poll(cx));
+            if let Some(error) = self.arrived(cx, reader, page) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+    }
 }
 
 struct StreamReader {
@@ -88,17 +180,20 @@ struct StreamReader {
     /// `None` once the last page was read.
     next: Option<Version>,
     direction: Direction,
-    page: VecDeque<RecordedEvent>,
+    size: PageSize,
 }
 
 impl Reader for StreamReader {
-    async fn next(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
-        if self.page.is_empty() {
-            let Some(from) = self.next else { return Ok(None) };
-            let page = self.journal.stream_page(&self.stream, from, self.direction, PAGE_EVENTS).await?;
-            (self.page, self.next) = (page.events.into(), page.next);
-        }
-        Ok(self.page.pop_front())
+    async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
+        let Some(from) = self.next else { return Ok(None) };
+        let limit = self.size.next();
+        let page = self.journal.stream_page(&self.stream, from, self.direction, limit).await?;
+        self.next = page.next;
+        Ok(Some(page.events))
+    }
+
+    fn has_more(&self) -> bool {
+        self.next.is_some() && self.size.has_grown()
     }
 }
 
@@ -109,22 +204,28 @@ struct AllReader {
     next: Position,
     /// Where to end; `None` goes on for ever.
     end: Option<Position>,
-    page: VecDeque<RecordedEvent>,
+    size: PageSize,
 }
 
 impl Reader for AllReader {
-    async fn next(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
-        while self.page.is_empty() {
+    async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
+        loop {
             let durable = *self.durable.borrow_and_update();
             if self.next <= self.end.unwrap_or_else(|| self.wanted_end(durable)) {
-                self.read_page().await?;
-            } else if self.end.is_some() {
+                return self.read_page().await.map(Some);
+            }
+            if self.end.is_some() {
                 return Ok(None);
-            } else if self.durable.changed().await.is_err() {
+            }
+            if self.durable.changed().await.is_err() {
                 return Err(ReadError::Closed);
             }
         }
-        Ok(self.page.pop_front().filter(|event| self.end.is_none_or(|end| event.position <= end)))
+    }
+
+    fn has_more(&self) -> bool {
+        let durable = *self.durable.borrow();
+        self.size.has_grown() && self.next <= self.end.unwrap_or_else(|| self.wanted_end(durable))
     }
 }
 
@@ -136,7 +237,7 @@ impl AllReader {
             filter,
             next: from.max(Position(1)),
             end,
-            page: VecDeque::new(),
+            size: PageSize::first(),
         }
     }
 
@@ -145,11 +246,14 @@ impl AllReader {
         if self.filter.wants_internal() { durable.position } else { durable.external }
     }
 
-    async fn read_page(&mut self) -> Result<(), ReadError> {
-        let AllPage { events, next } = self.journal.all_page(self.next, &self.filter, PAGE_EVENTS).await?;
+    async fn read_page(&mut self) -> Result<Vec<RecordedEvent>, ReadError> {
+        let limit = self.size.next();
+        let AllPage { mut events, next } = self.journal.all_page(self.next, &self.filter, limit).await?;
         self.next = next;
-        self.page = events.into();
-        Ok(())
+        if let Some(end) = self.end {
+            events.truncate(events.partition_point(|event| event.position <= end));
+        }
+        Ok(events)
     }
 }
 

@@ -39,7 +39,7 @@ impl Segment {
     pub fn first(dir: &Path) -> Result<Self, Failure> {
         let mut files: Vec<_> =
             std::fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
-        files.retain(|path| path.metadata().is_ok_and(|metadata| metadata.len() > HEADER_BYTES as u64));
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
         files.sort();
         let bytes = Bytes::from(std::fs::read(files.first().ok_or("the journal has no segment")?)?);
         let seed = crc32c::crc32c(&bytes[40..48]);

@@ -40,7 +40,7 @@ fn at_once(events: &mut EventStream) -> Vec<u64> {
 #[tokio::test]
 async fn streams_longer_than_a_page_read_whole_both_ways() {
     let (_, journal, stream) = journal();
-    for count in [PAGE_EVENTS - 1, 1, 1] {
+    for count in [*PAGE_EVENTS.start() - 1, 1, 1] {
         journal.append(batch(&stream, count)).await.unwrap();
         let end = journal.durable().borrow().position.0;
         let mut forward = journal.read_stream(&stream, Version::NONE, Direction::Forward);
