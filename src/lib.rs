@@ -67,6 +67,8 @@
 //! | [`bus`] | integration events, subscriptions, dead letters |
 //! | `http` (feature `http`, on by default) | the axum host, the CLI, the admin API |
 //!
+//! The feature `redb` adds snapshots on redb: `persistence::RedbSnapshots`.
+//!
 //! The guide is `docs/guide.md`, what is guaranteed `docs/semantics.md`, how it is built `ARCHITECTURE.md`.
 
 pub use annals_actors as actors;

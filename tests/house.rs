@@ -24,12 +24,14 @@ const KEEPERS: &[(&str, &[&str])] = &[
     ("axum", &["annals-services", "annals-reference", "annals-benches"]),
     ("ractor", &["annals-actors", "annals-bus", "annals-benches"]),
     ("sled", &["annals-persistence", "annals-benches"]),
+    ("redb", &["annals-persistence"]),
     ("bincode", &["annals-persistence", "annals-benches"]),
 ];
 
 /// Modules that alone may name an outside crate's types, inside the crate that has it.
 const ROOMS: &[(&str, &str, &[&str])] = &[
     ("sled::", "persistence/src", &["persistence/src/snapshot"]),
+    ("redb::", "persistence/src", &["persistence/src/snapshot"]),
     ("bincode::", "persistence/src", &["persistence/src/codec.rs"]),
     ("rustix::", "persistence/src", &["persistence/src/vfs"]),
     (
@@ -41,7 +43,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
 
 /// What nobody gets without asking.
 const NOT_BY_DEFAULT: &[&str] =
-    &["tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
+    &["redb", "tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
 
 const FILE_LINES_MAX: usize = 700;
 

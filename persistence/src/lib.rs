@@ -3,7 +3,7 @@
 //! A [`Journal`] is an append-only log of events in streams, and the only truth there is: a batch is taken whole or
 //! not at all, on what it expects to find, and answered when it is durable. [`EmbeddedJournal`] keeps one in a
 //! directory, [`MemoryJournal`] one for a test. A [`SnapshotStore`] is a cache of states that spares a replay its
-//! beginning: [`SledSnapshots`] on disk, [`MemorySnapshots`] for a test. What is stored is encoded by a [`CodecId`],
+//! beginning: [`SledSnapshots`] on disk, [`FileSnapshots`] in plain files, [`MemorySnapshots`] for a test. What is stored is encoded by a [`CodecId`],
 //! named and versioned by an [`Event`], and its [`Shape`] has a fingerprint, so that a change is noticed.
 //!
 //! ```
@@ -52,6 +52,7 @@
 //! | Feature | What it adds |
 //! |---|---|
 //! | `conformance` | the suites that every journal and every snapshot store must pass, to run on your own |
+//! | `redb` | `RedbSnapshots`, snapshots on redb instead of sled |
 
 mod codec;
 #[cfg(feature = "conformance")]
@@ -92,7 +93,12 @@ pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_text};
-pub use snapshot::{MemorySnapshots, SledOptions, SledSnapshots, Snapshot, SnapshotOpenError, SnapshotStore};
+#[cfg(feature = "redb")]
+pub use snapshot::RedbSnapshots;
+pub use snapshot::{
+    FileSnapshotOptions, FileSnapshots, MemorySnapshots, SledSnapshots, Snapshot, SnapshotOpenError,
+    SnapshotOptions, SnapshotStore,
+};
 pub use version::{Position, Timestamp, Version};
 pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};
 #[cfg(any(test, feature = "conformance"))]

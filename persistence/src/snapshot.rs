@@ -1,17 +1,29 @@
 //! Snapshots: an aggregate's state at a version, kept so that replay can begin there. Strictly a cache.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{EventId, JournalId, StreamId, Version};
 
+mod cache;
+mod engine;
 mod envelope;
+mod files;
 mod memory;
+mod options;
+#[cfg(feature = "redb")]
+mod redb;
 mod sled;
+mod slots;
 
-pub use self::sled::{SledOptions, SledSnapshots, SnapshotOpenError};
+#[cfg(feature = "redb")]
+pub use self::redb::RedbSnapshots;
+pub use self::sled::SledSnapshots;
+pub use files::{FileSnapshotOptions, FileSnapshots};
 pub use memory::MemorySnapshots;
+pub use options::{SnapshotOpenError, SnapshotOptions};
 
 /// A state at a version, and all that is needed to doubt it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +56,16 @@ pub trait SnapshotStore: fmt::Debug + Send + Sync + 'static {
     /// Lets go of files; what was saved should be there after a clean restart. A closed store has no snapshots and
     /// keeps none.
     fn close(&self);
+}
+
+/// Says that a store has nowhere to keep anything.
+fn log_given_up(dir: &Path, reason: &str) {
+    tracing::error!(
+        dir = %dir.display(),
+        code = "snapshots_given_up",
+        reason,
+        "no snapshots are kept until the next start; every activation replays its whole stream"
+    );
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals::persistence::{
-    CodecId, Direction, EventId, JournalId, SledOptions, SledSnapshots, Snapshot, SnapshotStore,
+    CodecId, Direction, EventId, JournalId, SledSnapshots, Snapshot, SnapshotOptions, SnapshotStore,
 };
 use annals::prelude::*;
 use futures_util::TryStreamExt;
@@ -71,7 +71,7 @@ fn from_snapshots(workshop: &Workshop) -> Result<Measurement, Failure> {
 }
 
 fn open_snapshots(dir: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
-    Ok(Arc::new(SledSnapshots::open(dir, SledOptions::default())?))
+    Ok(Arc::new(SledSnapshots::open(dir, SnapshotOptions::default())?))
 }
 
 async fn node(journal: &Arc<dyn Journal>, snapshots: Option<&Path>) -> Result<Node, Failure> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_persistence::{
-    EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SledOptions, SledSnapshots, SnapshotOpenError,
+    EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SledSnapshots, SnapshotOpenError, SnapshotOptions,
     SnapshotStore,
 };
 use tempfile::TempDir;
@@ -118,10 +118,14 @@ pub(crate) fn journal_dir(service_dir: &Path) -> PathBuf {
 
 /// Opens a service's journal, then its snapshots: the journal's lock also guards sled, which tells "in use" from
 /// damage badly.
-pub(crate) async fn open(service_dir: PathBuf, options: EmbeddedOptions) -> Result<Opened, DataError> {
+pub(crate) async fn open(
+    service_dir: PathBuf,
+    journal: EmbeddedOptions,
+    snapshots: SnapshotOptions,
+) -> Result<Opened, DataError> {
     let opening = tokio::task::spawn_blocking(move || {
-        let journal = EmbeddedJournal::open(journal_dir(&service_dir), options)?;
-        let snapshots = SledSnapshots::open(service_dir.join("snapshots"), SledOptions::default())?;
+        let journal = EmbeddedJournal::open(journal_dir(&service_dir), journal)?;
+        let snapshots = SledSnapshots::open(service_dir.join("snapshots"), snapshots)?;
         Ok(Opened { journal: Arc::new(journal), snapshots: Arc::new(snapshots) })
     });
     opening.await.unwrap_or(Err(DataError::Interrupted))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use annals_actors::Node;
 use annals_bus::{Broker, Bus, InProcessBroker};
-use annals_persistence::EmbeddedOptions;
+use annals_persistence::{EmbeddedOptions, SnapshotOptions};
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use futures_util::FutureExt;
@@ -44,12 +44,14 @@ pub struct HostOptions {
     pub admin_token: Option<Arc<str>>,
     /// How the services' journals are written.
     pub journal: EmbeddedOptions,
+    /// What each service's snapshots may use.
+    pub snapshots: SnapshotOptions,
     /// What connections may do.
     pub connections: ConnectionOptions,
 }
 
 impl Default for HostOptions {
-    /// 127.0.0.1:8080, temporary data, connected in the process, no token, journals as they are by default.
+    /// 127.0.0.1:8080, temporary data, connected in the process, no token, journals and snapshots as they are by default.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -57,6 +59,7 @@ impl Default for HostOptions {
             in_process_broker: true,
             admin_token: None,
             journal: EmbeddedOptions::default(),
+            snapshots: SnapshotOptions::default(),
             connections: ConnectionOptions::default(),
         }
     }
@@ -186,7 +189,12 @@ impl Host {
         let broker: Option<Arc<dyn Broker>> =
             options.in_process_broker.then(|| Arc::new(InProcessBroker::default()) as Arc<dyn Broker>);
         let broker_name = broker.as_ref().map_or("none", |broker| broker.name());
-        let ground = Ground { data: &data, journal: &options.journal, broker: broker.as_ref() };
+        let ground = Ground {
+            data: &data,
+            journal: &options.journal,
+            snapshots: &options.snapshots,
+            broker: broker.as_ref(),
+        };
         let (hosted, routers) = start_all(services, ground).await?;
         let health = Health::new(broker_name, hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
@@ -270,6 +278,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, HostError> {
 struct Ground<'a> {
     data: &'a DataDir,
     journal: &'a EmbeddedOptions,
+    snapshots: &'a SnapshotOptions,
     broker: Option<&'a Arc<dyn Broker>>,
 }
 
@@ -297,7 +306,7 @@ async fn start_all(
 async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hosted, Router), HostError> {
     let name = service.name();
     let dir = ground.data.of_service(name);
-    let opening = data::open(dir.clone(), ground.journal.clone());
+    let opening = data::open(dir.clone(), ground.journal.clone(), ground.snapshots.clone());
     let data = opening.await.map_err(|source| HostError::Data { service: name, source })?;
     let read_models = ReadModels::default();
     let setup = Setup {

@@ -50,7 +50,7 @@ fn the_end_may_be_asked_for_while_starting() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().to_str().unwrap();
     assert!(Program::start(&["dev", "--data", dir]).stop().success());
-    make_opening_wait(&data.path().join("notes/snapshots"));
+    make_opening_wait(&data.path().join("notes/snapshots/1"));
     let mut child = command()
         .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data", dir])
         .stdout(Stdio::piped())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use annals::actors::{Node, VirtualClock};
 use annals::persistence::{
-    EmbeddedJournal, EmbeddedOptions, SledOptions, SledSnapshots, Snapshot, SnapshotStore, StreamId,
+    EmbeddedJournal, EmbeddedOptions, SledSnapshots, Snapshot, SnapshotOptions, SnapshotStore, StreamId,
 };
 use annals::prelude::{Aggregate, Current, Journal, Moment, NodeOptions, Timestamp, Version};
 use annals_reference::Address;
@@ -71,7 +71,7 @@ struct Watched {
 
 impl Watched {
     fn open(directory: PathBuf) -> Self {
-        let sled = SledSnapshots::open(directory, SledOptions::default()).expect("snapshots");
+        let sled = SledSnapshots::open(directory, SnapshotOptions::default()).expect("snapshots");
         Self { sled, loaded: Mutex::default() }
     }
 }
