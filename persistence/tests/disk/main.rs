@@ -8,5 +8,6 @@ mod check;
 mod crashes;
 mod damage;
 mod failures;
+mod snapshots;
 mod support;
 mod workload;
