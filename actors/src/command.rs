@@ -11,6 +11,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::content;
+use crate::names::CommandName;
 
 /// What can be said of a command beside its content.
 #[derive(Debug, Clone, Default)]
@@ -47,11 +48,11 @@ pub struct Receipt {
     pub duplicate: bool,
 }
 
-/// A hash of a command's content, so that one id with two contents is noticed.
+/// A hash of a command's content, so that one id with two contents is noticed, and what the command is called.
 ///
 /// # Errors
 /// [`CodecError::Encode`] when the command's `Serialize` refuses.
-pub(crate) fn content_hash<C: Serialize>(command: &C) -> Result<u64, CodecError> {
+pub(crate) fn content_hash<C: Serialize>(command: &C) -> Result<(u64, Option<CommandName>), CodecError> {
     thread_local! {
         // One buffer a thread: the content is only hashed, never kept.
         static CONTENT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -59,7 +60,7 @@ pub(crate) fn content_hash<C: Serialize>(command: &C) -> Result<u64, CodecError>
     // Taken, not borrowed: a command's `Serialize` may send another one.
     let mut bytes = CONTENT.take();
     bytes.clear();
-    let hash = content::write(command, &mut bytes).map(|()| xxh3_64(&bytes));
+    let hash = content::write(command, &mut bytes).map(|name| (xxh3_64(&bytes), name));
     bytes.shrink_to(64 * 1024);
     CONTENT.set(bytes);
     hash.map_err(|e| CodecError::Encode { codec: CodecId::Json, reason: e.to_string() })

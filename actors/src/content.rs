@@ -6,6 +6,8 @@ use std::fmt::{self, Display};
 
 use serde::ser::{self, Serialize};
 
+use crate::names::CommandName;
+
 const NOTHING: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
@@ -19,12 +21,17 @@ const LIST: u8 = 9;
 const MAP: u8 = 10;
 const END: u8 = 11;
 
-/// Writes a value's content.
+/// Writes a value's content; answers what it is called, where it has a name.
 ///
 /// # Errors
 /// What the value's `Serialize` said.
-pub(crate) fn write<T: Serialize + ?Sized>(value: &T, bytes: &mut Vec<u8>) -> Result<(), Refusal> {
-    value.serialize(&mut Content { bytes })
+pub(crate) fn write<T: Serialize + ?Sized>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<Option<CommandName>, Refusal> {
+    let mut content = Content { bytes, name: None };
+    value.serialize(&mut content)?;
+    Ok(content.name)
 }
 
 /// Why a value has no content: its `Serialize` refuses.
@@ -40,6 +47,8 @@ impl ser::Error for Refusal {
 
 struct Content<'a> {
     bytes: &'a mut Vec<u8>,
+    /// What the outermost value is called.
+    name: Option<CommandName>,
 }
 
 impl fmt::Debug for Content<'_> {
@@ -81,8 +90,16 @@ impl Content<'_> {
         self.unsigned(unsigned)
     }
 
-    fn variant(&mut self, name: &str) {
+    fn variant(&mut self, index: u32, name: &'static str) {
+        self.called(index, name);
         self.sized(VARIANT, name.as_bytes());
+    }
+
+    /// The outermost value's name is the command's.
+    fn called(&mut self, index: u32, name: &'static str) {
+        if self.bytes.is_empty() {
+            self.name = Some(CommandName { index, name });
+        }
     }
 }
 
@@ -153,12 +170,13 @@ impl ser::Serializer for &mut Content<'_> {
         Ok(())
     }
 
-    fn serialize_unit_struct(self, _name: &'static str) -> Done {
+    fn serialize_unit_struct(self, name: &'static str) -> Done {
+        self.called(0, name);
         self.serialize_unit()
     }
 
-    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Done {
-        self.variant(variant);
+    fn serialize_unit_variant(self, _name: &'static str, index: u32, variant: &'static str) -> Done {
+        self.variant(index, variant);
         self.serialize_unit()
     }
 
@@ -169,11 +187,11 @@ impl ser::Serializer for &mut Content<'_> {
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         _name: &'static str,
-        _index: u32,
+        index: u32,
         variant: &'static str,
         value: &T,
     ) -> Done {
-        self.variant(variant);
+        self.variant(index, variant);
         value.serialize(self)
     }
 
@@ -193,11 +211,11 @@ impl ser::Serializer for &mut Content<'_> {
     fn serialize_tuple_variant(
         self,
         _name: &'static str,
-        _index: u32,
+        index: u32,
         variant: &'static str,
         len: usize,
     ) -> Result<Self, Refusal> {
-        self.variant(variant);
+        self.variant(index, variant);
         self.serialize_seq(Some(len))
     }
 
@@ -206,18 +224,19 @@ impl ser::Serializer for &mut Content<'_> {
         Ok(self)
     }
 
-    fn serialize_struct(self, _name: &'static str, len: usize) -> Result<Self, Refusal> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self, Refusal> {
+        self.called(0, name);
         self.serialize_map(Some(len))
     }
 
     fn serialize_struct_variant(
         self,
         _name: &'static str,
-        _index: u32,
+        index: u32,
         variant: &'static str,
         len: usize,
     ) -> Result<Self, Refusal> {
-        self.variant(variant);
+        self.variant(index, variant);
         self.serialize_map(Some(len))
     }
 

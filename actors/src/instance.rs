@@ -18,6 +18,7 @@ use crate::memory::CommandMemory;
 use crate::replay::SnapshotBody;
 use crate::snapshots::Job;
 use crate::supervisor::Restart;
+use crate::turn::Turn;
 use crate::worker::{InstanceActor, Live, Signal};
 
 /// One incarnation of an instance in memory.
@@ -37,6 +38,8 @@ pub(crate) struct Instance<A: Aggregate> {
     pub(crate) going: AtomicBool,
     /// When it last handled something, in microseconds; what passivation goes by.
     pub(crate) last_used: AtomicI64,
+    /// What its actor is at.
+    pub(crate) turn: Turn,
     pub(crate) kind: Arc<Kind<A>>,
     pub(crate) stream: StreamId,
 }
@@ -50,6 +53,7 @@ impl<A: Aggregate> Instance<A> {
             lineage: AtomicBool::new(false),
             going: AtomicBool::new(false),
             last_used: AtomicI64::new(kind.clock.now().0),
+            turn: Turn::default(),
             kind: Arc::clone(kind),
             stream,
         })

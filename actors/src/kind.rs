@@ -16,11 +16,13 @@ use crate::error::{Failure, catch, with_sources};
 use crate::inspect::{Inspector, inspector};
 use crate::instance::Instance;
 use crate::mailbox::{CommandRequest, ReadRequest, Refused, Requests};
-use crate::metrics::KindMetrics;
+use crate::metrics::{KindMetrics, count};
+use crate::names::CommandNames;
 use crate::registry::Registry;
 use crate::replay::Snapshots;
 use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
+use crate::watch::{KindLoad, Watched};
 use crate::work::Work;
 use crate::worker::{Live, Signal};
 use crate::{
@@ -37,6 +39,8 @@ pub(crate) struct Kind<A: Aggregate> {
     pub(crate) supervisor: Supervisor,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) metrics: KindMetrics,
+    pub(crate) names: CommandNames,
+    pub(crate) watched: Watched,
     pub(crate) registry: Registry<A>,
     /// Told when more instances are live than may be.
     pub(crate) crowded: Notify,
@@ -58,7 +62,7 @@ impl<A: Aggregate> Kind<A> {
         options: Option<Box<SendOptions>>,
         span: &Span,
     ) -> Result<Answered<A>, SendError<A>> {
-        let (request, answered) = request(work, options, span)?;
+        let (request, answered) = request(&self.names, work, options, span)?;
         let refused = self.admit(stream, known, request);
         refused.map(|()| answered).map_err(|(request, reason)| request.work.refused(reason))
     }
@@ -73,7 +77,7 @@ impl<A: Aggregate> Kind<A> {
         let (mut requests, mut answers) =
             (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for (command, options) in commands {
-            match request(Work::One(command), Some(Box::new(options)), &Span::none()) {
+            match request(&self.names, Work::One(command), Some(Box::new(options)), &Span::none()) {
                 Ok((request, answered)) => {
                     requests.push(request);
                     answers.push(Ok(answered));
@@ -156,7 +160,8 @@ impl<A: Aggregate> Kind<A> {
             return Some(instance);
         }
         let (instance, made) = self.registry.get_or_insert(stream, || Instance::new(self, stream.clone()))?;
-        if made {
+        if let Some(live) = made {
+            self.watched.instance_made(live);
             self.watch_crowd();
         }
         known.learn(&instance);
@@ -164,8 +169,7 @@ impl<A: Aggregate> Kind<A> {
     }
 
     fn watch_crowd(&self) {
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 instances")]
-        self.metrics.live.set(self.registry.len() as f64);
+        self.metrics.live.set(count(self.registry.len()));
         if self.registry.crowd() > self.options.live_instances_max {
             self.crowded.notify_one();
         }
@@ -174,8 +178,7 @@ impl<A: Aggregate> Kind<A> {
     /// Takes an instance that passivated out of the registry.
     pub(crate) fn remove(&self, instance: &Instance<A>) {
         self.registry.remove(instance);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody has 2^52 instances")]
-        self.metrics.live.set(self.registry.len() as f64);
+        self.metrics.live.set(count(self.registry.len()));
     }
 }
 
@@ -205,15 +208,17 @@ impl<A: Aggregate> Known<A> {
 type Asked<A> = (Box<CommandRequest<A>>, Answered<A>);
 
 fn request<A: Aggregate>(
+    names: &CommandNames,
     work: Work<A>,
     options: Option<Box<SendOptions>>,
     span: &Span,
 ) -> Result<Asked<A>, SendError<A>> {
-    let hash = content_hash(&work).map_err(SendError::Codec)?;
+    let (hash, name) = content_hash(&work).map_err(SendError::Codec)?;
+    let name = names.learn(name);
     let (reply, answered) = oneshot::channel();
     // Where nobody wants to know of commands, what is logged while one is handled belongs to the sender's span.
     let span = if span.is_disabled() { Span::current() } else { span.clone() };
-    Ok((Box::new(CommandRequest { work, hash, options, span, reply }), answered))
+    Ok((Box::new(CommandRequest { work, hash, name, options, span, reply }), answered))
 }
 
 fn send_once<R>(
@@ -244,6 +249,9 @@ pub trait AggregateKind: fmt::Debug + Send + Sync {
 
     /// How many instances are live.
     fn live_instances(&self) -> usize;
+
+    /// What it has on its hands now, and what of that is stuck. Its gauges are brought up to date with it.
+    fn load(&self) -> KindLoad;
 }
 
 /// What a node asks of its kinds.
@@ -294,6 +302,10 @@ impl<A: Aggregate> AggregateKind for KindHandle<A> {
 
     fn live_instances(&self) -> usize {
         self.0.registry.len()
+    }
+
+    fn load(&self) -> KindLoad {
+        self.0.look()
     }
 }
 

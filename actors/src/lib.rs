@@ -54,6 +54,7 @@ mod kind;
 mod mailbox;
 mod memory;
 mod metrics;
+mod names;
 mod node;
 mod options;
 mod passivation;
@@ -64,6 +65,8 @@ mod replay;
 mod snapshots;
 mod supervisor;
 pub mod testing;
+mod turn;
+mod watch;
 mod work;
 mod worker;
 
@@ -80,6 +83,7 @@ pub use node::{Node, NodeBuilder};
 pub use options::NodeOptions;
 pub use reference::{AggregateRef, SendRequest, Sending};
 pub use replay::{Current, Moment};
+pub use watch::{KindLoad, Stuck, StuckInstance};
 
 /// What the derives' code needs; no part of the interface.
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use crate::command::SendOptions;
 use crate::commits::Reply;
 use crate::error::{Failure, StateError};
 use crate::queue::ShortQueue;
+use crate::turn::A_READ;
 use crate::work::Work;
 use crate::worker::Live;
 
@@ -18,6 +19,8 @@ use crate::worker::Live;
 pub(crate) struct CommandRequest<A: Aggregate> {
     pub(crate) work: Work<A>,
     pub(crate) hash: u64,
+    /// What it is called, as a number of [`CommandNames`](crate::names::CommandNames).
+    pub(crate) name: u32,
     pub(crate) options: Option<Box<SendOptions>>,
     pub(crate) span: tracing::Span,
     pub(crate) reply: Reply<A>,
@@ -90,6 +93,14 @@ impl<A: Aggregate> Requests<A> for Vec<Box<CommandRequest<A>>> {
 }
 
 impl<A: Aggregate> Request<A> {
+    /// What it is called, as a number of [`CommandNames`](crate::names::CommandNames).
+    pub(crate) fn name(&self) -> u32 {
+        match self {
+            Self::Command(request) => request.name,
+            Self::Read(_) => A_READ,
+        }
+    }
+
     /// Answers with a failure instead of being carried out.
     pub(crate) fn refuse(self, failure: Failure) {
         match self {
@@ -114,6 +125,16 @@ struct State<A: Aggregate> {
     /// Whether the actor was told that there is work and has not seen the queue empty since.
     scheduled: bool,
     closed: bool,
+    /// How many requests were taken so far.
+    taken: u64,
+}
+
+/// What waits in a mailbox. Requests are numbered in the order in which they came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// How many were taken before the first of them.
+    pub(crate) taken: u64,
+    pub(crate) count: usize,
 }
 
 /// The queue of one instance.
@@ -121,7 +142,7 @@ pub(crate) struct Mailbox<A: Aggregate>(Mutex<State<A>>);
 
 impl<A: Aggregate> Mailbox<A> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { queue: ShortQueue::new(), scheduled: false, closed: false }))
+        Self(Mutex::new(State { queue: ShortQueue::new(), scheduled: false, closed: false, taken: 0 }))
     }
 
     /// Admits a request, and says whether the actor must be told.
@@ -140,12 +161,16 @@ impl<A: Aggregate> Mailbox<A> {
     /// Takes the next request. Where more wait, at most `limit` in all are taken and put into `more`, which must be
     /// empty: one lock for all of them.
     pub(crate) fn take(&self, limit: usize, more: &mut VecDeque<Request<A>>) -> Option<Request<A>> {
-        self.0.lock().queue.take(limit, more)
+        let mut state = self.0.lock();
+        let first = state.queue.take(limit, more);
+        state.taken += u64::from(first.is_some()) + more.len() as u64;
+        first
     }
 
     /// Puts requests back at the front, in their order: they were taken and not begun.
     pub(crate) fn put_back(&self, first: Request<A>, more: &mut VecDeque<Request<A>>) {
         let mut state = self.0.lock();
+        state.taken -= 1 + more.len() as u64;
         while let Some(request) = more.pop_back() {
             state.queue.push_front(request);
         }
@@ -154,7 +179,16 @@ impl<A: Aggregate> Mailbox<A> {
 
     /// Takes the next request.
     pub(crate) fn next(&self) -> Option<Request<A>> {
-        self.0.lock().queue.pop_front()
+        let mut state = self.0.lock();
+        let next = state.queue.pop_front();
+        state.taken += u64::from(next.is_some());
+        next
+    }
+
+    /// What waits, as of now.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let state = self.0.lock();
+        Waiting { taken: state.taken, count: state.queue.len() }
     }
 
     /// Says whether there is more to do; where there is not, the next request tells the actor again.

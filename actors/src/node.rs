@@ -12,11 +12,13 @@ use tokio::task::JoinHandle;
 
 use crate::kind::{AggregateKind, Kind, KindHandle, ManagedKind};
 use crate::metrics::KindMetrics;
+use crate::names::CommandNames;
 use crate::passivation::sweep;
 use crate::registry::Registry;
 use crate::replay::Snapshots;
 use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
+use crate::watch::{Wake, Watch, Watched};
 use crate::{Aggregate, AggregateRef, Clock, NodeOptions, StartError, SystemClock};
 
 /// The aggregates of a service over one journal. Cloning is cheap; all clones are the same node.
@@ -31,6 +33,7 @@ struct Inner {
     supervisor: Supervisor,
     snapshot_writer: Option<SnapshotWriter>,
     sweepers: Mutex<Vec<JoinHandle<()>>>,
+    watch: Watch,
 }
 
 impl fmt::Debug for Node {
@@ -81,6 +84,12 @@ impl Node {
         self.0.kinds.iter().map(|kind| Arc::clone(kind) as Arc<dyn AggregateKind>).collect()
     }
 
+    /// Brings the gauges of every aggregate type up to date. The node does it itself about twice a second while
+    /// instances are live; whoever is about to read the metrics need not wait for that.
+    pub fn update_metrics(&self) {
+        self.0.kinds.iter().for_each(|kind| drop(kind.load()));
+    }
+
     /// Stops the node: no further command is admitted, those that were are answered, snapshots are written. The
     /// journal stays open; it is its owner's to close.
     pub async fn shutdown(&self) {
@@ -91,6 +100,7 @@ impl Node {
         if let Some(writer) = &self.0.snapshot_writer {
             writer.close().await;
         }
+        self.0.watch.stop();
         self.0.supervisor.stop().await;
     }
 }
@@ -106,6 +116,7 @@ struct Parts {
     options: NodeOptions,
     supervisor: Supervisor,
     recoveries: Arc<Semaphore>,
+    wake: Wake,
 }
 
 struct Registered {
@@ -179,6 +190,7 @@ impl NodeBuilder {
             recoveries: Arc::new(Semaphore::new(self.options.recoveries_max.max(1))),
             options: self.options,
             supervisor: Supervisor::start(Arc::clone(&self.clock)).await?,
+            wake: Wake::default(),
         };
         let registered: Vec<_> =
             self.registrations.into_iter().map(|(_, register)| register(&parts)).collect();
@@ -188,6 +200,7 @@ impl NodeBuilder {
             kinds.push(one.managed);
             sweepers.push(one.sweeper);
         }
+        let watch = Watch::start(&kinds, &parts.options, &parts.wake);
         Ok(Node(Arc::new(Inner {
             journal,
             clock: self.clock,
@@ -196,6 +209,7 @@ impl NodeBuilder {
             supervisor: parts.supervisor,
             snapshot_writer,
             sweepers: Mutex::new(sweepers),
+            watch,
         })))
     }
 
@@ -232,6 +246,8 @@ fn register<A: Aggregate>(parts: &Parts) -> Registered {
         supervisor: parts.supervisor.clone(),
         recoveries: Arc::clone(&parts.recoveries),
         metrics: KindMetrics::new(A::TYPE),
+        names: CommandNames::new(),
+        watched: Watched::new(parts.wake.clone()),
         registry: Registry::new(),
         crowded: Notify::new(),
     });

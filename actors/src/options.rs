@@ -20,6 +20,10 @@ pub struct NodeOptions {
     pub live_instances_max: usize,
     /// How many instances are brought up from the journal at once. Default 64.
     pub recoveries_max: usize,
+    /// A request that is handled for longer than this is reported, while it still is. Default 1 second.
+    pub handling_max: Duration,
+    /// A mailbox whose first request waits for longer than this is reported. Default 10 seconds.
+    pub mailbox_age_max: Duration,
 }
 
 impl Default for NodeOptions {
@@ -32,6 +36,8 @@ impl Default for NodeOptions {
             passivate_after: Duration::from_secs(120),
             live_instances_max: 10_000,
             recoveries_max: 64,
+            handling_max: Duration::from_secs(1),
+            mailbox_age_max: Duration::from_secs(10),
         }
     }
 }

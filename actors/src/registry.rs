@@ -49,26 +49,26 @@ impl<A: Aggregate> Registry<A> {
     }
 
     /// The live instance of a stream, made by `make` where there is none; `None` once the registry is closed.
-    /// `made` is true when it was made here: whoever made it starts it.
+    /// Where it was made here, it comes with how many there are now, it included.
     pub(crate) fn get_or_insert(
         &self,
         stream: &StreamId,
         make: impl FnOnce() -> Arc<Instance<A>>,
-    ) -> Option<(Arc<Instance<A>>, bool)> {
+    ) -> Option<(Arc<Instance<A>>, Option<usize>)> {
         let mut shard = self.shard(stream).lock();
         // Before looking: senders that go on sending must not keep a live instance from ever being drained.
         if self.is_closed() {
             return None;
         }
         if let Some(instance) = shard.get(stream) {
-            return Some((Arc::clone(instance), false));
+            return Some((Arc::clone(instance), None));
         }
         let instance = make();
         // Started under the lock: nobody may see an instance that nobody works for.
         instance.spawn(Duration::ZERO);
         shard.insert(stream.clone(), Arc::clone(&instance));
-        self.live.fetch_add(1, Ordering::Relaxed);
-        Some((instance, true))
+        let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+        Some((instance, Some(live)))
     }
 
     /// Takes this very instance out, if it is still there.
@@ -119,6 +119,11 @@ impl<A: Aggregate> Registry<A> {
     /// Every live instance, as of about now.
     pub(crate) fn all(&self) -> Vec<Arc<Instance<A>>> {
         self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Looks at every live instance, as of about now. Whoever looks must be quick: senders to other instances wait.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&Arc<Instance<A>>)) {
+        self.shards.iter().for_each(|shard| shard.lock().values().for_each(&mut look));
     }
 
     /// Hands out no instance from now on. Each shard is visited, so that whoever was inside is out.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_persistence::{EventId, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -18,6 +18,9 @@ use crate::{Aggregate, StateError};
 
 /// How many requests are handled before the actors beside this one get a turn.
 const TURN_REQUESTS: usize = 64;
+
+/// Of how many turns one is measured.
+const TURNS_PER_SAMPLE: u32 = 16;
 
 /// An instance that cannot be brought up is tried again after this, doubled with every failure.
 const PARKED_MIN: Duration = Duration::from_millis(500);
@@ -59,6 +62,8 @@ pub(crate) struct Worker<A: Aggregate> {
     parked: Option<Box<Parked>>,
     /// What was taken from the mailbox in this turn; empty between turns, and kept for its room.
     taken: VecDeque<Request<A>>,
+    /// How many turns there were, modulo 2^32.
+    turns: u32,
 }
 
 /// The ractor side of it.
@@ -74,7 +79,7 @@ impl<A: Aggregate> Actor for InstanceActor<A> {
         _myself: ActorRef<Signal>,
         instance: Arc<Instance<A>>,
     ) -> Result<Worker<A>, ActorProcessingErr> {
-        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new() })
+        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new(), turns: 0 })
     }
 
     async fn handle(
@@ -108,7 +113,7 @@ impl<A: Aggregate> Worker<A> {
     async fn turn(&mut self) {
         let before = self.instance.last_used.load(Ordering::Relaxed);
         match self.bring_up().await {
-            Ok(()) => self.handle_some(),
+            Ok(()) => self.handle_sampled(),
             Err(failure) => self.refuse_waiting(&failure),
         }
         // A parked instance that is asked is in use as well: if it left, it would forget how long it has to wait.
@@ -117,15 +122,32 @@ impl<A: Aggregate> Worker<A> {
         self.instance.last_used.store(now.0, Ordering::Relaxed);
     }
 
-    /// Nothing here awaits, so no request that was taken can get lost between two polls.
-    fn handle_some(&mut self) {
+    /// Handles some, and measures now and then how long that takes: asking for the time costs as much as some commands.
+    fn handle_sampled(&mut self) {
+        let sampled = self.turns.is_multiple_of(TURNS_PER_SAMPLE).then(Instant::now);
+        self.turns = self.turns.wrapping_add(1);
+        let handled = self.handle_some();
+        self.instance.turn.ends();
+        if let Some(began) = sampled
+            && handled > 0
+        {
+            self.instance.kind.metrics.handling.record(began.elapsed() / handled);
+        }
+    }
+
+    /// Answers how many. Nothing here awaits, so no request that was taken can get lost between two polls.
+    fn handle_some(&mut self) -> u32 {
+        let mut handled = 0;
         let instance = Arc::clone(&self.instance);
         let mut next = instance.mailbox.take(TURN_REQUESTS, &mut self.taken);
         while let Some(request) = next {
             let Some(live) = self.live.as_mut().filter(|_| !instance.commits.failed()) else {
                 self.live = None;
-                return instance.mailbox.put_back(request, &mut self.taken);
+                instance.mailbox.put_back(request, &mut self.taken);
+                return handled;
             };
+            instance.turn.begins(request.name(), self.taken.len() + 1);
+            handled += 1;
             match request {
                 Request::Command(request) => {
                     if decide(&instance, live, request) == Decision::Rebuild {
@@ -136,6 +158,7 @@ impl<A: Aggregate> Worker<A> {
             }
             next = self.taken.pop_front();
         }
+        handled
     }
 
     /// Makes the state live, from the journal where it is not.

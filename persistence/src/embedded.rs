@@ -25,6 +25,7 @@ mod hash;
 mod index;
 mod input;
 mod keeper;
+mod observe;
 mod open;
 mod paged;
 mod prepared;
@@ -42,6 +43,7 @@ mod walk;
 mod watermark;
 mod writer;
 
+pub use observe::{CommittedGroup, JournalObserver};
 pub use repair::{CutPiece, LogRepair};
 pub use scavenge::{ScavengeError, ScavengeOptions, ScavengeProgress};
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
@@ -82,6 +84,8 @@ pub struct EmbeddedOptions {
     pub read_only: bool,
     /// Who writes.
     pub driver: Driver,
+    /// Who is told of every group that was written.
+    pub observer: Option<Arc<dyn JournalObserver>>,
 }
 
 /// Who writes what is appended to an [`EmbeddedJournal`].
@@ -105,6 +109,7 @@ impl Default for EmbeddedOptions {
             vfs: Arc::new(RealVfs),
             read_only: false,
             driver: Driver::Thread,
+            observer: None,
         }
     }
 }

@@ -73,8 +73,8 @@ mod vfs;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
 pub use embedded::{
-    CutPiece, Driver, EmbeddedJournal, EmbeddedOptions, LogDamage, LogRepair, ScavengeError, ScavengeOptions,
-    ScavengeProgress, TornTail, VerifyProgress, VerifyReport,
+    CommittedGroup, CutPiece, Driver, EmbeddedJournal, EmbeddedOptions, JournalObserver, LogDamage,
+    LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, TornTail, VerifyProgress, VerifyReport,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError};
 pub use event::{Event, EventError, EventType};

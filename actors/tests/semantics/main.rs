@@ -17,6 +17,7 @@ mod replay;
 mod shutdown;
 mod snapshots;
 mod stress;
+mod stuck;
 mod support;
 mod time;
 mod writers;

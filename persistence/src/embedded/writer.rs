@@ -13,6 +13,7 @@ use super::format::{self, CLOSING_BYTES, Commit, HEADER_BYTES, Header, Kind, SEA
 use super::hash::StreamKey;
 use super::index::{Index, Staging};
 use super::keeper::Keeping;
+use super::observe::observed;
 use super::prepared::{Prepared, PreparedAppend};
 use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
@@ -137,6 +138,7 @@ impl Writer {
             }
             Err(error) => {
                 self.poison(&error);
+                self.keeper.finish();
                 Turn::Poisoned
             }
         }
@@ -229,8 +231,9 @@ impl Writer {
 
     fn write(&self) -> io::Result<()> {
         let file = &self.active.segment.file;
-        file.write_all_at(&self.buffer, self.active.end)?;
-        file.sync_data()
+        let observer = self.shared.options.observer.as_deref();
+        let (write, sync) = (|| file.write_all_at(&self.buffer, self.active.end), || file.sync_data());
+        observed(observer, self.staged.record_count(), self.buffer.len(), write, sync)
     }
 
     /// The group is durable: shows it to readers.

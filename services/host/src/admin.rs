@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_actors::Moment;
+use annals_actors::{AggregateKind, Moment};
 use annals_bus::{Bus, DeadLetterError, DeadLetterId, Replayed};
 use annals_persistence::{StreamId, Version};
 use axum::body::Body;
@@ -23,6 +23,7 @@ use crate::view::{Part, ServiceView, absence};
 use crate::{PathText, Problem, json_response};
 
 mod access;
+mod load;
 
 pub(crate) use access::Access;
 
@@ -35,6 +36,7 @@ pub const ADMIN_TOKEN_ENV: &str = "ANNALS_ADMIN_TOKEN";
 #[derive(Clone)]
 pub(crate) struct AdminService {
     pub(crate) view: ServiceView,
+    pub(crate) kinds: Vec<Arc<dyn AggregateKind>>,
     pub(crate) bus: Option<Bus>,
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn router(
         .route("/streams", get(streams))
         .route("/streams/{stream}", get(events))
         .route("/tail", get(tail))
+        .route("/aggregates", get(load::list))
         .route("/aggregates/{type}/{id}", get(instance))
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_all))

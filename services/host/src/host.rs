@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Access, AdminService};
 use crate::data::{self, DataDir, Opened};
 use crate::health::{Health, Watched};
+use crate::metrics::CommitMetrics;
 use crate::middleware::{Around, around};
 use crate::service::ReadModels;
 use crate::view::ServiceView;
@@ -209,7 +210,9 @@ impl Host {
             stopped.clone(),
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
-        let router = whole(routers, health.clone(), admin, openapi::router(&document));
+        let nodes = hosted.iter().map(|one| one.node.clone()).collect();
+        let scraped = metrics::router(nodes);
+        let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
         let (waiting, waited_for) = watch::channel(0);
         let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
@@ -306,7 +309,8 @@ async fn start_all(
 async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hosted, Router), HostError> {
     let name = service.name();
     let dir = ground.data.of_service(name);
-    let opening = data::open(dir.clone(), ground.journal.clone(), ground.snapshots.clone());
+    let journal = CommitMetrics::observing(name, ground.journal.clone());
+    let opening = data::open(dir.clone(), journal, ground.snapshots.clone());
     let data = opening.await.map_err(|source| HostError::Data { service: name, source })?;
     let read_models = ReadModels::default();
     let setup = Setup {
@@ -368,14 +372,15 @@ impl Hosted {
                 journal: Arc::clone(&self.data.journal),
                 inspectors: self.service.inspectors().into(),
             },
+            kinds: self.node.kinds(),
             bus: self.bus.clone(),
         }
     }
 }
 
 /// Everything on one listener.
-fn whole(services: Vec<Router>, health: Health, admin: Router, api: Router) -> Router {
-    let base = Router::new().merge(health.router()).merge(metrics::router()).merge(admin).merge(api);
+fn whole(services: Vec<Router>, health: Health, metrics: Router, admin: Router, api: Router) -> Router {
+    let base = Router::new().merge(health.router()).merge(metrics).merge(admin).merge(api);
     services
         .into_iter()
         .fold(base, Router::merge)

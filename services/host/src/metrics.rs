@@ -1,20 +1,30 @@
 //! Metrics as Prometheus reads them.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use annals_actors::Node;
+use annals_persistence::{CommittedGroup, EmbeddedOptions, JournalObserver};
 use axum::Router;
+use axum::extract::State;
 use axum::routing::get;
 use http::{Method, header};
 use metrics::{Histogram, Label, histogram};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 
 /// The histogram of requests.
 const REQUESTS: &str = "annals_http_request_duration_seconds";
 /// Its buckets, in seconds.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Of the time that an aggregate's code takes for a request, which is microseconds.
+const HANDLING_BUCKETS: [f64; 10] =
+    [0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_05, 0.000_1, 0.001, 0.01, 0.1, 1.0];
+/// Of how many events and bytes are made durable with one sync.
+const EVENT_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0];
+const BYTE_BUCKETS: [f64; 7] = [512.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
 /// How often values gathered since the last scrape are folded together, so that memory stays bounded unscraped.
 const UPKEEP: Duration = Duration::from_secs(30);
 
@@ -25,11 +35,7 @@ static HANDLE: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 pub(crate) fn install() -> Option<PrometheusHandle> {
     HANDLE
         .get_or_init(|| {
-            let matcher = Matcher::Suffix("_seconds".to_owned());
-            let recorder = PrometheusBuilder::new()
-                .set_buckets_for_metric(matcher, &BUCKETS)
-                .unwrap_or_default()
-                .build_recorder();
+            let recorder = with_buckets(PrometheusBuilder::new()).unwrap_or_default().build_recorder();
             let handle = recorder.handle();
             metrics::set_global_recorder(recorder)
                 .inspect_err(|_| {
@@ -39,6 +45,14 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
                 .map(|()| handle)
         })
         .clone()
+}
+
+fn with_buckets(builder: PrometheusBuilder) -> Result<PrometheusBuilder, BuildError> {
+    builder
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("annals_handling_seconds".to_owned()), &HANDLING_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("annals_commit_events".to_owned()), &EVENT_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full("annals_commit_bytes".to_owned()), &BYTE_BUCKETS)
 }
 
 /// Keeps memory bounded while nobody scrapes.
@@ -51,14 +65,54 @@ pub(crate) async fn upkeep() {
     }
 }
 
-/// `/metrics`.
-pub(crate) fn router() -> Router {
-    Router::new().route("/metrics", get(scrape))
+/// `/metrics` of these nodes.
+pub(crate) fn router(nodes: Vec<Node>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(nodes.into())
 }
 
-async fn scrape() -> ([(header::HeaderName, &'static str); 1], String) {
+async fn scrape(State(nodes): State<Arc<[Node]>>) -> ([(header::HeaderName, &'static str); 1], String) {
+    nodes.iter().for_each(Node::update_metrics);
     let text = install().map(|handle| handle.render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+/// The histograms of what a service's journal writes.
+#[derive(Debug)]
+pub(crate) struct CommitMetrics {
+    events: Histogram,
+    bytes: Histogram,
+    write: Histogram,
+    sync: Histogram,
+    /// Who was told before there were these.
+    also: Option<Arc<dyn JournalObserver>>,
+}
+
+impl CommitMetrics {
+    /// Options whose observer also counts for a service.
+    pub(crate) fn observing(service: &'static str, mut options: EmbeddedOptions) -> EmbeddedOptions {
+        options.observer = Some(Arc::new(Self {
+            events: histogram!("annals_commit_events", "service" => service),
+            bytes: histogram!("annals_commit_bytes", "service" => service),
+            write: histogram!("annals_commit_write_seconds", "service" => service),
+            sync: histogram!("annals_commit_sync_seconds", "service" => service),
+            also: options.observer,
+        }));
+        options
+    }
+}
+
+impl JournalObserver for CommitMetrics {
+    fn group_committed(&self, group: CommittedGroup) {
+        #[expect(clippy::cast_precision_loss, reason = "no group has 2^52 events or bytes")]
+        let (events, bytes) = (group.events as f64, group.bytes as f64);
+        self.events.record(events);
+        self.bytes.record(bytes);
+        self.write.record(group.write_time);
+        self.sync.record(group.sync_time);
+        if let Some(also) = &self.also {
+            also.group_committed(group);
+        }
+    }
 }
 
 type ByOutcome = HashMap<(&'static str, u16), Histogram>;
@@ -102,3 +156,6 @@ fn method_word(method: &Method) -> &'static str {
         _ => "OTHER",
     }
 }
+
+#[cfg(test)]
+mod tests;
