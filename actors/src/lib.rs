@@ -72,7 +72,7 @@ mod worker;
 
 pub use aggregate::{Aggregate, Context};
 pub use annals_macros::{Event, Shape};
-pub use annals_persistence::{Event, Shape};
+pub use annals_persistence::{Event, Shape, Upcast};
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use command::{Receipt, SendOptions};
 pub use each::SendEach;

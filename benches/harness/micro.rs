@@ -41,10 +41,10 @@ fn replay(criterion: &mut Criterion) {
         b.iter(|| {
             let mut order = Order::default();
             for _ in 0..EVENTS {
-                if let Ok(event) =
+                if let Ok(events) =
                     OrderEvent::decode("order-item-added", 1, CodecId::Json, black_box(&payload))
                 {
-                    order.apply(event);
+                    events.into_iter().for_each(|event| order.apply(event));
                 }
             }
             order

@@ -151,7 +151,7 @@ pub fn stream(instance: usize) -> Result<StreamId, Failure> {
 /// # Errors
 /// When the event is no order's.
 pub fn apply(order: &mut Order, event: &RecordedEvent) -> Result<(), EventError> {
-    order.apply(OrderEvent::decode(&event.type_name, event.schema_version, event.codec, &event.payload)?);
+    event.decode::<OrderEvent>()?.into_iter().for_each(|event| order.apply(event));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use annals_actors::Clock;
-use annals_macros::Event;
+use annals_macros::{Event, Shape};
 use annals_persistence::{
     Batch, EventError, Expected, InvalidStreamId, Journal, JournalExt, ReadError, StreamAppend, StreamId,
     Timestamp, Version,
@@ -29,7 +29,7 @@ pub use walk::{DeadLetterStream, dead_letters, stream_dead_letters};
 const STREAM_PREFIX: &str = "dlq-";
 
 /// Identifies a dead letter: derived from its subscription and event, so the same event has the same id each time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Shape)]
 #[serde(transparent)]
 pub struct DeadLetterId(Uuid);
 

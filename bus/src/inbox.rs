@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::Clock;
-use annals_macros::Event;
+use annals_macros::{Event, Shape};
 use annals_persistence::{
     AppendError, Batch, CodecError, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt,
     ReadError, RecordedEvent, StreamAppend, StreamId, Version,
@@ -22,7 +22,7 @@ mod index;
 pub(crate) use index::{Index, OrderKey, Seen};
 
 /// A command that a business rule said no to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Rejection {
     #[serde(rename = "type")]
@@ -58,7 +58,7 @@ pub(crate) enum InboxEvent {
 }
 
 /// An event's place in the order of its key, where it has one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
 pub(crate) struct Place {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) key: Option<String>,

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_actors::Aggregate;
-use annals_persistence::{Event, EventError, RecordedEvent, StreamId};
+use annals_persistence::{EventError, RecordedEvent, StreamId};
 use serde_json::value::RawValue;
 
 use crate::{IntegrationEvent, Topic, TopicArguments};
@@ -123,19 +123,17 @@ impl Publications {
     }
 
     /// Translates the events of an aggregate type. Called again for the same type, both translations hold.
+    ///
+    /// A record that an upcaster splits is translated event by event, in order, and published as one: there is still at
+    /// most one event for each topic, and a second one is parked as a mistake.
     #[must_use]
     pub fn translate<A: Aggregate>(
         mut self,
         translate: impl Fn(&A::Event, &RecordedEvent) -> Vec<Outgoing> + Send + Sync + 'static,
     ) -> Self {
         let translator: Translator = Box::new(move |recorded| {
-            let event = A::Event::decode(
-                &recorded.type_name,
-                recorded.schema_version,
-                recorded.codec,
-                &recorded.payload,
-            )?;
-            Ok(translate(&event, recorded))
+            let events = recorded.decode::<A::Event>()?;
+            Ok(events.iter().flat_map(|event| translate(event, recorded)).collect())
         });
         self.translators.entry(A::TYPE).or_default().push(translator);
         self

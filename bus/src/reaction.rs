@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use annals_actors::Aggregate;
+use annals_macros::Shape;
 use annals_persistence::CommandId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +23,7 @@ pub struct Reaction {
 }
 
 /// A command for an instance, as it is written down.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Shape)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Target {
     #[serde(rename = "type")]

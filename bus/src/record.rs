@@ -20,5 +20,6 @@ pub(crate) fn record<E: Event>(event: &E, time: Timestamp) -> Result<NewEvent, C
 
 /// An event of the bus, read back.
 pub(crate) fn read<E: Event>(recorded: &RecordedEvent) -> Result<E, EventError> {
-    E::decode(&recorded.type_name, recorded.schema_version, recorded.codec, &recorded.payload)
+    let events = recorded.decode::<E>()?;
+    events.into_iter().next().ok_or_else(|| E::unknown(&recorded.type_name, recorded.schema_version))
 }

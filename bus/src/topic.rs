@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use annals_macros::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::IntegrationEvent;
@@ -29,7 +30,7 @@ pub const TOPIC_BYTES_MAX: usize = 249;
 /// let seed = TopicArguments::default().prefix("v1").topic("CustomerAddressUpdated");
 /// assert_eq!(Topic::with::<CustomerAddressUpdated>(&seed).as_str(), "v1.CustomerAddressUpdated");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Shape)]
 #[serde(transparent)]
 pub struct Topic(Arc<str>);
 

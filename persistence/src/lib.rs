@@ -77,7 +77,9 @@ pub use embedded::{
     LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, TornTail, VerifyProgress, VerifyReport,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError};
-pub use event::{Event, EventError, EventType};
+#[doc(hidden)]
+pub use event::transcode_current;
+pub use event::{Event, EventError, EventSchema, EventType, Events, IntoEvents, SchemaRole, Upcast};
 pub use filter::Filter;
 pub use ids::{
     CausationId, CommandId, CorrelationId, EventId, InvalidStreamId, JournalId, STREAM_NAME_BYTES_MAX,
@@ -92,7 +94,7 @@ pub use journal::{
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
-pub use shape::{Shape, ShapeWriter, fingerprint, shape_text};
+pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
 pub use snapshot::RedbSnapshots;
 pub use snapshot::{

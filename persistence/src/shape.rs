@@ -38,6 +38,7 @@ pub trait Shape {
 pub struct ShapeWriter {
     text: String,
     open: Vec<&'static str>,
+    self_describing: Option<&'static str>,
 }
 
 impl ShapeWriter {
@@ -68,6 +69,28 @@ impl ShapeWriter {
         describe(self);
     }
 
+    /// A type that is written as the one thing in it is. `path` is as for [`ShapeWriter::composite`].
+    pub fn transparent(&mut self, path: &'static str, inner: impl FnOnce(&mut Self)) {
+        if let Some(depth) = self.open.iter().rev().position(|open| *open == path) {
+            self.leaf(&format!("^{depth}"));
+            return;
+        }
+        self.open.push(path);
+        inner(self);
+        self.open.pop();
+    }
+
+    /// Notes that a serde attribute in the shape can be read back by a self-describing codec alone.
+    pub fn needs_self_describing(&mut self, attribute: &'static str) {
+        self.self_describing.get_or_insert(attribute);
+    }
+
+    /// The first attribute that [`ShapeWriter::needs_self_describing`] was told of.
+    #[must_use]
+    pub fn self_describing(&self) -> Option<&'static str> {
+        self.self_describing
+    }
+
     /// The shape as text.
     #[must_use]
     pub fn finish(self) -> String {
@@ -86,7 +109,13 @@ pub fn shape_text<T: Shape + ?Sized>() -> String {
 /// A number that changes when the shape of a type does.
 #[must_use]
 pub fn fingerprint<T: Shape + ?Sized>() -> u64 {
-    xxh3_64(shape_text::<T>().as_bytes())
+    shape_fingerprint(&shape_text::<T>())
+}
+
+/// The fingerprint of a shape that is there as text.
+#[must_use]
+pub fn shape_fingerprint(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
 }
 
 macro_rules! leaves {
@@ -108,23 +137,35 @@ leaves! {
     crate::EventId => "uuid", crate::CommandId => "uuid",
 }
 
-macro_rules! one_inside {
-    ($($type:ident => $name:literal),+ $(,)?) => {
+fn describe_list<T: Shape>(shape: &mut ShapeWriter) {
+    if size_of::<T>() == 0 {
+        // Its length costs no bytes, so no limit bounds it.
+        shape.needs_self_describing("a list of values without bytes");
+    }
+    shape.part("list", T::describe);
+}
+
+macro_rules! lists {
+    ($($type:ident),+) => {
         $(impl<T: Shape> Shape for $type<T> {
             fn describe(shape: &mut ShapeWriter) {
-                shape.part($name, T::describe);
+                describe_list::<T>(shape);
             }
         })+
     };
 }
 
-one_inside! {
-    Option => "option", Vec => "list", VecDeque => "list", BTreeSet => "list",
-}
+lists! { Vec, VecDeque, BTreeSet }
 
 impl<T: Shape, S> Shape for HashSet<T, S> {
     fn describe(shape: &mut ShapeWriter) {
-        shape.part("list", T::describe);
+        describe_list::<T>(shape);
+    }
+}
+
+impl<T: Shape> Shape for Option<T> {
+    fn describe(shape: &mut ShapeWriter) {
+        shape.part("option", T::describe);
     }
 }
 
@@ -142,7 +183,7 @@ impl<T: Shape + ?Sized> Shape for Arc<T> {
 
 impl<T: Shape> Shape for [T] {
     fn describe(shape: &mut ShapeWriter) {
-        shape.part("list", T::describe);
+        describe_list::<T>(shape);
     }
 }
 
@@ -151,6 +192,19 @@ impl<T: Shape, const N: usize> Shape for [T; N] {
         shape.part(&format!("array{N}"), T::describe);
     }
 }
+
+macro_rules! any_json {
+    ($($type:ty),+) => {
+        $(impl Shape for $type {
+            fn describe(shape: &mut ShapeWriter) {
+                shape.leaf("json");
+                shape.needs_self_describing("any JSON");
+            }
+        })+
+    };
+}
+
+any_json! { serde_json::Value, serde_json::value::RawValue }
 
 fn describe_map<K: Shape, V: Shape>(shape: &mut ShapeWriter) {
     shape.part("map", |shape| {

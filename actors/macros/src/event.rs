@@ -1,23 +1,29 @@
 //! `#[derive(Event)]`.
 
+mod bincode;
+mod earlier;
 mod fields;
 mod naming;
+mod reading;
+mod schemas;
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Data, DeriveInput, Fields, Variant};
+use syn::{Data, DeriveInput, Fields, Variant, parenthesized};
 
+use crate::attributes::named;
 use crate::paths::Paths;
+use earlier::Retired;
 use fields::Proxy;
-use naming::{Codec, Naming};
+use naming::{Codec, Naming, Taken};
 
 pub(crate) use naming::parse_version;
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     refuse_generics(input)?;
     let paths = Paths::of(input)?;
-    let cases = cases(input, &paths)?;
-    naming::refuse_duplicates(cases.iter().map(|case| &case.naming))?;
+    let cases = Cases { current: cases(input, &paths)?, retired: retired(input)? };
+    cases.refuse_duplicates()?;
     Ok(implementation(input, &paths, &cases))
 }
 
@@ -31,6 +37,46 @@ fn refuse_generics(input: &DeriveInput) -> syn::Result<()> {
     ))
 }
 
+/// Every event type that can be read back.
+struct Cases {
+    current: Vec<Case>,
+    retired: Vec<Retired>,
+}
+
+impl Cases {
+    fn refuse_duplicates(&self) -> syn::Result<()> {
+        let mut taken = Taken::default();
+        self.current.iter().try_for_each(|case| taken.take(&case.naming))?;
+        for Retired { name, earlier } in &self.retired {
+            for version in earlier.versions() {
+                taken.one(&name.value(), version, name.span())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The types of an enum that are written no more.
+fn retired(input: &DeriveInput) -> syn::Result<Vec<Retired>> {
+    // A struct's attribute is its name.
+    if !matches!(input.data, Data::Enum(_)) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for attribute in named(&input.attrs, &["event"]) {
+        attribute.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("retired") {
+                return Err(meta.error("only `retired(\"name\", 1 = NameV1)` is known here"));
+            }
+            let content;
+            parenthesized!(content in meta.input);
+            found.push(content.parse()?);
+            Ok(())
+        })?;
+    }
+    Ok(found)
+}
+
 /// One event type: its name, and how its fields are written and read.
 struct Case {
     naming: Naming,
@@ -40,12 +86,14 @@ struct Case {
     encode: TokenStream,
     /// An expression that decodes `payload` into a `Result<Self, CodecError>`.
     decode: TokenStream,
+    /// A function that writes the payload's shape down.
+    describe: TokenStream,
 }
 
 fn cases(input: &DeriveInput, paths: &Paths) -> syn::Result<Vec<Case>> {
     match &input.data {
         Data::Enum(data) => collect(data.variants.iter().map(|variant| variant_case(input, variant, paths))),
-        Data::Struct(_) => Ok(vec![struct_case(input)?]),
+        Data::Struct(data) => Ok(vec![struct_case(input, &data.fields, paths)?]),
         Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, "an event is an enum or a struct")),
     }
 }
@@ -64,9 +112,11 @@ fn collect(cases: impl Iterator<Item = syn::Result<Case>>) -> syn::Result<Vec<Ca
     errors.map_or(Ok(found), Err)
 }
 
-fn struct_case(input: &DeriveInput) -> syn::Result<Case> {
+fn struct_case(input: &DeriveInput, fields: &Fields, paths: &Paths) -> syn::Result<Case> {
     let naming = Naming::read(&input.attrs, &input.ident, "struct")?;
+    naming.check_codec(&input.attrs, fields)?;
     Ok(Case {
+        describe: schemas::of_struct(input, fields, paths)?,
         matcher: quote!(_),
         encode: quote!(value => codec.encode(value)),
         decode: quote!(codec.decode::<Self>(payload)),
@@ -76,7 +126,9 @@ fn struct_case(input: &DeriveInput) -> syn::Result<Case> {
 
 fn variant_case(input: &DeriveInput, variant: &Variant, paths: &Paths) -> syn::Result<Case> {
     let naming = Naming::read(&variant.attrs, &variant.ident, "variant")?;
+    naming.check_codec(&variant.attrs, &variant.fields)?;
     let ident = &variant.ident;
+    let describe = schemas::of_variant(input, variant, paths)?;
     let (matcher, encode, decode) = match &variant.fields {
         Fields::Unit => (
             quote!(Self::#ident),
@@ -89,19 +141,22 @@ fn variant_case(input: &DeriveInput, variant: &Variant, paths: &Paths) -> syn::R
             (quote!(Self::#ident { .. }), encode, decode)
         }
     };
-    Ok(Case { naming, matcher, encode, decode })
+    Ok(Case { naming, matcher, encode, decode, describe })
 }
 
-fn implementation(input: &DeriveInput, paths: &Paths, cases: &[Case]) -> TokenStream {
-    let (ident, persistence) = (&input.ident, &paths.persistence);
-    let types = cases.iter().map(|case| case.naming.event_type(paths));
-    let encoders = cases.iter().map(|case| &case.encode);
-    let (event_type, codec) = (event_type_body(paths, cases), codec_body(paths, cases));
-    let decode = decode_body(paths, cases);
+fn implementation(input: &DeriveInput, paths: &Paths, cases: &Cases) -> TokenStream {
+    let (ident, persistence, current) = (&input.ident, &paths.persistence, &cases.current);
+    let types = current.iter().map(|case| case.naming.event_type(paths));
+    let schemas = schemas::all(paths, cases);
+    let encoders = current.iter().map(|case| &case.encode);
+    let (event_type, codec) = (event_type_body(paths, current), codec_body(paths, current));
+    let (decode, transcode) = (reading::decode(paths, cases), reading::transcode(paths, cases));
     quote! {
         #[automatically_derived]
         impl #persistence::Event for #ident {
             const TYPES: &'static [#persistence::EventType] = &[#(#types),*];
+
+            const SCHEMAS: &'static [#persistence::EventSchema] = &[#(#schemas),*];
 
             fn event_type(&self) -> #persistence::EventType {
                 #event_type
@@ -123,9 +178,11 @@ fn implementation(input: &DeriveInput, paths: &Paths, cases: &[Case]) -> TokenSt
                 version: u16,
                 codec: #persistence::CodecId,
                 payload: &[u8],
-            ) -> ::core::result::Result<Self, #persistence::EventError> {
+            ) -> ::core::result::Result<#persistence::Events<Self>, #persistence::EventError> {
                 #decode
             }
+
+            #transcode
         }
     }
 }
@@ -153,23 +210,4 @@ fn codec_body(paths: &Paths, cases: &[Case]) -> TokenStream {
 /// An enum without variants has no value, and a match on a reference to it must say so by a place expression.
 fn match_self(arms: &[TokenStream]) -> TokenStream {
     if arms.is_empty() { quote!(match *self {}) } else { quote!(match self { #(#arms,)* }) }
-}
-
-fn decode_body(paths: &Paths, cases: &[Case]) -> TokenStream {
-    let persistence = &paths.persistence;
-    let arms = cases.iter().map(|case| {
-        let (name, version, decode) = (&case.naming.name, case.naming.version, &case.decode);
-        quote!((#name, #version) => #decode)
-    });
-    quote! {
-        let decoded = match (name, version) {
-            #(#arms,)*
-            _ => return ::core::result::Result::Err(<Self as #persistence::Event>::unknown(name, version)),
-        };
-        decoded.map_err(|source| #persistence::EventError::Codec {
-            name: ::std::borrow::ToOwned::to_owned(name),
-            version,
-            source,
-        })
-    }
 }

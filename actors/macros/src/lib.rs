@@ -8,6 +8,7 @@ mod event;
 mod integration;
 mod paths;
 mod shape;
+mod wire;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -18,7 +19,15 @@ use syn::{DeriveInput, parse_macro_input};
 /// variant's fields: a JSON object for named fields, the inner value for one unnamed field, an array for several,
 /// `null` for none. `#[serde(...)]` attributes of fields hold; the enum itself need not derive serde.
 /// On a struct, the payload is what the struct's own serde implementation writes.
-#[proc_macro_derive(Event, attributes(event, serde, annals))]
+///
+/// What was recorded before is read for good: `upcast(1 = DepositedV1, 2 = DepositedV2)` names the structs of the earlier
+/// versions, each of which implements `Upcast` to the next and derives serde and `Shape`; `was = "old-name"` is a name
+/// that the type had before; and on the enum, `#[event(retired("order-placed", 1 = OrderPlacedV1))]` is a type that is
+/// written no more. `docs/evolution.md` shows all of them at work.
+///
+/// Every type in an event has a [`macro@Shape`], so that a change of one cannot go unnoticed; `#[shape(leaf = "text")]`
+/// on a field is as there.
+#[proc_macro_derive(Event, attributes(event, serde, shape, annals))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     run(&parse_macro_input!(input as DeriveInput), event::expand)
 }

@@ -2,43 +2,92 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Fields, Generics, LitStr, parse_quote};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Fields, Generics, LitStr, Meta, parse_quote};
 
 use crate::attributes::{compact, serde_entries};
 use crate::paths::Paths;
+use crate::wire::{self, Kind, Rule};
 
 /// What changes how a value is read but not what is written, so not the shape either.
 const WITHOUT_EFFECT: [&str; 6] = ["default", "alias", "bound", "borrow", "crate", "deny_unknown_fields"];
 
+/// What bincode cannot read back, or reads back as something else.
+pub(crate) const SELF_DESCRIBING: [&str; 7] = [
+    "flatten",
+    "untagged",
+    "tag",
+    "content",
+    "skip_serializing_if",
+    "skip_serializing",
+    "skip_deserializing",
+];
+
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let paths = Paths::of(input)?;
-    let (kind, parts) = match &input.data {
-        Data::Struct(data) => ("struct", fields(&data.fields, &paths)?),
-        Data::Enum(data) => ("enum", variants(data, &paths)?),
+    let name = input.ident.to_string();
+    let attributes = serde_text(&input.attrs)?;
+    let body = match &input.data {
+        Data::Struct(data) => {
+            let rule = Rule::of(&input.attrs, "rename_all")?;
+            structure(&name, &attributes, &data.fields, rule, &paths)?
+        }
+        Data::Enum(data) => composite(&name, &format!("enum{attributes}"), &variants(input, data, &paths)?),
         Data::Union(_) => return Err(syn::Error::new_spanned(&input.ident, "a union has no shape")),
     };
-    let kind = format!("{kind}{}", serde_text(&input.attrs)?);
-    Ok(implementation(input, &paths, &kind, &parts))
+    let notes = notes(&input.attrs)?;
+    Ok(implementation(input, &paths, &quote!(#notes #body)))
 }
 
-fn implementation(input: &DeriveInput, paths: &Paths, kind: &str, parts: &[TokenStream]) -> TokenStream {
+fn implementation(input: &DeriveInput, paths: &Paths, body: &TokenStream) -> TokenStream {
     let (ident, persistence) = (&input.ident, &paths.persistence);
     let generics = bounded(input.generics.clone(), paths);
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    let name = ident.to_string();
-    // A value without parts has no use for the writer it is given.
-    let writer = if parts.is_empty() { quote!(_) } else { quote!(shape) };
     quote! {
         #[automatically_derived]
         impl #impl_generics #persistence::Shape for #ident #type_generics #where_clause {
             fn describe(shape: &mut #persistence::ShapeWriter) {
-                shape.composite(
-                    ::core::concat!(::core::module_path!(), "::", #name),
-                    #kind,
-                    |#writer| { #(#parts)* },
-                );
+                #body
             }
         }
+    }
+}
+
+/// Statements that write a struct down: as its one field where serde writes no more than that, too.
+pub(crate) fn structure(
+    name: &str,
+    attributes: &str,
+    all: &Fields,
+    rule: Option<Rule>,
+    paths: &Paths,
+) -> syn::Result<TokenStream> {
+    match all {
+        Fields::Unit => Ok(quote!(shape.leaf("unit");)),
+        Fields::Unnamed(unnamed)
+            if unnamed.unnamed.len() == 1 && matches!(attributes, "" | "[transparent]") =>
+        {
+            inner(name, &unnamed.unnamed[0], paths)
+        }
+        _ => Ok(composite(name, &format!("struct{attributes}"), &fields(all, rule, paths)?)),
+    }
+}
+
+fn inner(name: &str, field: &Field, paths: &Paths) -> syn::Result<TokenStream> {
+    if is_skipped(field)? || !serde_text(&field.attrs)?.is_empty() {
+        return Ok(composite(name, "struct", &fields([field], None, paths)?));
+    }
+    let describe = describe(field, paths)?;
+    Ok(quote!(shape.transparent(::core::concat!(::core::module_path!(), "::", #name), #describe);))
+}
+
+fn composite(name: &str, kind: &str, parts: &[TokenStream]) -> TokenStream {
+    // A value without parts has no use for the writer it is given.
+    let writer = if parts.is_empty() { quote!(_) } else { quote!(shape) };
+    quote! {
+        shape.composite(
+            ::core::concat!(::core::module_path!(), "::", #name),
+            #kind,
+            |#writer| { #(#parts)* },
+        );
     }
 }
 
@@ -50,25 +99,33 @@ fn bounded(mut generics: Generics, paths: &Paths) -> Generics {
     generics
 }
 
-fn variants(data: &DataEnum, paths: &Paths) -> syn::Result<Vec<TokenStream>> {
+fn variants(input: &DeriveInput, data: &DataEnum, paths: &Paths) -> syn::Result<Vec<TokenStream>> {
+    let rule = Rule::of(&input.attrs, "rename_all")?;
+    let of_fields = Rule::of(&input.attrs, "rename_all_fields")?;
     let describe = |variant: &syn::Variant| {
-        let name = format!("{}{}", variant.ident, serde_text(&variant.attrs)?);
-        let parts = fields(&variant.fields, paths)?;
+        let name = wire::name(&variant.ident, &variant.attrs, rule, Kind::Variant)?;
+        let name = format!("{name}{}", serde_text(&variant.attrs)?);
+        let own = Rule::of(&variant.attrs, "rename_all")?;
+        let (parts, notes) = (fields(&variant.fields, own.or(of_fields), paths)?, notes(&variant.attrs)?);
         let leaf = matches!(variant.fields, Fields::Unit);
         Ok(if leaf || parts.is_empty() {
-            quote!(shape.leaf(#name);)
+            quote!(#notes shape.leaf(#name);)
         } else {
-            quote!(shape.part(#name, |shape| { #(#parts)* shape.leaf("end"); });)
+            quote!(#notes shape.part(#name, |shape| { #(#parts)* shape.leaf("end"); });)
         })
     };
     data.variants.iter().map(describe).collect()
 }
 
-fn fields(fields: &Fields, paths: &Paths) -> syn::Result<Vec<TokenStream>> {
+fn fields<'a>(
+    fields: impl IntoIterator<Item = &'a Field>,
+    rule: Option<Rule>,
+    paths: &Paths,
+) -> syn::Result<Vec<TokenStream>> {
     let mut parts = Vec::new();
-    for (index, field) in fields.iter().enumerate() {
+    for (index, field) in fields.into_iter().enumerate() {
         if !is_skipped(field)? {
-            parts.push(part(index, field, paths)?);
+            parts.push(part(index, field, rule, paths)?);
         }
     }
     Ok(parts)
@@ -78,14 +135,30 @@ fn is_skipped(field: &Field) -> syn::Result<bool> {
     Ok(serde_entries(&field.attrs)?.iter().any(|meta| meta.path().is_ident("skip")))
 }
 
-fn part(index: usize, field: &Field, paths: &Paths) -> syn::Result<TokenStream> {
-    let (ty, persistence) = (&field.ty, &paths.persistence);
-    let name = field.ident.as_ref().map_or_else(|| index.to_string(), ToString::to_string);
+fn part(index: usize, field: &Field, rule: Option<Rule>, paths: &Paths) -> syn::Result<TokenStream> {
+    let name = match &field.ident {
+        Some(ident) => wire::name(ident, &field.attrs, rule, Kind::Field)?,
+        None => index.to_string(),
+    };
     let name = format!("{name}{}", serde_text(&field.attrs)?);
+    let (describe, notes) = (describe(field, paths)?, notes(&field.attrs)?);
+    Ok(quote!(#notes shape.part(#name, #describe);))
+}
+
+/// What writes a field's type down.
+fn describe(field: &Field, paths: &Paths) -> syn::Result<TokenStream> {
+    let (ty, persistence) = (&field.ty, &paths.persistence);
     Ok(match leaf_text(field)? {
-        Some(text) => quote!(shape.part(#name, |shape| shape.leaf(#text));),
-        None => quote!(shape.part(#name, <#ty as #persistence::Shape>::describe);),
+        Some(text) => quote!(|shape: &mut #persistence::ShapeWriter| shape.leaf(#text)),
+        None => quote!(<#ty as #persistence::Shape>::describe),
     })
+}
+
+/// Statements that note which serde attributes bincode cannot have.
+fn notes(attributes: &[Attribute]) -> syn::Result<TokenStream> {
+    let entries = serde_entries(attributes)?;
+    let names = SELF_DESCRIBING.iter().filter(|name| entries.iter().any(|meta| meta.path().is_ident(name)));
+    Ok(names.map(|name| quote!(shape.needs_self_describing(#name);)).collect())
 }
 
 fn leaf_text(field: &Field) -> syn::Result<Option<LitStr>> {
@@ -102,10 +175,11 @@ fn leaf_text(field: &Field) -> syn::Result<Option<LitStr>> {
     Ok(text)
 }
 
-/// The serde attributes that change what is written, as text: a renamed field is another shape.
-fn serde_text(attributes: &[Attribute]) -> syn::Result<String> {
+/// The serde attributes that change what is written, but for names, which are written down as they are.
+pub(crate) fn serde_text(attributes: &[Attribute]) -> syn::Result<String> {
     let entries = serde_entries(attributes)?;
-    let kept = entries.iter().filter(|meta| !WITHOUT_EFFECT.iter().any(|name| meta.path().is_ident(name)));
+    let without_effect = |meta: &Meta| WITHOUT_EFFECT.iter().any(|name| meta.path().is_ident(name));
+    let kept = entries.iter().filter(|meta| !without_effect(meta) && !wire::is_spent(meta));
     let text = kept.map(compact).collect::<Vec<_>>().join(",");
     Ok(if text.is_empty() { text } else { format!("[{text}]") })
 }

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use annals_macros::Event;
+use annals_macros::{Event, Shape};
 use annals_persistence::{CodecId, Event, EventError, EventType};
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Shape)]
 struct Address {
     street: String,
 }
@@ -48,7 +48,10 @@ fn round_trip(event: &AccountEvent, bytes: Option<&str>) {
     if let Some(expected) = bytes {
         assert_eq!(std::str::from_utf8(&payload).unwrap(), expected);
     }
-    assert_eq!(&AccountEvent::decode(name, version, event.codec(), &payload).unwrap(), event);
+    assert_eq!(
+        &*AccountEvent::decode(name, version, event.codec(), &payload).unwrap(),
+        std::slice::from_ref(event)
+    );
 }
 
 #[test]
@@ -79,7 +82,7 @@ fn a_struct_is_one_event_type() {
     assert_eq!(Ticked::TYPES, &[EventType { name: "ticked", version: 3 }]);
     let ticked = Ticked { count: 4 };
     assert_eq!(ticked.encode().unwrap(), br#"{"count":4}"#);
-    assert_eq!(Ticked::decode("ticked", 3, CodecId::Json, br#"{"count":4}"#).unwrap(), ticked);
+    assert_eq!(Ticked::decode("ticked", 3, CodecId::Json, br#"{"count":4}"#).unwrap()[..], [ticked]);
 }
 
 #[test]
@@ -88,6 +91,7 @@ fn what_is_not_known_says_why() {
     let decode = |name, version| AccountEvent::decode(name, version, json, b"1").unwrap_err();
     assert!(matches!(decode("nothing", 1), EventError::UnknownType { .. }));
     assert!(matches!(decode("money-deposited", 9), EventError::NewerVersion { known: 2, .. }));
+    assert!(matches!(decode("money-deposited", 1), EventError::OlderVersion { oldest: 2, .. }));
     assert!(matches!(decode("account-opened", 1), EventError::Codec { .. }));
     assert_eq!(AccountEvent::TYPES.len(), 7);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use annals_macros::Shape;
-use annals_persistence::{Shape, fingerprint, shape_text};
+use annals_persistence::{Shape, ShapeWriter, fingerprint, shape_text};
 
 #[derive(Shape)]
 struct Node {
@@ -75,10 +75,95 @@ fn a_renamed_field_is_another_shape_a_default_is_not() {
     let _ = |a: first::Thing, b: renamed::Thing, c: defaulted::Other| (a.value, b.value, c.value);
 }
 
+mod spelled {
+    use annals_macros::Shape;
+
+    #[derive(Shape)]
+    #[serde(rename_all = "camelCase")]
+    pub(super) struct ByRule {
+        pub(super) first_name: u8,
+        pub(super) r#type: Kind,
+    }
+
+    #[derive(Shape)]
+    pub(super) struct ByHand {
+        #[serde(rename = "firstName")]
+        pub(super) name: u8,
+        #[serde(rename = "type")]
+        pub(super) kind: Kind,
+    }
+
+    #[derive(Shape)]
+    #[serde(rename_all = "kebab-case", rename_all_fields = "SCREAMING_SNAKE_CASE")]
+    pub(super) enum Kind {
+        FirstClass {
+            seat_number: u8,
+        },
+        #[serde(rename_all = "PascalCase")]
+        StandBy {
+            list_place: u8,
+        },
+    }
+}
+
+#[test]
+fn a_shape_has_the_names_that_serde_writes() {
+    let kind = "enum{first-class:SEAT_NUMBER:u8;end;stand-by:ListPlace:u8;end;}";
+    assert_eq!(shape_text::<spelled::ByRule>(), format!("struct{{firstName:u8;type:{kind}}}"));
+    assert_eq!(fingerprint::<spelled::ByRule>(), fingerprint::<spelled::ByHand>());
+    let by_rule = spelled::ByRule { first_name: 1, r#type: spelled::Kind::FirstClass { seat_number: 2 } };
+    let by_hand = spelled::ByHand { name: 1, kind: spelled::Kind::StandBy { list_place: 2 } };
+    let seat = |kind| match kind {
+        spelled::Kind::FirstClass { seat_number } => seat_number,
+        spelled::Kind::StandBy { list_place } => list_place,
+    };
+    assert_eq!((by_rule.first_name, seat(by_rule.r#type)), (by_hand.name, seat(by_hand.kind)));
+}
+
+#[derive(Shape)]
+struct Cents(i64);
+
+#[derive(Shape)]
+struct Tree(Vec<Tree>);
+
+#[derive(Shape)]
+struct Hex(#[serde(with = "hex")] i64);
+
+#[test]
+fn a_struct_around_one_value_is_that_value() {
+    assert_eq!(shape_text::<Cents>(), "i64;");
+    assert_eq!(shape_text::<Tree>(), "list:^0;");
+    assert_eq!(shape_text::<Hex>(), "struct{0[with=\"hex\"]:i64;}");
+    let _ = |cents: Cents, tree: Tree, hex: Hex| (cents.0, tree.0, hex.0);
+}
+
+#[derive(Shape)]
+struct Outer {
+    inner: Option<Tagged>,
+}
+
+#[derive(Shape)]
+#[serde(tag = "kind")]
+enum Tagged {
+    Some { value: u8 },
+}
+
+#[test]
+fn what_only_a_self_describing_codec_can_read_is_noted_however_deep_it_is() {
+    let mut shape = ShapeWriter::default();
+    Outer::describe(&mut shape);
+    assert_eq!(shape.self_describing(), Some("tag"));
+    let mut shape = ShapeWriter::default();
+    Node::describe(&mut shape);
+    assert_eq!(shape.self_describing(), None);
+    let outer = Outer { inner: Some(Tagged::Some { value: 1 }) };
+    assert_eq!(outer.inner.map(|Tagged::Some { value }| value), Some(1));
+}
+
 #[test]
 fn foreign_and_empty_types_have_shapes() {
     assert_eq!(shape_text::<Foreign>(), "struct{lasts:duration(u64, u32);}");
-    assert_eq!(shape_text::<Marker>(), "struct{}");
+    assert_eq!(shape_text::<Marker>(), "unit;");
     let _ = |foreign: Foreign| foreign.lasts;
 }
 

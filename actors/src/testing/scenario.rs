@@ -165,15 +165,22 @@ fn through_codec<E: Event>(event: &E) -> E {
         Err(error) => panic!("event \"{}\" cannot be encoded: {error}", event_type.name),
     };
     match E::decode(event_type.name, event_type.version, event.codec(), &bytes) {
-        Ok(event) => event,
+        Ok(events) => match events.into_inner() {
+            Ok([event]) => event,
+            Err(events) => panic!("event \"{}\" is read back as {} events", event_type.name, events.len()),
+        },
         Err(error) => panic!("event \"{}\" does not survive its codec: {error:?}", event_type.name),
     }
 }
 
 /// What was expected (-) against what came (+), line by line.
 fn diff<T: Debug + ?Sized, U: Debug + ?Sized>(expected: &T, actual: &U) -> String {
-    let (expected, actual) = (format!("{expected:#?}\n"), format!("{actual:#?}\n"));
-    TextDiff::from_lines(&expected, &actual)
+    diff_text(&format!("{expected:#?}\n"), &format!("{actual:#?}\n"))
+}
+
+/// The first text (-) against the second (+), line by line.
+pub(super) fn diff_text(expected: &str, actual: &str) -> String {
+    TextDiff::from_lines(expected, actual)
         .iter_all_changes()
         .map(|change| match change.tag() {
             ChangeTag::Delete => format!("- {change}"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_actors::{Aggregate, Current, Node, NodeOptions, inspector};
-use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Event, Journal, Version};
+use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, Version};
 use rand::Rng;
 use rand::rngs::StdRng;
 
@@ -27,9 +27,7 @@ fn any_command(random: &mut StdRng) -> Command {
 async fn folded(journal: &impl Journal) -> Ledger {
     let mut state = Ledger::default();
     for event in events_of(journal, "a").await {
-        state.apply(
-            Happened::decode(&event.type_name, event.schema_version, event.codec, &event.payload).unwrap(),
-        );
+        state.apply(event.decode::<Happened>().unwrap().remove(0));
     }
     state
 }

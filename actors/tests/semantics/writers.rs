@@ -129,7 +129,7 @@ fn check(events: &[RecordedEvent], told: &[&Told]) {
 }
 
 fn linked(event: &RecordedEvent) -> Linked {
-    Linked::decode(&event.type_name, event.schema_version, event.codec, &event.payload).unwrap()
+    event.decode::<Linked>().unwrap().remove(0)
 }
 
 async fn node(journal: &Arc<dyn Journal>) -> Node {

@@ -84,6 +84,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "not_available",
     "not_found",
     "not_unicode",
+    "older_event_version",
     "order_cancelled",
     "order_shipped",
     "out_of_range",

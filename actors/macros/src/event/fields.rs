@@ -17,7 +17,7 @@ pub(super) struct Proxy<'a> {
 impl<'a> Proxy<'a> {
     pub(super) fn new(input: &DeriveInput, variant: &'a Variant, paths: &'a Paths) -> syn::Result<Self> {
         let serde_crate = Paths::text(&paths.serde);
-        let renaming = renaming(input, variant)?;
+        let renaming = renaming(input, variant)?.map(|value| quote!(, rename_all #value));
         let container = quote!(#[serde(crate = #serde_crate #renaming)]);
         Ok(Self { variant, serde: &paths.serde, container })
     }
@@ -84,14 +84,9 @@ impl<'a> Proxy<'a> {
 }
 
 /// How the fields' names change: the variant's `rename_all`, else the enum's `rename_all_fields`.
-fn renaming(input: &DeriveInput, variant: &Variant) -> syn::Result<TokenStream> {
-    if let Some(value) = find(&serde_entries(&variant.attrs)?, "rename_all") {
-        return Ok(quote!(, rename_all #value));
-    }
-    match find(&serde_entries(&input.attrs)?, "rename_all_fields") {
-        Some(value) => Ok(quote!(, rename_all #value)),
-        None => Ok(TokenStream::new()),
-    }
+fn renaming(input: &DeriveInput, variant: &Variant) -> syn::Result<Option<TokenStream>> {
+    let own = find(&serde_entries(&variant.attrs)?, "rename_all");
+    Ok(own.or(find(&serde_entries(&input.attrs)?, "rename_all_fields")))
 }
 
 /// What follows the key: `= "camelCase"`, or `(serialize = "...", deserialize = "...")`.

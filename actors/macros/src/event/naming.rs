@@ -1,12 +1,14 @@
-//! `#[event("name", version = 2, codec = bincode)]`.
+//! `#[event("name", version = 2, codec = bincode, was = "old-name", upcast(1 = V1))]`.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, LitInt, LitStr, Token};
+use syn::{Attribute, Fields, LitInt, LitStr, Token, parenthesized};
 
+use super::bincode;
+use super::earlier::Earlier;
 use crate::attributes::kebab_case;
 use crate::paths::Paths;
 
@@ -16,12 +18,15 @@ pub(super) enum Codec {
     Bincode,
 }
 
-/// What an event type is called in the journal, and how it is written there.
+/// What an event type is called in the journal, how it is written there, and how it was before.
 pub(super) struct Naming {
     pub(super) name: String,
     pub(super) version: u16,
     pub(super) codec: Codec,
-    span: Span,
+    /// Names that it had before.
+    pub(super) was: Vec<LitStr>,
+    pub(super) earlier: Earlier,
+    pub(super) span: Span,
 }
 
 impl Naming {
@@ -47,6 +52,25 @@ impl Naming {
             Codec::Bincode => quote!(#persistence::CodecId::Bincode),
         }
     }
+
+    /// Refuses what the codec cannot write, as far as it can be seen.
+    pub(super) fn check_codec(&self, attributes: &[Attribute], fields: &Fields) -> syn::Result<()> {
+        match self.codec {
+            Codec::Json => Ok(()),
+            Codec::Bincode => bincode::check(attributes, fields),
+        }
+    }
+
+    /// Every name that records of this type have.
+    pub(super) fn names(&self) -> Vec<String> {
+        let former = self.was.iter().map(LitStr::value);
+        std::iter::once(self.name.clone()).chain(former).collect()
+    }
+
+    /// Every version that is read, under each of the names.
+    fn versions(&self) -> impl Iterator<Item = u16> {
+        self.earlier.versions().chain([self.version])
+    }
 }
 
 fn missing(ident: &Ident, what: &str) -> syn::Error {
@@ -63,13 +87,21 @@ fn missing(ident: &Ident, what: &str) -> syn::Error {
 impl Parse for Naming {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let name = parse_name(input)?;
-        let mut naming = Self { name: name.value(), version: 1, codec: Codec::Json, span: name.span() };
+        let mut naming = Self {
+            name: name.value(),
+            version: 1,
+            codec: Codec::Json,
+            was: Vec::new(),
+            earlier: Earlier::default(),
+            span: name.span(),
+        };
         while input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
             naming.parse_option(input)?;
         }
         if !input.is_empty() {
             return Err(input.error("expected a comma"));
         }
+        naming.earlier.check_below(naming.version)?;
         Ok(naming)
     }
 }
@@ -77,19 +109,28 @@ impl Parse for Naming {
 impl Naming {
     fn parse_option(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
         let key: Ident = input.parse()?;
+        if key == "upcast" {
+            let content;
+            parenthesized!(content in input);
+            self.earlier = content.parse()?;
+            return Ok(());
+        }
         input.parse::<Token![=]>()?;
         if key == "version" {
             self.version = parse_version(input)?;
         } else if key == "codec" {
             self.codec = parse_codec(input)?;
+        } else if key == "was" {
+            self.was.push(parse_name(input)?);
         } else {
-            return Err(syn::Error::new_spanned(key, "only `version` and `codec` are known here"));
+            let known = "only `version`, `codec`, `was` and `upcast(...)` are known here";
+            return Err(syn::Error::new_spanned(key, known));
         }
         Ok(())
     }
 }
 
-fn parse_name(input: ParseStream<'_>) -> syn::Result<LitStr> {
+pub(super) fn parse_name(input: ParseStream<'_>) -> syn::Result<LitStr> {
     let name: LitStr = input.parse().map_err(|error| {
         syn::Error::new(error.span(), "the event's name comes first, as in `#[event(\"order-shipped\")]`")
     })?;
@@ -125,19 +166,29 @@ fn parse_codec(input: ParseStream<'_>) -> syn::Result<Codec> {
     }
 }
 
-/// Two variants under one name and version could not be told apart when they are read back.
-pub(super) fn refuse_duplicates<'a>(all: impl Iterator<Item = &'a Naming>) -> syn::Result<()> {
-    let mut seen = HashMap::new();
-    for naming in all {
-        if seen.insert((&naming.name, naming.version), ()).is_some() {
-            let (name, version) = (&naming.name, naming.version);
-            return Err(syn::Error::new(
-                naming.span,
-                format!(
-                    "another variant is \"{name}\" version {version} already: what is read back would be either"
-                ),
-            ));
+/// What can be read back, so that nothing can be read as two things.
+#[derive(Default)]
+pub(super) struct Taken(HashSet<(String, u16)>);
+
+impl Taken {
+    /// Takes every name and version of a type.
+    pub(super) fn take(&mut self, naming: &Naming) -> syn::Result<()> {
+        for name in naming.names() {
+            for version in naming.versions() {
+                self.one(&name, version, naming.span)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Takes a name and a version.
+    pub(super) fn one(&mut self, name: &str, version: u16, span: Span) -> syn::Result<()> {
+        if self.0.insert((name.to_owned(), version)) {
+            return Ok(());
+        }
+        let reason = format!(
+            "another variant is \"{name}\" version {version} already: what is read back would be either"
+        );
+        Err(syn::Error::new(span, reason))
+    }
 }

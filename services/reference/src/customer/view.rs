@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals::http::{ETag, Fold, Money, Page, Problem};
 use annals::persistence::{EventError, Filter, RecordedEvent};
-use annals::prelude::{Aggregate, Event, Version};
+use annals::prelude::{Aggregate, Version};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -82,15 +82,10 @@ impl Fold for Customers {
     }
 
     fn apply(&mut self, recorded: &RecordedEvent) -> Result<(), EventError> {
-        let event = CustomerEvent::decode(
-            &recorded.type_name,
-            recorded.schema_version,
-            recorded.codec,
-            &recorded.payload,
-        )?;
+        let events = recorded.decode::<CustomerEvent>()?;
         // The API makes every customer under a UUID; another name is none of its customers.
         if let Ok(id) = Uuid::try_parse(recorded.stream.instance()) {
-            self.take(id, event, recorded);
+            events.into_iter().for_each(|event| self.take(id, event, recorded));
         }
         Ok(())
     }

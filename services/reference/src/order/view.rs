@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use annals::http::{ETag, Fold, Money, Page, Problem};
 use annals::persistence::{EventError, Filter, RecordedEvent};
-use annals::prelude::{Aggregate, Event, Position, Timestamp, Version};
+use annals::prelude::{Aggregate, Position, Timestamp, Version};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -157,15 +157,10 @@ impl Fold for Orders {
     }
 
     fn apply(&mut self, recorded: &RecordedEvent) -> Result<(), EventError> {
-        let event = OrderEvent::decode(
-            &recorded.type_name,
-            recorded.schema_version,
-            recorded.codec,
-            &recorded.payload,
-        )?;
+        let events = recorded.decode::<OrderEvent>()?;
         // The API makes every order under a UUID; another name is none of its orders.
         if let Ok(id) = Uuid::try_parse(recorded.stream.instance()) {
-            self.take(id, event, recorded);
+            events.into_iter().for_each(|event| self.take(id, event, recorded));
         }
         Ok(())
     }
