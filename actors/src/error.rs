@@ -366,6 +366,40 @@ pub enum StartError {
     /// An aggregate's type name cannot begin a stream's name.
     #[error("an aggregate's type name cannot be used")]
     TypeName(#[from] InvalidStreamId),
+    /// An event type looks otherwise than the journal has it on record, under the same version.
+    #[error(
+        "event \"{event}\" version {version} of aggregate \"{aggregate}\" has changed: the journal has it as \
+         {recorded}, this release as {now}"
+    )]
+    SchemaChanged {
+        /// The aggregate's type.
+        aggregate: String,
+        /// The event's name.
+        event: String,
+        /// Its schema version.
+        version: u16,
+        /// The shape on record.
+        recorded: String,
+        /// The shape that it has in this release.
+        now: String,
+    },
+    /// The journal cannot be read.
+    #[error("what the journal has on record cannot be read")]
+    Read(#[from] ReadError),
+    /// The record of the events' schemas is none that this release knows.
+    #[error("the journal's record of event schemas cannot be understood")]
+    SchemasUnreadable {
+        /// Why.
+        #[source]
+        source: EventError,
+    },
+    /// The schemas of this release's events could not be recorded, so none of them may be written.
+    #[error("the schemas of the events could not be recorded in the journal")]
+    SchemasNotRecorded {
+        /// What the journal said.
+        #[source]
+        source: AppendError,
+    },
     /// The node's own actor could not be started.
     #[error("the node's supervisor could not be started: {reason}")]
     Supervisor {
@@ -382,6 +416,10 @@ impl StartError {
             Self::NoJournal => "no_journal",
             Self::DuplicateType { .. } => "duplicate_aggregate_type",
             Self::TypeName(error) => error.code(),
+            Self::SchemaChanged { .. } => "event_schema_changed",
+            Self::Read(error) => error.code(),
+            Self::SchemasUnreadable { source } => source.code(),
+            Self::SchemasNotRecorded { source } => source.code(),
             Self::Supervisor { .. } => "supervisor_failed",
         }
     }

@@ -62,6 +62,7 @@ mod queue;
 mod reference;
 mod registry;
 mod replay;
+mod schemas;
 mod snapshots;
 mod supervisor;
 pub mod testing;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use annals_persistence::{Journal, SnapshotStore, check_type_name};
+use annals_persistence::{Event, Journal, SnapshotStore, check_type_name};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -16,6 +16,7 @@ use crate::names::CommandNames;
 use crate::passivation::sweep;
 use crate::registry::Registry;
 use crate::replay::Snapshots;
+use crate::schemas::{self, AggregateSchemas};
 use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
 use crate::watch::{Wake, Watch, Watched};
@@ -133,12 +134,12 @@ pub struct NodeBuilder {
     snapshots: Option<Arc<dyn SnapshotStore>>,
     clock: Arc<dyn Clock>,
     options: NodeOptions,
-    registrations: Vec<(&'static str, Registration)>,
+    registrations: Vec<(AggregateSchemas, Registration)>,
 }
 
 impl fmt::Debug for NodeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let types: Vec<_> = self.registrations.iter().map(|(name, _)| name).collect();
+        let types: Vec<_> = self.registrations.iter().map(|(of, _)| of.aggregate).collect();
         f.debug_struct("NodeBuilder").field("journal", &self.journal).field("aggregates", &types).finish()
     }
 }
@@ -170,17 +171,21 @@ impl NodeBuilder {
 
     /// With this aggregate type.
     pub fn aggregate<A: Aggregate>(mut self) -> Self {
-        self.registrations.push((A::TYPE, Box::new(register::<A>)));
+        let schemas = AggregateSchemas { aggregate: A::TYPE, schemas: A::Event::SCHEMAS };
+        self.registrations.push((schemas, Box::new(register::<A>)));
         self
     }
 
-    /// Starts the node.
+    /// Starts the node. What its events look like is compared with what the journal has on record, and recorded where
+    /// it is new.
     ///
     /// # Errors
     /// [`StartError`], before anything runs.
     pub async fn start(self) -> Result<Node, StartError> {
         self.check()?;
         let journal = self.journal.ok_or(StartError::NoJournal)?;
+        let known: Vec<_> = self.registrations.iter().map(|(schemas, _)| *schemas).collect();
+        schemas::agree(&journal, self.clock.now(), &known).await?;
         let snapshot_writer = self.snapshots.clone().and_then(start_writer);
         let parts = Parts {
             journal: Arc::clone(&journal),
@@ -214,9 +219,10 @@ impl NodeBuilder {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        for (at, (type_name, _)) in self.registrations.iter().enumerate() {
+        for (at, (AggregateSchemas { aggregate: type_name, .. }, _)) in self.registrations.iter().enumerate()
+        {
             check_type_name(type_name)?;
-            if self.registrations[..at].iter().any(|(earlier, _)| earlier == type_name) {
+            if self.registrations[..at].iter().any(|(earlier, _)| earlier.aggregate == *type_name) {
                 return Err(StartError::DuplicateType { type_name });
             }
         }

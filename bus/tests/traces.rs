@@ -36,7 +36,7 @@ async fn a_trace_can_be_followed_from_a_command_to_its_effects() {
     assert_eq!(published.len(), 1, "{published:?}");
     let handled = log.lines_with(&["\"name\":\"handle_event\"", "\"outcome\":\"handled\"", id, topic]);
     assert_eq!(handled.len(), 1, "{handled:?}");
-    for field in ["\"subject\":\"42\"", "\"sequence\":1", "\"position\":1", "\"source\":\"customer\""] {
+    for field in ["\"subject\":\"42\"", "\"sequence\":1", "\"position\":2", "\"source\":\"customer\""] {
         assert!(handled[0].contains(field), "{field}: {}", handled[0]);
     }
     let line: serde_json::Value = serde_json::from_str(&published[0]).unwrap();

@@ -1,11 +1,11 @@
 //! Events for one more stream: with the command's own, or not at all.
 
 use annals_actors::{Retry, SendError};
-use annals_persistence::{AppendError, Direction, Expected, JournalExt, Position, StreamId, Version};
+use annals_persistence::{AppendError, Direction, Expected, JournalExt, StreamId, Version};
 use futures_util::TryStreamExt;
 
 use crate::support::{
-    Command, amounts_of, answer, ledger, let_run, raw_event, sent, start, to_stream, write_past,
+    Command, amounts_of, answer, ledger, let_run, placed, raw_event, sent, start, to_stream, write_past,
 };
 
 async fn count(node: &annals_actors::testing::TestNode, stream: &str) -> usize {
@@ -25,7 +25,7 @@ async fn both_or_neither() {
     let one = ledger(&node, "a");
     let append = || to_stream("$inbox", Expected::Any);
     let receipt = one.send(Command::AddMany(vec![1, 2])).along(append()).await.unwrap();
-    assert_eq!((receipt.version, receipt.position, receipt.events), (Version(2), Some(Position(2)), 2));
+    assert_eq!((receipt.version, receipt.position, receipt.events), (Version(2), Some(placed(2)), 2));
     assert_eq!(count(&node, "$inbox").await, 1);
 
     assert!(one.send(Command::Refuse).along(append()).await.is_err());

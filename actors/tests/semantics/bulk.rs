@@ -1,9 +1,9 @@
 //! Several commands in one message: all of them or none, and each on its own.
 
 use annals_actors::{NodeOptions, Refusal, Retry, SendError, SendOptions};
-use annals_persistence::{Position, Version};
+use annals_persistence::Version;
 
-use crate::support::{Command, amounts_of, answer, calm, id, ledger, sent, start, test_node};
+use crate::support::{Command, amounts_of, answer, calm, id, ledger, placed, sent, start, test_node};
 
 fn adds(amounts: impl IntoIterator<Item = i64>) -> Vec<Command> {
     amounts.into_iter().map(Command::Add).collect()
@@ -16,7 +16,7 @@ async fn all_are_one_append_each_decided_on_what_those_before_it_left() {
     one.send(Command::Add(5)).await.unwrap();
     let list = vec![Command::Add(1), Command::Nothing, Command::AddMany(vec![2, 3]), Command::Add(4)];
     let receipt = one.send_all(list).expecting(Version(1)).await.unwrap();
-    assert_eq!((receipt.version, receipt.position, receipt.events), (Version(5), Some(Position(5)), 4));
+    assert_eq!((receipt.version, receipt.position, receipt.events), (Version(5), Some(placed(5)), 4));
     assert_eq!(one.state().await.unwrap().state.sum, 15);
     assert_eq!(one.state_at(Version(3)).await.unwrap().unwrap().state.sum, 8);
     assert_eq!(one.send(Command::Add(1)).expecting(Version(5)).await.unwrap().version, Version(6));

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use annals_actors::testing::TestNode;
 use annals_actors::{NodeOptions, Receipt, Retry, SendError};
-use annals_persistence::{Position, Version};
+use annals_persistence::Version;
 
 use crate::support::{
-    Command, Kept, Ledger, amounts_of, answer, calm, id, ledger, let_run, passivate_all, sent, start,
+    Command, Kept, Ledger, amounts_of, answer, calm, id, ledger, let_run, passivate_all, placed, sent, start,
     test_node,
 };
 
@@ -33,7 +33,7 @@ async fn a_repetition_gets_the_first_receipt_wherever_the_instance_has_been_sinc
     let one = ledger(&node, "a");
     one.send(Command::Add(9)).await.unwrap();
     let first = one.send(many()).command_id(id(1)).await.unwrap();
-    assert_eq!((first.version, first.position, first.events), (Version(4), Some(Position(4)), 3));
+    assert_eq!((first.version, first.position, first.events), (Version(4), Some(placed(4)), 3));
     is_repeated(one.send(many()).command_id(id(1)).await.unwrap(), first);
 
     passivate_all(&node).await;

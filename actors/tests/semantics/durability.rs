@@ -1,9 +1,9 @@
 //! Invariant 1: acknowledged means durable, whatever the answer.
 
 use annals_actors::{Current, SendError};
-use annals_persistence::{Position, Version};
+use annals_persistence::Version;
 
-use crate::support::{Command, Ledger, amounts_of, answer, id, ledger, let_run, sent, start};
+use crate::support::{Command, Ledger, amounts_of, answer, id, ledger, let_run, placed, sent, start};
 
 #[tokio::test]
 async fn acknowledged_means_durable() {
@@ -36,16 +36,16 @@ async fn acknowledged_means_durable() {
 
     node.journal.release_next(1);
     let first = answer(receipt).await.unwrap();
-    assert_eq!((first.version, first.position, first.duplicate), (Version(2), Some(Position(2)), false));
+    assert_eq!((first.version, first.position, first.duplicate), (Version(2), Some(placed(2)), false));
     assert!(matches!(answer(rejection).await, Err(SendError::Rejected(no)) if no.sum == 3));
     let conflict = answer(conflict).await;
     assert!(matches!(conflict, Err(SendError::Conflict { expected: Version(1), actual: Version(2) })));
     let no_op = answer(no_op).await.unwrap();
     assert_eq!((no_op.version, no_op.position, no_op.events), (Version(2), None, 0));
     let again = answer(duplicate_in_flight).await.unwrap();
-    assert_eq!((again.version, again.position, again.duplicate), (Version(2), Some(Position(2)), true));
+    assert_eq!((again.version, again.position, again.duplicate), (Version(2), Some(placed(2)), true));
     let again = answer(duplicate_of_durable).await.unwrap();
-    assert_eq!((again.version, again.position, again.duplicate), (Version(1), Some(Position(1)), true));
+    assert_eq!((again.version, again.position, again.duplicate), (Version(1), Some(placed(1)), true));
     assert!(matches!(answer(reused).await, Err(SendError::CommandIdReused { .. })));
     let Current { state, version, .. } = answer(read).await.unwrap();
     assert_eq!((state.sum, version), (3, Version(2)));

@@ -212,7 +212,8 @@ async fn everything_is_bounded_recoveries_at_once_are_capped() {
         inner: MemoryJournal::new(),
         reading: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
-        permits: Semaphore::new(0),
+        // One for the start, which reads what the journal has on record.
+        permits: Semaphore::new(1),
     });
     let options = NodeOptions { recoveries_max: 3, ..calm() };
     let node = Node::builder()
@@ -222,6 +223,7 @@ async fn everything_is_bounded_recoveries_at_once_are_capped() {
         .start()
         .await
         .unwrap();
+    journal.permits.forget_permits(1);
     let sends: Vec<_> = (0..20)
         .map(|number| sent(node.aggregate::<Ledger>(number.to_string()).send(Command::Add(1))))
         .collect();

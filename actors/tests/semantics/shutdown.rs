@@ -5,7 +5,7 @@ use annals_actors::{Retry, SendError, StateError};
 use annals_persistence::Version;
 use tokio::task::JoinHandle;
 
-use crate::support::{Command, amounts_of, answer, eventually, ledger, let_run, sent, start};
+use crate::support::{Command, amounts_of, answer, eventually, ledger, let_run, placed, sent, start};
 
 fn shutdown(node: &TestNode) -> JoinHandle<()> {
     let node = node.node.clone();
@@ -94,5 +94,5 @@ async fn a_node_stops_under_load_without_losing_an_answer() {
     for sender in senders {
         accepted += answer(sender).await;
     }
-    assert_eq!(node.node.journal().durable().borrow().position.0, accepted);
+    assert_eq!(node.node.journal().durable().borrow().position, placed(accepted));
 }

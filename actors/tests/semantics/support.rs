@@ -11,7 +11,7 @@ use annals_actors::{
 };
 use annals_persistence::{
     Batch, CodecId, CommandId, CommandMetadata, Direction, EventId, Expected, Journal, JournalExt, NewEvent,
-    RecordedEvent, Snapshot, SnapshotStore, StreamAppend, StreamId, Timestamp, Version,
+    Position, RecordedEvent, Snapshot, SnapshotStore, StreamAppend, StreamId, Timestamp, Version,
 };
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -148,6 +148,11 @@ pub(crate) fn calm() -> NodeOptions {
 
 pub(crate) fn test_node() -> TestNodeBuilder {
     TestNode::builder().aggregate::<Ledger>().options(calm())
+}
+
+/// Where the `nth` event after a node's start is: behind the record of what its events look like.
+pub(crate) fn placed(nth: u64) -> Position {
+    Position(nth + 1)
 }
 
 pub(crate) async fn start() -> TestNode {

@@ -36,6 +36,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "envelope_without_data",
     "etag_mismatch",
     "event_poisonous",
+    "event_schema_changed",
     "handler_failed",
     "handler_panicked",
     "handler_stuck",
