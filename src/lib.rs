@@ -69,7 +69,8 @@
 //!
 //! The feature `redb` adds snapshots on redb: `persistence::RedbSnapshots`.
 //!
-//! The guide is `docs/guide.md`, what is guaranteed `docs/semantics.md`, how it is built `ARCHITECTURE.md`.
+//! The guide is `docs/guide.md`, how events change `docs/evolution.md`, what is guaranteed `docs/semantics.md`, how it
+//! is built `ARCHITECTURE.md`.
 
 pub use annals_actors as actors;
 pub use annals_bus as bus;
@@ -84,7 +85,7 @@ pub use annals_bus::IntegrationEvent;
 pub mod prelude {
     pub use annals_actors::{
         Aggregate, AggregateRef, Context, Current, Event, Moment, Node, NodeOptions, Receipt, Retry,
-        SendError, Shape, StateError,
+        SendError, Shape, StateError, Upcast,
     };
     pub use annals_bus::IntegrationEvent;
     pub use annals_persistence::{

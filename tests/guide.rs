@@ -9,18 +9,28 @@ fn snippets(page: &str) -> Vec<String> {
     page.split("```rust\n").skip(1).filter_map(|rest| rest.split("\n```").next()).map(str::to_owned).collect()
 }
 
-#[test]
-fn every_snippet_of_the_guide_is_code_of_its_example() {
+/// Every snippet of `docs/<page>.md` is code of `examples/<page>`.
+fn assert_snippets_are_code(page: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let example: String = fs::read_dir(root.join("examples/guide"))
+    let example: String = fs::read_dir(root.join("examples").join(page))
         .unwrap()
         .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
         .collect();
-    let snippets = snippets(&fs::read_to_string(root.join("docs/guide.md")).unwrap());
-    assert!(snippets.len() >= 8, "the guide has lost its snippets: {} are left", snippets.len());
+    let snippets = snippets(&fs::read_to_string(root.join("docs").join(page).with_extension("md")).unwrap());
+    assert!(snippets.len() >= 8, "{page} has lost its snippets: {} are left", snippets.len());
     for snippet in snippets {
-        assert!(example.contains(&snippet), "not in examples/guide any more:\n{snippet}");
+        assert!(example.contains(&snippet), "not in examples/{page} any more:\n{snippet}");
     }
+}
+
+#[test]
+fn every_snippet_of_the_guide_is_code_of_its_example() {
+    assert_snippets_are_code("guide");
+}
+
+#[test]
+fn every_snippet_about_evolution_is_code_of_its_example() {
+    assert_snippets_are_code("evolution");
 }
 
 /// The lines of the example that a reader needs, without its tests of the whole and what only this repository asks for.
