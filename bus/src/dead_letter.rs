@@ -79,7 +79,7 @@ fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::E
 
 #[derive(Debug, Event)]
 #[serde(rename_all_fields = "camelCase")]
-enum LetterEvent {
+pub(crate) enum LetterEvent {
     #[event("dead-letter")]
     Written {
         id: DeadLetterId,

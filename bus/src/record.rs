@@ -23,3 +23,6 @@ pub(crate) fn read<E: Event>(recorded: &RecordedEvent) -> Result<E, EventError> 
     let events = recorded.decode::<E>()?;
     events.into_iter().next().ok_or_else(|| E::unknown(&recorded.type_name, recorded.schema_version))
 }
+
+#[cfg(test)]
+mod tests;

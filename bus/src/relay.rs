@@ -19,6 +19,8 @@ mod lanes;
 mod parking;
 mod pump;
 
+#[cfg(test)]
+pub(crate) use cursor::CursorEvent;
 use parking::Parked;
 use pump::Pump;
 

@@ -5,6 +5,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::doc::AccountEvent;
+use crate::testing::{EventsLock, GoldenEvents};
 
 const NOW: Timestamp = Timestamp(1);
 
@@ -52,4 +53,20 @@ async fn nodes_that_start_at_once_agree() {
         started.unwrap().unwrap();
     }
     assert_eq!(records(&journal).await.schemas.len(), 8);
+}
+
+/// What nodes have recorded stays readable.
+#[test]
+fn the_record_itself_is_held_to_what_was_released() {
+    let directory = env!("CARGO_MANIFEST_DIR");
+    EventsLock::beside(directory).events::<SchemasEvent>("schemas").check();
+    let schema = RecordedSchema {
+        aggregate: "account".into(),
+        event: "money-deposited".into(),
+        version: 2,
+        fingerprint: "00c0ffee00c0ffee".into(),
+        shape: "struct{amount:i64;}".into(),
+    };
+    let sample = SchemasEvent::Recorded { schemas: vec![schema] };
+    GoldenEvents::beside(directory).events("schemas", [sample]).check();
 }

@@ -37,8 +37,11 @@ pub struct GoldenEvents {
 struct Of {
     schemas: &'static [EventSchema],
     samples: Result<Vec<Sample>, CodecError>,
-    read: fn(&str, u16, CodecId, &[u8]) -> Result<Vec<Today>, EventError>,
+    read: Read,
 }
+
+/// Reads a payload of this type, version and codec.
+type Read = fn(&str, u16, CodecId, &[u8]) -> Result<Vec<Today>, EventError>;
 
 /// An event as it is written now.
 #[derive(Debug)]
@@ -55,10 +58,14 @@ impl GoldenEvents {
     }
 
     /// With the events of this aggregate type: at least one of every kind.
-    pub fn aggregate<A: Aggregate>(mut self, samples: impl IntoIterator<Item = A::Event>) -> Self {
+    pub fn aggregate<A: Aggregate>(self, samples: impl IntoIterator<Item = A::Event>) -> Self {
+        self.events(A::TYPE, samples)
+    }
+
+    /// With events that are no aggregate's, under the name of whose they are: at least one of every kind.
+    pub fn events<E: Event>(mut self, owner: &'static str, samples: impl IntoIterator<Item = E>) -> Self {
         let samples = samples.into_iter().map(|event| sample(&event)).collect();
-        let of = Of { schemas: A::Event::SCHEMAS, samples, read: read_today::<A::Event> };
-        self.aggregates.insert(A::TYPE, of);
+        self.aggregates.insert(owner, Of { schemas: E::SCHEMAS, samples, read: read_today::<E> });
         self
     }
 

@@ -43,8 +43,13 @@ impl EventsLock {
     }
 
     /// With the events of this aggregate type.
-    pub fn aggregate<A: Aggregate>(mut self) -> Self {
-        self.schemas.insert(A::TYPE, A::Event::SCHEMAS);
+    pub fn aggregate<A: Aggregate>(self) -> Self {
+        self.events::<A::Event>(A::TYPE)
+    }
+
+    /// With events that are no aggregate's, under the name of whose they are.
+    pub fn events<E: Event>(mut self, owner: &'static str) -> Self {
+        self.schemas.insert(owner, E::SCHEMAS);
         self
     }
 

@@ -9,7 +9,7 @@ use annals_persistence::{Batch, Direction, Expected, Journal, JournalExt, Positi
 use crate::record;
 
 #[derive(Debug, Event)]
-enum CursorEvent {
+pub(crate) enum CursorEvent {
     /// Everything up to this position is published.
     #[event("cursor-moved")]
     Moved { position: Position },

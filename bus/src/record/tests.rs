@@ -1,0 +1,65 @@
+//! What the bus has written stays readable: `events.lock` has the shapes of its own events, `tests/golden` their bytes.
+
+use std::str::FromStr;
+
+use annals_actors::testing::{EventsLock, GoldenEvents};
+use annals_persistence::Position;
+use serde_json::json;
+
+use super::*;
+use crate::Topic;
+use crate::dead_letter::{DeadLetterId, LetterEvent};
+use crate::inbox::{InboxEvent, Place, Rejection};
+use crate::reaction::Target;
+use crate::relay::CursorEvent;
+
+#[test]
+fn events_lock() {
+    EventsLock::beside(env!("CARGO_MANIFEST_DIR"))
+        .events::<InboxEvent>("inbox")
+        .events::<LetterEvent>("dead-letters")
+        .events::<CursorEvent>("cursor")
+        .check();
+}
+
+#[test]
+fn golden_events() {
+    GoldenEvents::beside(env!("CARGO_MANIFEST_DIR"))
+        .events("inbox", inbox())
+        .events("dead-letters", letters())
+        .events("cursor", [CursorEvent::Moved { position: Position(9_007_199_254_740_993) }])
+        .check();
+}
+
+fn inbox() -> Vec<InboxEvent> {
+    let (source, event_id) = (|| "customer".to_owned(), || "e-1".to_owned());
+    let place = Place { key: Some("customer-1".into()), sequence: Some(3) };
+    let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
+    let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
+    let (nowhere, rejections) = (Place::default(), vec![rejection]);
+    vec![
+        InboxEvent::Planned { source: source(), event_id: event_id(), targets: vec![target] },
+        InboxEvent::Handled { source: source(), event_id: event_id(), place: place.clone(), rejections },
+        InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
+        InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },
+    ]
+}
+
+fn letters() -> Vec<LetterEvent> {
+    let id = DeadLetterId::from_str("00000000-0000-0000-0000-000000000001").unwrap();
+    vec![
+        LetterEvent::Written {
+            id,
+            subscription: "address".into(),
+            topic: Topic::named("v1.customer-moved"),
+            event_id: "e-1".into(),
+            reason: "no".into(),
+            attempts: 3,
+            first_time: Timestamp(1),
+            last_time: Timestamp(2),
+            event: serde_json::value::to_raw_value(&json!({ "specversion": "1.0" })).unwrap(),
+        },
+        LetterEvent::Replayed { id, error: None },
+        LetterEvent::Replayed { id, error: Some("still no".into()) },
+    ]
+}
