@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use annals_actors::Context;
 use annals_macros::{Event, Shape};
-use annals_persistence::{Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, Position, Timestamp};
+use annals_persistence::{
+    Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, NewEvent, Position, Timestamp, Upcast,
+};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,7 @@ use crate::record;
 struct Thing;
 
 #[derive(Debug, Event)]
+#[event(retired("thing-split", 1 = SplitV1), retired("thing-doubled", 1 = DoubledV1))]
 enum ThingEvent {
     #[event("thing-quiet")]
     Quiet,
@@ -27,6 +30,30 @@ enum ThingEvent {
     Other,
     #[event("thing-panic")]
     Panic,
+}
+
+/// Is a quiet one, one and another today.
+#[derive(Serialize, Deserialize, Shape)]
+struct SplitV1;
+
+impl Upcast for SplitV1 {
+    type Next = [ThingEvent; 3];
+
+    fn upcast(self) -> [ThingEvent; 3] {
+        [ThingEvent::Quiet, ThingEvent::One, ThingEvent::Other]
+    }
+}
+
+/// Is the same twice today.
+#[derive(Serialize, Deserialize, Shape)]
+struct DoubledV1;
+
+impl Upcast for DoubledV1 {
+    type Next = Vec<ThingEvent>;
+
+    fn upcast(self) -> Vec<ThingEvent> {
+        vec![ThingEvent::One, ThingEvent::One]
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +111,37 @@ async fn places(sequences: &mut Sequences, events: &[ThingEvent], from: usize) -
         }
     }
     places
+}
+
+/// A record as a release before this one wrote it.
+async fn old_record(name: &'static str) -> (Arc<dyn Journal>, RecordedEvent) {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let event =
+        NewEvent { type_name: name.into(), ..record::record(&ThingEvent::Quiet, Timestamp(1)).unwrap() };
+    let stream = StreamId::aggregate("thing", "1").unwrap();
+    journal.append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
+    let recorded = journal.read_all(Position(1), Filter::default()).try_next().await.unwrap();
+    (journal, recorded.unwrap())
+}
+
+#[tokio::test]
+async fn a_record_that_is_several_events_today_is_published_as_one() {
+    let (journal, recorded) = old_record("thing-split").await;
+    let mut sequences = Sequences::new(100, true);
+    let sealed = seal(&publications(), &journal, &mut sequences, &recorded, None).await.unwrap();
+    let told: Vec<_> =
+        sealed.iter().map(|one| (one.topic.as_str(), one.sequence, one.subject.as_deref())).collect();
+    assert_eq!(told, [("v1.first", Some(1), Some("1")), ("v1.second", None, Some("somebody"))]);
+    assert_eq!(sealed[0].id.to_string(), recorded.id.to_string());
+}
+
+#[tokio::test]
+async fn a_record_whose_parts_meet_on_one_topic_is_refused() {
+    let (journal, recorded) = old_record("thing-doubled").await;
+    let mut sequences = Sequences::new(100, true);
+    let refused = seal(&publications(), &journal, &mut sequences, &recorded, None).await.unwrap_err();
+    let SealError::Translation(error) = refused else { panic!("{refused}") };
+    assert_eq!(error.code(), "topic_published_twice");
 }
 
 #[tokio::test]
