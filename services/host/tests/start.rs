@@ -7,6 +7,13 @@ mod program;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EmbeddedJournal, EmbeddedOptions, EventId, Expected, Journal,
+    JournalExt, NewEvent, StreamId, Timestamp,
+};
+use serde_json::json;
 
 use program::{Program, command, ended, exit_code, run, signal, stderr, stdout};
 
@@ -35,6 +42,52 @@ async fn a_read_model_that_cannot_be_built_ends_the_start_with_one() {
         for part in ["service \"notes\" cannot get ready", "read model \"notes\"", "read_model_failed"] {
             assert!(last.contains(part), "{last}");
         }
+    }
+}
+
+/// Lets a journal say that notes were once written otherwise than this release writes them.
+async fn record_another_schema(data: &Path) {
+    let directory = data.join("notes/journal");
+    let journal: Arc<dyn Journal> =
+        Arc::new(EmbeddedJournal::open(&directory, EmbeddedOptions::default()).unwrap());
+    let schema = json!({
+        "aggregate": "note",
+        "event": "note-written",
+        "version": 1,
+        "fingerprint": "0123456789abcdef",
+        "shape": "struct{title:string;text:string;}",
+    });
+    let record = NewEvent {
+        id: EventId::generate(),
+        type_name: "schemas-recorded".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: json!({ "schemas": [schema] }).to_string().into_bytes().into(),
+        command: CommandMetadata::internal(Timestamp(1)),
+        tags: Vec::new(),
+    };
+    let stream = StreamId::internal("schemas").unwrap();
+    journal.append(Batch::of(stream, Expected::NoStream, [record])).await.unwrap();
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn a_journal_that_would_be_misread_ends_the_start_with_one() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    record_another_schema(data.path()).await;
+    let output = run(&["dev", "--data", dir, "--listen", "127.0.0.1:0"]);
+    let said = stderr(&output);
+    assert_eq!(exit_code(&output), 1, "{said}");
+    let last = said.lines().last().unwrap();
+    let parts = [
+        "event \"note-written\" version 1 of aggregate \"note\" has changed",
+        "struct{title:string;text:string;}",
+        "struct{text:string;}",
+        "(event_schema_changed; `explain event_schema_changed` says more)",
+    ];
+    for part in parts {
+        assert!(last.contains(part), "{part}: {last}");
     }
 }
 
