@@ -20,8 +20,9 @@ pub(crate) fn record<E: Event>(event: &E, time: Timestamp) -> Result<NewEvent, C
 
 /// An event of the bus, read back.
 pub(crate) fn read<E: Event>(recorded: &RecordedEvent) -> Result<E, EventError> {
-    let events = recorded.decode::<E>()?;
-    events.into_iter().next().ok_or_else(|| E::unknown(&recorded.type_name, recorded.schema_version))
+    // None of them was ever split.
+    let unknown = |_| E::unknown(&recorded.type_name, recorded.schema_version);
+    recorded.decode::<E>()?.into_inner().map(|[event]| event).map_err(unknown)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Golden bytes: recorded events as files, so that what was once written is read for good.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use annals_persistence::{CodecError, CodecId, Event, EventError, EventSchema, EventType};
 
@@ -132,9 +132,13 @@ struct Fixtures<'a> {
 
 impl Fixtures<'_> {
     fn load(&mut self) -> Result<(), String> {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return Ok(()) };
+        let unreadable = |error| format!("{} cannot be read: {error}", self.folder.display());
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(unreadable)?,
+        };
         for entry in entries {
-            let path = entry.map_err(|error| format!("{}: {error}", self.folder.display()))?.path();
+            let path = entry.map_err(unreadable)?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
                 let fixture = Fixture::read(&path)?;
                 self.all.insert((fixture.event.clone(), fixture.version), fixture);

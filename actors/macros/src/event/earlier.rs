@@ -100,7 +100,10 @@ impl Earlier {
 
     /// Arms that decode `payload` and write it anew in codec `to`.
     pub(super) fn transcoders(&self, names: &TokenStream) -> Vec<TokenStream> {
-        let arm = |Old { version, ty, .. }: &Old| quote!((#names, #version) => from.decode::<#ty>(payload).and_then(|old| to.encode(&old)));
+        let arm = |Old { version, ty, .. }: &Old| {
+            let anew = quote!(from.decode::<#ty>(payload).and_then(|old| to.encode(&old)));
+            quote!((#names, #version) => #anew)
+        };
         self.0.iter().map(arm).collect()
     }
 }

@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 use syn::{DeriveInput, Fields, Variant};
 
+use super::earlier::Earlier;
 use super::{Case, Cases};
 use crate::paths::Paths;
 use crate::shape::{serde_text, structure};
@@ -11,37 +12,31 @@ use crate::wire::Rule;
 
 /// The elements of `Event::SCHEMAS`.
 pub(super) fn all(paths: &Paths, cases: &Cases) -> Vec<TokenStream> {
-    let persistence = &paths.persistence;
-    let read = quote!(#persistence::SchemaRole::Read);
-    let mut schemas = Vec::new();
-    for case in &cases.current {
-        let written = case.naming.codec_path(paths);
-        schemas.push(schema(
-            paths,
-            &case.naming.name,
-            case.naming.version,
-            &quote!(#persistence::SchemaRole::Written(#written)),
-            &case.describe,
-        ));
-        schemas.extend(former(paths, case, &read));
-        for name in case.naming.names() {
-            for (version, describe) in case.naming.earlier.shapes(paths) {
-                schemas.push(schema(paths, &name, version, &read, &describe));
-            }
-        }
-    }
-    for retired in &cases.retired {
-        for (version, describe) in retired.earlier.shapes(paths) {
-            schemas.push(schema(paths, &retired.name.value(), version, &read, &describe));
-        }
-    }
+    let current = cases.current.iter().flat_map(|case| of_case(paths, case));
+    let retired =
+        cases.retired.iter().flat_map(|retired| old(paths, &retired.name.value(), &retired.earlier));
+    current.chain(retired).collect()
+}
+
+/// A type as it is, under the names that it had before, and its earlier versions under all of them.
+fn of_case(paths: &Paths, Case { naming, describe, .. }: &Case) -> Vec<TokenStream> {
+    let (persistence, codec) = (&paths.persistence, naming.codec_path(paths));
+    let written = quote!(#persistence::SchemaRole::Written(#codec));
+    let mut schemas = vec![schema(paths, &naming.name, naming.version, &written, describe)];
+    let former = naming.was.iter().map(|name| read(paths, &name.value(), naming.version, describe));
+    schemas.extend(former);
+    schemas.extend(naming.names().iter().flat_map(|name| old(paths, name, &naming.earlier)));
     schemas
 }
 
-/// The current version under the names that the type had before.
-fn former(paths: &Paths, case: &Case, read: &TokenStream) -> Vec<TokenStream> {
-    let names = case.naming.was.iter();
-    names.map(|name| schema(paths, &name.value(), case.naming.version, read, &case.describe)).collect()
+/// Earlier versions under one name.
+fn old(paths: &Paths, name: &str, earlier: &Earlier) -> Vec<TokenStream> {
+    earlier.shapes(paths).iter().map(|(version, describe)| read(paths, name, *version, describe)).collect()
+}
+
+fn read(paths: &Paths, name: &str, version: u16, describe: &TokenStream) -> TokenStream {
+    let persistence = &paths.persistence;
+    schema(paths, name, version, &quote!(#persistence::SchemaRole::Read), describe)
 }
 
 fn schema(
