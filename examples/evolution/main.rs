@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals::persistence::{SledOptions, SledSnapshots, SnapshotStore};
+use annals::persistence::{SledSnapshots, SnapshotOptions, SnapshotStore};
 use annals::prelude::*;
 use before::{FirstAccount, Happens};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ pub struct Account {
 async fn node<A: Aggregate>(directory: &Path) -> Result<Node, Box<dyn Error>> {
     let journal = EmbeddedJournal::open(directory.join("log"), EmbeddedOptions::default())?;
     let snapshots: Arc<dyn SnapshotStore> =
-        Arc::new(SledSnapshots::open(directory.join("snapshots"), SledOptions::default())?);
+        Arc::new(SledSnapshots::open(directory.join("snapshots"), SnapshotOptions::default())?);
     let options = NodeOptions { snapshot_every_events: 1, ..NodeOptions::default() };
     let node = Node::builder().journal(Arc::new(journal)).snapshots(snapshots).options(options);
     Ok(node.aggregate::<A>().start().await?)

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use annals_actors::{Aggregate, Node, NodeOptions, StartError, StateError};
 use annals_persistence::{
-    CodecId, Direction, EmbeddedJournal, EmbeddedOptions, Journal, JournalExt, RecordedEvent, SledOptions,
-    SledSnapshots, SnapshotStore, StreamId, Version,
+    CodecId, Direction, EmbeddedJournal, EmbeddedOptions, Journal, JournalExt, RecordedEvent, SledSnapshots,
+    SnapshotOptions, SnapshotStore, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 
@@ -29,7 +29,7 @@ impl Running {
         let journal =
             Arc::new(EmbeddedJournal::open(directory.join("log"), EmbeddedOptions::default()).unwrap());
         let snapshots: Arc<dyn SnapshotStore> =
-            Arc::new(SledSnapshots::open(directory.join("snapshots"), SledOptions::default()).unwrap());
+            Arc::new(SledSnapshots::open(directory.join("snapshots"), SnapshotOptions::default()).unwrap());
         let options = NodeOptions { snapshot_every_events: 1, ..NodeOptions::default() };
         let builder = Node::builder().journal(journal.clone()).snapshots(Arc::clone(&snapshots));
         let started = builder.options(options).aggregate::<A>().start().await;

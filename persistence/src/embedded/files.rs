@@ -38,10 +38,18 @@ impl Files {
     /// The table that was written after this segment, if it can be trusted.
     pub(super) fn table(&self, segment: &Segment) -> Result<Option<TableFile>, OpenError> {
         let path = table_path(&self.dir, segment.header.number);
+        Ok(self.read_table(segment)?.and_then(|read| trusted(&path, read)))
+    }
+
+    /// The table that was written after this segment, or why it is none; `None` where there is no such file.
+    pub(super) fn read_table(
+        &self,
+        segment: &Segment,
+    ) -> Result<Option<Result<TableFile, &'static str>>, OpenError> {
+        let path = table_path(&self.dir, segment.header.number);
         let Some(file) = self.open(&path)? else { return Ok(None) };
-        let read =
-            TableFile::read(path.clone(), file, segment).map_err(|source| unreadable(&path, source))?;
-        Ok(trusted(&path, read))
+        let read = TableFile::read(path.clone(), file, segment);
+        read.map(Some).map_err(|source| unreadable(&path, source))
     }
 
     /// A segment's index file, if there is one with a header that can be trusted.

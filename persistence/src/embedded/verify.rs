@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::files::Files;
-use super::index::{IndexFault, MemoryPart, Sealed, SealedPart, index_path};
+use super::index::{Index, IndexFault, MemoryPart, Sealed, SealedPart, index_path, table_path};
 use super::lock;
 use super::open::check_mark;
 use super::paged::PageFault;
@@ -95,6 +95,7 @@ pub(super) fn verify(
         told: VerifyProgress::default(),
         damage: Vec::new(),
         index_faults: Vec::new(),
+        scavenged: false,
     };
     match verification.run(&mut recovery) {
         Ok(()) => {}
@@ -121,6 +122,8 @@ struct Verification<'a> {
     told: VerifyProgress,
     damage: Vec<LogDamage>,
     index_faults: Vec<LogDamage>,
+    /// Whether any segment so far was written anew without some of its records.
+    scavenged: bool,
 }
 
 impl Verification<'_> {
@@ -178,13 +181,25 @@ impl Verification<'_> {
             return Ok(0);
         };
         let records = part.records;
-        if let Some(fault) = self.index_fault(&segment, &part)? {
-            self.index_faults.push(fault);
-        }
+        self.scavenged |= segment.header.generation > 0;
+        self.index_faults.extend(self.index_fault(&segment, &part)?);
         // Of those that are done with, only what leads to the next is kept.
         sealed.clear();
-        sealed.push(Sealed { segment, end, part: SealedPart::Memory(Arc::default()) });
+        sealed.push(Sealed { segment: Arc::clone(&segment), end, part: SealedPart::Memory(Arc::default()) });
+        self.index_faults.extend(self.table_fault(&segment, &recovery.walk.index)?);
         Ok(records)
+    }
+
+    /// Holds the table that was written after a segment against all that was gone through.
+    fn table_fault(&self, segment: &Segment, index: &Index) -> Result<Option<LogDamage>, OpenError> {
+        let reason = match self.files.read_table(segment)? {
+            None => return Ok(None),
+            Some(Ok(table)) if table.agrees(index, self.scavenged) => return Ok(None),
+            Some(Ok(_)) => "it does not say what the segments say",
+            Some(Err(reason)) => reason,
+        };
+        let file = table_path(&self.files.dir, segment.header.number);
+        Ok(Some(LogDamage { file, offset: 0, reason: reason.to_owned() }))
     }
 
     fn index_fault(&self, segment: &Segment, part: &MemoryPart) -> Result<Option<LogDamage>, OpenError> {

@@ -526,7 +526,8 @@ impl Shared {
 
     pub(super) fn poison(&self, error: &AppendError) {
         tracing::error!(dir = %self.files.dir.display(), error = %error, "the journal takes no more appends");
-        self.queue.close(error.clone());
+        // First, so that whoever is refused finds it there.
         *self.health.lock() = JournalHealth::Poisoned { reason: error.to_string() };
+        self.queue.close(error.clone());
     }
 }

@@ -1,6 +1,7 @@
 //! The table of all streams as it was when a segment was sealed, in a file: so that opening does not have to go through
 //! the index files of all segments. `docs/log-format.md` says the same in words; keep them equal.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +107,22 @@ impl TableFile {
         let take = |bytes: [u8; KEPT_BYTES]| table.retention.push(kept_from(&bytes));
         pages.each(retention, 0..retention.count, take)?;
         Ok(Ok(table))
+    }
+
+    /// Whether it says what the segments say, which `index` was made from. Where records were `scavenged` since, it may say
+    /// more than these.
+    pub(in crate::embedded) fn agrees(&self, index: &Index, scavenged: bool) -> bool {
+        let known: HashMap<StreamKey, &StreamEntry> =
+            self.entries.iter().map(|entry| (entry.key, entry)).collect();
+        let is_known = |entry: &StreamEntry| {
+            known.get(&entry.key).is_some_and(|known| {
+                entry_bytes(known) == entry_bytes(entry) || scavenged && known.version > entry.version
+            })
+        };
+        let is_there = |entry: &StreamEntry| scavenged || index.streams.get(entry.key).is_some();
+        index.streams.entries().iter().all(is_known)
+            && self.entries.iter().all(is_there)
+            && index.retention().keys().all(|key| self.retention.iter().any(|(kept, _)| kept == key))
     }
 
     /// Has the index begin with it.
