@@ -39,6 +39,7 @@ mod kit;
 mod lifecycle;
 mod model;
 mod order;
+mod random;
 mod read;
 mod retention;
 mod snapshots;
@@ -55,8 +56,9 @@ pub use lifecycle::{
     closed_journals_refuse, closing_answers_what_was_submitted, closing_ends_subscriptions,
     reopening_keeps_everything,
 };
-pub use model::{Random, random_histories_match_a_model, replayable};
+pub use model::random_histories_match_a_model;
 pub use order::order_without_gaps;
+pub use random::{Random, Seed, replayable, seeds};
 pub use read::{
     filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,
     stream_info_tells_the_end, streams_are_listed_by_name, streams_read_backward, streams_read_forward,
@@ -99,22 +101,23 @@ pub trait SnapshotFactory: Send + Sync + 'static {
     }
 }
 
-/// The longest that one case may take.
+/// The longest that one case may take, and as much more for every thousand random ones that it is asked for.
 const CASE_DURATION_MAX: Duration = Duration::from_secs(300);
 
 /// Runs one case on a runtime of its own.
 ///
 /// # Panics
-/// When the case fails, or takes longer than five minutes.
+/// When the case fails, or takes longer than five minutes (for every thousand that `ANNALS_CASES` asks for).
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime can be started");
-    runtime
-        .block_on(async { tokio::time::timeout(CASE_DURATION_MAX, case).await })
-        .expect("the case ends in time");
+    let thousands = random::number("ANNALS_CASES").unwrap_or(0) / 1000;
+    let patience =
+        CASE_DURATION_MAX.saturating_mul(u32::try_from(thousands).unwrap_or(u32::MAX).saturating_add(1));
+    runtime.block_on(async { tokio::time::timeout(patience, case).await }).expect("the case ends in time");
 }
 
 /// One `#[test]` for each thing that a [`Journal`](crate::Journal) must hold, on the journals of a

@@ -2,11 +2,11 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use annals_persistence::conformance::JournalFactory;
-use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal};
+use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, SimVfs};
 use tempfile::TempDir;
 
 /// Each journal has a directory of its own; segments are short, so that the cases cross from one to the next.
@@ -42,3 +42,30 @@ impl JournalFactory for Embedded {
 }
 
 annals_persistence::journal_conformance!(Embedded::new());
+
+/// On a disk in memory, which syncs at once, with segments so short that everything crosses from one to the next.
+#[derive(Default)]
+struct OnSimulatedDisk(Mutex<SimVfs>);
+
+impl OnSimulatedDisk {
+    fn open_latest(&self) -> Arc<dyn Journal> {
+        let vfs = Arc::new(self.0.lock().expect("nobody panicked").clone());
+        let options = EmbeddedOptions { segment_bytes: 8192, vfs, ..EmbeddedOptions::default() };
+        Arc::new(EmbeddedJournal::open("/journal", options).expect("the journal opens"))
+    }
+}
+
+impl JournalFactory for OnSimulatedDisk {
+    async fn open(&self) -> Arc<dyn Journal> {
+        *self.0.lock().expect("nobody panicked") = SimVfs::new();
+        self.open_latest()
+    }
+
+    async fn reopen(&self) -> Option<Arc<dyn Journal>> {
+        Some(self.open_latest())
+    }
+}
+
+mod on_a_simulated_disk {
+    annals_persistence::journal_conformance!(super::OnSimulatedDisk::default());
+}

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::JournalFactory;
 use super::kit::{event, everything, order, positions, soon};
-use super::model::{Random, Seed, replayable};
+use super::{Random, Seed, replayable};
 use crate::{
     AppendError, Batch, EventStream, Expected, Filter, Journal, JournalExt, NewEvent, Position,
     RecordedEvent, StreamId, Ticket, Version,

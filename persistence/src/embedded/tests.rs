@@ -22,7 +22,6 @@ mod driven;
 mod faults;
 mod golden;
 mod indexes;
-mod model;
 mod repair;
 mod rotation;
 mod scavenge;

@@ -130,12 +130,11 @@ async fn damage_under_an_open_journal_is_an_error_of_the_read() {
 #[tokio::test]
 async fn random_bytes_never_panic() {
     use rand::{Rng, SeedableRng, rngs::StdRng};
-    let seed = model::seed();
-    let mut random = StdRng::seed_from_u64(seed);
     let (dir, events) = prepared(small(), 60).await;
     let file = log_file(dir.path(), 1);
     let original = fs::read(&file).unwrap();
-    for case in 0..model::cases(200) {
+    for seed in crate::conformance::replayable(200) {
+        let mut random = StdRng::seed_from_u64(seed);
         let mut bytes = original.clone();
         for _ in 0..random.random_range(1..4) {
             let at = random.random_range(4096..bytes.len());
@@ -145,7 +144,7 @@ async fn random_bytes_never_panic() {
         fs::write(&file, &bytes).unwrap();
         match EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}) {
             Ok(report) => assert!(!report.damage.is_empty() || report.events == events.len() as u64),
-            Err(error) => panic!("case {case}: {error}"),
+            Err(error) => panic!("ANNALS_SEED={seed}: {error}"),
         }
     }
 }
