@@ -37,6 +37,7 @@ use crate::{Journal, SnapshotStore};
 mod append;
 mod kit;
 mod lifecycle;
+mod linearizability;
 mod model;
 mod order;
 mod random;
@@ -56,6 +57,7 @@ pub use lifecycle::{
     closed_journals_refuse, closing_answers_what_was_submitted, closing_ends_subscriptions,
     reopening_keeps_everything,
 };
+pub use linearizability::{NotLinearizable, Operation, Sequential, linearize};
 pub use model::random_histories_match_a_model;
 pub use order::order_without_gaps;
 pub use random::{Random, Seed, replayable, seeds};
