@@ -49,6 +49,7 @@ impl Node {
         NodeBuilder {
             journal: None,
             snapshots: None,
+            snapshots_in_place: false,
             clock: Arc::new(SystemClock),
             options: NodeOptions::default(),
             registrations: Vec::new(),
@@ -132,6 +133,7 @@ struct Registered {
 pub struct NodeBuilder {
     journal: Option<Arc<dyn Journal>>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
+    snapshots_in_place: bool,
     clock: Arc<dyn Clock>,
     options: NodeOptions,
     registrations: Vec<(AggregateSchemas, Registration)>,
@@ -155,6 +157,13 @@ impl NodeBuilder {
     pub fn snapshots(mut self, store: Arc<dyn SnapshotStore>) -> Self {
         self.snapshots = Some(store);
         self
+    }
+
+    /// As [`NodeBuilder::snapshots`], without a thread that writes them: each is saved where its state becomes durable,
+    /// which is for stores that never wait, and for tests in which one thing comes after the other.
+    pub fn snapshots_in_place(mut self, store: Arc<dyn SnapshotStore>) -> Self {
+        self.snapshots_in_place = true;
+        self.snapshots(store)
     }
 
     /// Where the time comes from; the machine's clock by default.
@@ -186,7 +195,8 @@ impl NodeBuilder {
         let journal = self.journal.ok_or(StartError::NoJournal)?;
         let known: Vec<_> = self.registrations.iter().map(|(schemas, _)| *schemas).collect();
         schemas::agree(&journal, self.clock.now(), &known).await?;
-        let snapshot_writer = self.snapshots.clone().and_then(start_writer);
+        let start = if self.snapshots_in_place { in_place } else { start_writer };
+        let snapshot_writer = self.snapshots.clone().and_then(start);
         let parts = Parts {
             journal: Arc::clone(&journal),
             snapshots: self.snapshots.filter(|_| snapshot_writer.is_some()),
@@ -237,6 +247,10 @@ fn start_writer(store: Arc<dyn SnapshotStore>) -> Option<SnapshotWriter> {
             |error| tracing::error!(%error, "no thread for the snapshot writer; going on without snapshots"),
         )
         .ok()
+}
+
+fn in_place(store: Arc<dyn SnapshotStore>) -> Option<SnapshotWriter> {
+    Some(SnapshotWriter::in_place(store))
 }
 
 fn register<A: Aggregate>(parts: &Parts) -> Registered {

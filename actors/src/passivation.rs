@@ -16,6 +16,8 @@ pub(crate) async fn sweep<A: Aggregate>(kind: Arc<Kind<A>>) {
     let pause = (kind.options.passivate_after / 4).clamp(Duration::from_millis(10), Duration::from_secs(60));
     loop {
         tokio::select! {
+            // Not by chance: a deterministic run wants the same every time.
+            biased;
             () = kind.clock.sleep(pause) => passivate_idle(&kind),
             () = kind.crowded.notified() => {}
         }

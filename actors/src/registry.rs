@@ -1,11 +1,11 @@
 //! The live instances of one aggregate type, by id, in shards so that senders do not wait for one another.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_persistence::StreamId;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,7 +15,8 @@ use crate::instance::Instance;
 
 const SHARDS: usize = 64;
 
-type Shard<A> = Mutex<HashMap<StreamId, Arc<Instance<A>>>>;
+/// In an order that depends on what was done with it alone, so that a deterministic run has the same every time.
+type Shard<A> = Mutex<IndexMap<StreamId, Arc<Instance<A>>>>;
 
 pub(crate) struct Registry<A: Aggregate> {
     shards: Vec<Shard<A>>,
@@ -76,7 +77,7 @@ impl<A: Aggregate> Registry<A> {
         let mut shard = self.shard(&instance.stream).lock();
         let same = shard.get(&instance.stream).is_some_and(|found| std::ptr::eq(&**found, instance));
         if same {
-            shard.remove(&instance.stream);
+            shard.swap_remove(&instance.stream);
             drop(shard);
             self.stays(instance);
             if self.live.fetch_sub(1, Ordering::Relaxed) == 1 {

@@ -1,4 +1,4 @@
-//! Writing snapshots behind the command path, on a thread of its own.
+//! Writing snapshots behind the command path, as a rule on a thread of its own.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -17,12 +17,19 @@ pub(crate) struct Job {
     pub(crate) snapshot: Snapshot,
 }
 
-/// Hands snapshots to the thread that writes them. Cloning is cheap.
+/// Hands snapshots to whoever writes them. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub(crate) struct SnapshotWriter(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+enum Inner {
+    Behind(Behind),
+    InPlace(Arc<dyn SnapshotStore>),
+}
+
+/// The thread that writes them.
+#[derive(Debug)]
+struct Behind {
     jobs: Mutex<Option<SyncSender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     left_out: metrics::Counter,
@@ -34,28 +41,49 @@ impl SnapshotWriter {
         let thread = std::thread::Builder::new()
             .name("annals-snapshots".to_owned())
             .spawn(move || write_all(&jobs, &*store))?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner::Behind(Behind {
             jobs: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
             left_out: metrics::counter!("annals_snapshots_left_out_total"),
-        })))
+        }))))
+    }
+
+    /// One that writes each where it is handed over.
+    pub(crate) fn in_place(store: Arc<dyn SnapshotStore>) -> Self {
+        Self(Arc::new(Inner::InPlace(store)))
     }
 
     /// Keeps a snapshot soon, or leaves it out where too many wait.
     pub(crate) fn write(&self, job: Job) {
-        let jobs = self.0.jobs.lock();
-        match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
-            Some(Ok(())) => {}
-            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
-                self.0.left_out.increment(1);
-            }
+        match &*self.0 {
+            Inner::Behind(behind) => behind.write(job),
+            Inner::InPlace(store) => store.save(&job.stream, &job.snapshot),
         }
     }
 
     /// Ends when everything that waited is written and the store is closed.
     pub(crate) async fn close(&self) {
-        drop(self.0.jobs.lock().take());
-        let thread = self.0.thread.lock().take();
+        match &*self.0 {
+            Inner::Behind(behind) => behind.close().await,
+            Inner::InPlace(store) => store.close(),
+        }
+    }
+}
+
+impl Behind {
+    fn write(&self, job: Job) {
+        let jobs = self.jobs.lock();
+        match jobs.as_ref().map(|jobs| jobs.try_send(job)) {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) | None => {
+                self.left_out.increment(1);
+            }
+        }
+    }
+
+    async fn close(&self) {
+        drop(self.jobs.lock().take());
+        let thread = self.thread.lock().take();
         if let Some(thread) = thread {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {

@@ -1,0 +1,171 @@
+//! What must hold, whatever happened.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use annals_persistence::conformance::{Operation, linearize};
+use annals_persistence::{EmbeddedJournal, RecordedEvent, StreamId, Version};
+
+use crate::history::{Answer, Attempt, Call, Instance};
+use crate::life::DIR;
+use crate::tally::Tally;
+use crate::world::World;
+
+/// The log, as far as it was ever read.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    events: Vec<RecordedEvent>,
+    /// The places of each operation's events.
+    ops: HashMap<u32, Vec<usize>>,
+    /// Each instance's states, one for every version from 0 on.
+    states: HashMap<usize, Vec<Tally>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Payload {
+    op: u32,
+    seen: u64,
+}
+
+impl Seen {
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Takes in what the log has now: what was read before, and more.
+    fn go_on(&mut self, log: Vec<RecordedEvent>) {
+        assert!(log.len() >= self.events.len(), "the log lost what it had shown");
+        for (before, now) in self.events.iter().zip(&log) {
+            assert_eq!(before, now, "what was read once reads otherwise");
+        }
+        for event in log.into_iter().skip(self.events.len()) {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: RecordedEvent) {
+        let place = self.events.len();
+        assert_eq!(event.position.0, place as u64 + 1, "positions have no gap");
+        let Payload { op, seen } = serde_json::from_slice(&event.payload).unwrap();
+        let instance = event.stream.instance().parse().unwrap();
+        let states = self.states.entry(instance).or_insert_with(|| vec![Tally::default()]);
+        let mut state = states.last().unwrap().clone();
+        assert_eq!(state.trail, seen, "event {place} was decided on another state than the one before it");
+        state.count_in(op);
+        assert_eq!(event.version.0, state.count, "versions have no gap");
+        states.push(state);
+        let places = self.ops.entry(op).or_default();
+        assert!(places.last().is_none_or(|last| last + 1 == place), "operation {op} was carried out twice");
+        places.push(place);
+        self.events.push(event);
+    }
+
+    fn state(&self, instance: usize, version: Version) -> Option<&Tally> {
+        static NOTHING: Tally = Tally { count: 0, trail: 0 };
+        match self.states.get(&instance) {
+            Some(states) => states.get(usize::try_from(version.0).unwrap()),
+            None => (version == Version::NONE).then_some(&NOTHING),
+        }
+    }
+}
+
+impl World {
+    /// Reads the log and compares it with everything known.
+    pub(crate) fn check_log(&mut self) {
+        if self.disk.crashed() {
+            return;
+        }
+        let log = self.life().log();
+        self.seen.go_on(log);
+        self.hear();
+        self.say(format_args!("{} events are there", self.seen.len()));
+        for (op, places) in &self.seen.ops {
+            let op = &self.ops[*op as usize];
+            let first = &self.seen.events[places[0]];
+            assert_eq!(first.stream, StreamId::aggregate("tally", &op.instance.to_string()).unwrap());
+            assert_eq!(first.command.command_id, op.id);
+            let before = self.seen.state(op.instance, Version(first.version.0 - 1)).unwrap();
+            let after = before.after(&op.commands).unwrap();
+            assert_eq!(places.len() as u64, after.count - before.count, "operation {} is torn", op.number);
+        }
+    }
+
+    /// What an answer tells of is durable when it leaves.
+    pub(crate) fn check_answer(&self, attempt: usize, answer: &Answer) {
+        let told = match answer {
+            Answer::Saw(version, _) | Answer::Conflict { actual: version, .. } => *version,
+            Answer::Done(receipt) => receipt.version,
+            Answer::Refused(count) => Version(*count),
+            Answer::Panicked | Answer::NotDone(_) | Answer::Unknown(_) => return,
+        };
+        let Attempt { instance, ref call, .. } = self.attempts[attempt];
+        // One of several commands may be refused on what those before it in the same message would have left.
+        let ahead = matches!(call, Call::Do { commands, .. } if commands.len() > 1);
+        let durable = self.life().version(instance);
+        assert!(ahead || told <= durable, "attempt {attempt} tells of {told}, durable is {durable}");
+    }
+
+    /// At the end: each answer against the log.
+    pub(crate) fn check_answers(&self) {
+        for attempt in &self.attempts {
+            match (&attempt.call, attempt.answer.as_ref().map(|(_, answer)| answer)) {
+                (_, Some(Answer::Saw(version, state))) => {
+                    assert_eq!(self.seen.state(attempt.instance, *version), Some(state), "{attempt:?}");
+                }
+                (Call::Do { op, .. }, Some(Answer::Done(receipt))) if receipt.events > 0 => {
+                    let places = &self.seen.ops[op];
+                    let last = &self.seen.events[*places.last().unwrap()];
+                    assert_eq!((last.version, Some(last.position)), (receipt.version, receipt.position));
+                    assert_eq!(places.len(), receipt.events as usize, "{attempt:?}");
+                }
+                _ => {}
+            }
+        }
+        self.check_refused();
+        self.check_order();
+    }
+
+    /// What nobody was ever told could have happened is not there.
+    fn check_refused(&self) {
+        for op in self.seen.ops.keys() {
+            let possible = self.attempts.iter().any(|attempt| {
+                let asked = matches!(&attempt.call, Call::Do { op: asked, .. } if asked == op);
+                let answer = attempt.answer.as_ref().map(|(_, answer)| answer);
+                asked && matches!(answer, None | Some(Answer::Done(_) | Answer::Unknown(_)))
+            });
+            assert!(possible, "operation {op} is there, and every answer said that it is not");
+        }
+    }
+
+    /// What is known of an instance, for the search for an order.
+    pub(crate) fn history(&self, instance: usize) -> Vec<Operation<Call, Answer>> {
+        let of = self.attempts.iter().filter(|attempt| attempt.instance == instance);
+        of.filter_map(|attempt| attempt.operation(|op| self.seen.ops.contains_key(&op))).collect()
+    }
+
+    /// Each instance did one thing at a time.
+    fn check_order(&self) {
+        for instance in 0..self.instances {
+            let history = self.history(instance);
+            if let Err(error) = linearize(&Instance, &history) {
+                let stuck: Vec<_> = error.stuck.iter().map(|place| &history[*place]).collect();
+                panic!("instance {instance} did not do one thing after the other; next were {stuck:#?}");
+            }
+        }
+    }
+
+    /// Replay gives every state that there was; and the log is whole.
+    pub(crate) fn check_replays(&mut self) {
+        for instance in 0..self.instances {
+            let last = self.seen.states.get(&instance).map_or(0, |states| states.len() as u64 - 1);
+            for version in [1, last / 2, last].into_iter().filter(|version| *version > 0) {
+                let replayed = self.life().state_at(instance, Version(version));
+                assert_eq!(replayed.as_ref(), self.seen.state(instance, Version(version)));
+            }
+        }
+        self.life().stop();
+        self.life().close();
+        let report = EmbeddedJournal::verify(Path::new(DIR), &self.disk, |_| {}).unwrap();
+        assert!(report.damage.is_none(), "{report:?}");
+    }
+}
