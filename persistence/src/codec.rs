@@ -31,8 +31,22 @@ impl TryFrom<u8> for CodecId {
 pub const BINCODE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The one bincode configuration in use: the layout of bincode 1, which has three independent readers.
-fn bincode_config() -> impl bincode::config::Config {
-    bincode::config::legacy().with_limit::<BINCODE_BYTES_MAX>()
+fn bincode_config<const LIMIT: usize>() -> impl bincode::config::Config {
+    bincode::config::legacy().with_limit::<LIMIT>()
+}
+
+/// Decodes a value that may claim little more than its bytes are: room is made for a text before it is there, and a few
+/// bytes that claim a long one must not cost what a long one costs.
+fn decode_bincode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    const FEW: usize = 1024 * 1024;
+    const MANY: usize = 16 * FEW;
+    if bytes.len() <= FEW {
+        bincode::serde::decode_from_slice(bytes, bincode_config::<FEW>())
+    } else if bytes.len() <= MANY {
+        bincode::serde::decode_from_slice(bytes, bincode_config::<MANY>())
+    } else {
+        bincode::serde::decode_from_slice(bytes, bincode_config::<BINCODE_BYTES_MAX>())
+    }
 }
 
 impl CodecId {
@@ -43,7 +57,7 @@ impl CodecId {
     pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Result<Vec<u8>, CodecError> {
         match self {
             Self::Json => json_text(value).map_err(|e| CodecError::encode(self, &e)),
-            Self::Bincode => bincode::serde::encode_to_vec(value, bincode_config())
+            Self::Bincode => bincode::serde::encode_to_vec(value, bincode_config::<BINCODE_BYTES_MAX>())
                 .map_err(|e| CodecError::encode(self, &e)),
         }
     }
@@ -51,14 +65,12 @@ impl CodecId {
     /// Decodes a value; every byte must belong to it.
     ///
     /// # Errors
-    /// [`CodecError::Decode`] when the bytes are no such value, claim more than [`BINCODE_BYTES_MAX`], or go on
-    /// behind it.
+    /// [`CodecError::Decode`] when the bytes are no such value, claim much more than there are, or go on behind it.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|e| CodecError::decode(self, &e)),
             Self::Bincode => {
-                let (value, read) = bincode::serde::decode_from_slice(bytes, bincode_config())
-                    .map_err(|e| CodecError::decode(self, &e))?;
+                let (value, read) = decode_bincode(bytes).map_err(|e| CodecError::decode(self, &e))?;
                 if read != bytes.len() {
                     return Err(CodecError::decode(self, &format!("{} bytes left over", bytes.len() - read)));
                 }

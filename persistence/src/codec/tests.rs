@@ -90,6 +90,21 @@ fn a_length_beyond_the_limit_is_refused_without_allocating() {
     }
 }
 
+/// Each found by fuzzing: room for a text is made before its bytes are looked for.
+#[test]
+fn a_few_bytes_that_claim_much_are_refused_without_allocating() {
+    let mut bytes = (48_u64 << 20).to_le_bytes().to_vec();
+    bytes.extend_from_slice(b"abc");
+    let error = CodecId::Bincode.decode::<String>(&bytes).unwrap_err();
+    assert!(error.to_string().contains("LimitExceeded"), "{error}");
+    for len in [1 << 10, (1 << 20) - 8, 1 << 20, 17 << 20] {
+        let text = "x".repeat(len);
+        assert!(
+            CodecId::Bincode.encode(&text).and_then(|b| CodecId::Bincode.decode::<String>(&b)) == Ok(text)
+        );
+    }
+}
+
 #[test]
 fn a_value_that_refuses_is_an_error() {
     let keyed = std::collections::BTreeMap::from([((1, 2), 3)]);
