@@ -1,0 +1,83 @@
+//! Writes what the fuzz targets begin with into a directory: what real runs leave, and what is right.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_fuzz::event::{TYPES, examples};
+use annals_fuzz::snapshot::Activation;
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, Event, EventId, Expected,
+    Journal, JournalExt, NewEvent, SimVfs, StreamId, Timestamp,
+};
+use futures_util::FutureExt;
+// For the counters that everything here is built with.
+use libfuzzer_sys as _;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let corpus = std::env::args().nth(1).ok_or("where to?")?;
+    let write = |target: &str, name: &str, bytes: &[u8]| -> std::io::Result<()> {
+        let dir = Path::new(&corpus).join(target);
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join(format!("seed-{name}")), bytes)
+    };
+    for (number, event) in examples().iter().enumerate() {
+        for (codec, bit) in [(CodecId::Json, 0), (CodecId::Bincode, 0x80)] {
+            let which =
+                TYPES.iter().position(|(name, _)| *name == event.event_type().name).ok_or("its type")?;
+            let payload = event.encode_as(codec)?;
+            write("event", &format!("{number}-{bit}"), &[&[which as u8 | bit], &*payload].concat())?;
+        }
+    }
+    let activation = Activation::new();
+    write("snapshot", "body", &activation.right().state)?;
+    write("snapshot", "whole", &CodecId::Bincode.encode(activation.right())?)?;
+    for groups in [0, 1, 5, 60] {
+        let log = log(groups)?;
+        write("segment", &groups.to_string(), &log)?;
+        write("frames", &groups.to_string(), &log[4096..])?;
+    }
+    Ok(())
+}
+
+/// The first segment of a journal, without the space that it does not use.
+fn log(groups: u64) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let disk = SimVfs::new();
+    let options = EmbeddedOptions {
+        segment_bytes: 8192,
+        vfs: Arc::new(disk.clone()),
+        driver: Driver::Manual,
+        ..EmbeddedOptions::default()
+    };
+    let driven = Arc::new(EmbeddedJournal::open("/journal", options)?);
+    let journal: Arc<dyn Journal> = Arc::clone(&driven) as _;
+    for group in 0..groups {
+        let order = StreamId::aggregate("order", &(group % 3).to_string())?;
+        let batch = Batch::of(order, Expected::Any, [event(group)]);
+        let batch = batch.and(StreamId::internal("own")?, Expected::Any, [event(group), event(group)]);
+        let ticket = journal.append(batch);
+        driven.drive();
+        ticket.now_or_never().ok_or("an answer")??;
+    }
+    journal.close().now_or_never().ok_or("closed at once")?;
+    let mut bytes = disk.bytes(Path::new("/journal/0000000001.log")).ok_or("the first segment")?;
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
+    bytes.truncate(used.next_multiple_of(8));
+    Ok(bytes)
+}
+
+fn event(number: u64) -> NewEvent {
+    let mut command = CommandMetadata::internal(Timestamp(1_700_000_000_000_000));
+    command.actor = (number % 2 == 0).then(|| "anna".into());
+    NewEvent {
+        id: EventId::from_u128(u128::from(number)),
+        type_name: "noted".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: format!("{{\"number\":{number}}}").into(),
+        command,
+        tags: vec!["eu".into(); usize::from(number % 3 == 0)],
+    }
+}

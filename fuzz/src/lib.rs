@@ -1,0 +1,77 @@
+//! What the fuzz targets share: a limit on what an input may make a decoder claim, and journals made of bytes.
+
+use std::alloc::System;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_persistence::{
+    Direction, Driver, EmbeddedJournal, EmbeddedOptions, Filter, Journal, Position, SimVfs, Version, Vfs,
+};
+use cap::Cap;
+use futures_util::FutureExt;
+
+pub mod event;
+pub mod segment;
+pub mod snapshot;
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// What a decoder may claim for each byte of its input, and beside: logs are read a megabyte at a time.
+const BYTES_PER_BYTE: usize = 16;
+const BYTES_BESIDE: usize = 4 << 20;
+
+/// Runs what an input is given to. Memory that is in use at once and is more than a small multiple of the input is
+/// refused, which ends the process.
+pub fn bounded(input: &[u8], run: impl FnOnce()) {
+    let most = ALLOCATOR.allocated() + BYTES_PER_BYTE * input.len() + BYTES_BESIDE;
+    ALLOCATOR.set_limit(most).expect("more than is in use");
+    run();
+    ALLOCATOR.set_limit(usize::MAX).expect("no limit at all");
+}
+
+/// Opens a journal whose only segment has these bytes, reads it to the end every way there is, and opens it again: what
+/// can be read once can be read twice.
+pub fn open(segment: &[u8]) {
+    let dir = Path::new("/journal");
+    let disk = SimVfs::new();
+    let file = disk.create_dir_all(dir).and_then(|()| disk.create(&dir.join("0000000001.log")));
+    let file = file.expect("an empty disk");
+    file.write_all_at(segment, 0).and_then(|()| file.sync_data()).expect("a disk that works");
+    let report = EmbeddedJournal::verify(dir, &disk, |_| {});
+    let options = EmbeddedOptions {
+        segment_bytes: 8192,
+        vfs: Arc::new(disk.clone()),
+        driver: Driver::Manual,
+        ..EmbeddedOptions::default()
+    };
+    let Ok(journal) = EmbeddedJournal::open(dir, options.clone()) else { return };
+    let report = report.expect("what can be opened can be verified");
+    assert!(report.damage.is_none(), "what is opened has no damage: {report:?}");
+    let events = read_all(&journal);
+    assert_eq!(events, report.events, "what is verified can be read");
+    journal.close().now_or_never().expect("without a thread it closes at once");
+    let again = EmbeddedJournal::open(dir, options).expect("what was opened once opens again");
+    assert_eq!(read_all(&again), events);
+    again.close().now_or_never().expect("without a thread it closes at once");
+}
+
+/// How many events there are, by position and by stream.
+fn read_all(journal: &EmbeddedJournal) -> u64 {
+    let durable = journal.durable().borrow().position;
+    let (mut from, mut events) = (Position(1), 0);
+    while from <= durable {
+        let everything = Filter::everything();
+        let page = journal.all_page(from, &everything, 100).now_or_never().expect("read in place");
+        let page = page.expect("what was verified can be read");
+        events += page.events.len() as u64;
+        from = page.next;
+    }
+    let streams = journal.streams_page("", None, usize::MAX).now_or_never().expect("in place").expect("open");
+    for info in &streams {
+        let end = journal.stream_page(&info.stream, Version(u64::MAX), Direction::Backward, 1);
+        let end = end.now_or_never().expect("read in place").expect("a stream's end can be read");
+        assert_eq!(end.events[0].version, info.version);
+    }
+    events
+}
