@@ -36,8 +36,7 @@ impl Segment {
             Ok(()) => Ok(Arc::new(Self::new(path, header, file))),
             Err(error) => {
                 drop(file);
-                remove_partial(vfs, &path);
-                Err(error)
+                Err(discard(vfs, dir, &path).err().unwrap_or(error))
             }
         }
     }
@@ -84,11 +83,15 @@ fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {
     file.sync_data()
 }
 
-/// A segment without a finished header does no harm: the next open removes it.
-fn remove_partial(vfs: &dyn Vfs, path: &Path) {
-    if let Err(error) = vfs.remove(path) {
-        tracing::warn!(file = %path.display(), %error, "cannot remove a segment that could not be made");
-    }
+/// Removes a segment that could not be made, durably: groups that are written to the one before it would otherwise be
+/// damage, should it be there again after a loss of power. The next open removes one without a finished header, but this
+/// one may have it.
+fn discard(vfs: &dyn Vfs, dir: &Path, path: &Path) -> io::Result<()> {
+    vfs.remove(path).and_then(|()| vfs.sync_dir(dir)).map_err(|source| {
+        // Never taken for want of space, after which writing would go on.
+        let file = path.display();
+        io::Error::other(format!("\"{file}\" could not be made, and cannot be removed: {source}"))
+    })
 }
 
 /// Reads this many bytes, fewer where the file ends.

@@ -1,10 +1,15 @@
 //! Calls fail.
 
-use annals_persistence::{SimVfs, SimulatedFault};
+use std::path::Path;
+
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EventId, Expected, JournalExt, NewEvent, SimVfs, SimulatedFault,
+    StreamId, Survival, Timestamp,
+};
 use rand::rngs::StdRng;
 
 use crate::check::holds;
-use crate::support::{SURVIVALS, block_on, number, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, block_on, number, open, seeds, with_seed};
 use crate::workload::{Known, Submitted, work};
 
 /// A workload in which one call fails.
@@ -69,5 +74,43 @@ fn a_call_that_finds_no_space_loses_nothing() {
             let case = format!("ANNALS_SEED={seed}, call {call} finds no space, {survival:?} ({nth})");
             block_on(holds(&disk.image(survival, nth), &submitted, &case));
         }
+    }
+}
+
+fn event_of(bytes: usize) -> Batch {
+    let event = NewEvent {
+        id: EventId::generate(),
+        type_name: "noted".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: vec![b'x'; bytes].into(),
+        command: CommandMetadata::internal(Timestamp::now()),
+        tags: Vec::new(),
+    };
+    Batch::of(StreamId::aggregate("order", "1").unwrap(), Expected::Any, [event])
+}
+
+/// What is written to the segment before it, after another could not be made, is no damage when the power goes.
+#[test]
+fn a_segment_that_could_not_be_made_does_not_come_back() {
+    // How many appends there were decides what a sync in vain leaves.
+    (1..20).for_each(|before| block_on(no_space_after(before)));
+}
+
+async fn no_space_after(before: u64) {
+    let disk = SimVfs::new();
+    let journal = open(&disk).unwrap();
+    for _ in 0..before {
+        journal.append(event_of(10)).await.unwrap();
+    }
+    // It is made, made long, and given its header: then there is no space for what was promised.
+    disk.fail_at(disk.calls() + 4, SimulatedFault::NoSpace);
+    assert_eq!(journal.append(event_of(6000)).await.unwrap_err().code(), "disk_full");
+    assert!(disk.bytes(&Path::new(DIR).join("0000000002.log")).is_none());
+    journal.append(event_of(10)).await.unwrap();
+    for seed in 0..20 {
+        let opened = open(&disk.image(Survival::Prefix, seed)).expect("it opens");
+        let info = opened.stream_info(&StreamId::aggregate("order", "1").unwrap()).await.unwrap();
+        assert_eq!(info.unwrap().version.0, before + 1, "{before} appends, seed {seed}");
     }
 }
