@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecError, CommandId, CommandMetadata, Completes, Completion, Event, EventId, Expected, NewEvent,
-    Position, StreamAppend, Version, validate_batch,
+    Batch, CodecError, CommandId, CommandMetadata, Completes, Completion, Event, EventId, Expected,
+    JournalHealth, NewEvent, Position, StreamAppend, Version, validate_batch,
 };
 
 use smallvec::SmallVec;
 
 use crate::commits::Reply;
-use crate::error::catch;
+use crate::error::{Failure, catch};
 use crate::instance::Instance;
 use crate::mailbox::CommandRequest;
 use crate::memory::Remembered;
@@ -217,9 +217,11 @@ fn submit<A: Aggregate>(
 }
 
 /// Answers when everything decided before is durable; with its failure, where it failed.
+/// Answers without an append, when what was decided on is durable.
 fn answer<A: Aggregate>(instance: &Instance<A>, reply: Reply<A>, result: Result<Receipt, SendError<A>>) {
+    let doubt = doubt(instance);
     instance.commits.answer(Box::new(move |durable| {
-        let result = match durable {
+        let result = match durable.and(doubt) {
             Ok(()) => result,
             Err(failure) => Err(SendError::from_failure(failure)),
         };
@@ -233,4 +235,13 @@ fn panicked<A: Aggregate>(instance: &Instance<A>, message: String, reply: Reply<
     instance.kind.metrics.panics.increment(1);
     answer(instance, reply, Err(SendError::Panicked { message }));
     Decision::Rebuild
+}
+
+/// What is durable in a journal whose disk has failed may be less than what is there when it is opened again: this very
+/// command may have been carried out before, and nothing that says otherwise can be relied on.
+fn doubt<A: Aggregate>(instance: &Instance<A>) -> Result<(), Failure> {
+    match instance.kind.journal.health() {
+        JournalHealth::Poisoned { reason } => Err(Failure::Unknown(reason)),
+        _ => Ok(()),
+    }
 }

@@ -145,7 +145,7 @@ impl World {
             if self.random.random_ratio(1, 2) {
                 self.lose_power();
             }
-        } else if self.life().is_poisoned() && self.random.random_ratio(1, 4) {
+        } else if self.life().is_poisoned() && self.random.random_ratio(1, 8) {
             if self.random.random() { self.drop_all() } else { self.lose_power() }
         }
     }

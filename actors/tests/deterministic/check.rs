@@ -122,18 +122,30 @@ impl World {
             }
         }
         self.check_refused();
+        self.check_repeats();
         self.check_order();
     }
 
     /// What nobody was ever told could have happened is not there.
     fn check_refused(&self) {
         for op in self.seen.ops.keys() {
-            let possible = self.attempts.iter().any(|attempt| {
-                let asked = matches!(&attempt.call, Call::Do { op: asked, .. } if asked == op);
-                let answer = attempt.answer.as_ref().map(|(_, answer)| answer);
-                asked && matches!(answer, None | Some(Answer::Done(_) | Answer::Unknown(_)))
-            });
+            let possible =
+                self.attempts.iter().any(|attempt| attempt.is_of(*op) && attempt.may_have_happened());
             assert!(possible, "operation {op} is there, and every answer said that it is not");
+        }
+    }
+
+    /// Who repeats what may have happened, and is told no, may rely on it: it has not happened, and will not by itself.
+    fn check_repeats(&self) {
+        for (op, places) in &self.seen.ops {
+            let attempts: Vec<_> = self.attempts.iter().filter(|attempt| attempt.is_of(*op)).collect();
+            for (at, said_no) in attempts.iter().enumerate().filter(|(_, attempt)| attempt.was_told_no()) {
+                let possible = attempts.iter().enumerate().any(|(other, attempt)| {
+                    let over = attempt.answer.as_ref().is_some_and(|(told, _)| *told < said_no.at);
+                    other != at && attempt.may_have_happened() && !over
+                });
+                assert!(possible, "operation {op} is there at {places:?}, although {said_no:?} says no");
+            }
         }
     }
 

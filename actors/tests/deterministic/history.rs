@@ -84,6 +84,20 @@ impl Answer {
 }
 
 impl Attempt {
+    pub(crate) fn is_of(&self, op: u32) -> bool {
+        matches!(self.call, Call::Do { op: asked, .. } if asked == op)
+    }
+
+    pub(crate) fn was_told_no(&self) -> bool {
+        let answer = self.answer.as_ref().map(|(_, answer)| answer);
+        matches!(answer, Some(Answer::Refused(_) | Answer::Conflict { .. } | Answer::Panicked))
+    }
+
+    pub(crate) fn may_have_happened(&self) -> bool {
+        let answer = self.answer.as_ref().map(|(_, answer)| answer);
+        matches!(answer, None | Some(Answer::Done(_) | Answer::Unknown(_)))
+    }
+
     /// For the search for an order. What is known not to have been is no part of the history: what was said not to be, and
     /// what was never answered and has not happened when all is over.
     pub(crate) fn operation(&self, happened: impl Fn(u32) -> bool) -> Option<Operation<Call, Answer>> {

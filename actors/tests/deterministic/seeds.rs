@@ -1,5 +1,7 @@
 //! Many stories, none of which may break a promise.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use annals_persistence::conformance::{Seed, seeds};
 
 use crate::world::{Plan, World};
@@ -9,8 +11,9 @@ const PLAN: Plan = Plan { attempts: 120, instances_max: 4 };
 /// `ANNALS_SEEDS` stories.
 #[test]
 fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_invented() {
-    let seeds = seeds("ANNALS_SEEDS", 60);
+    let seeds = seeds("ANNALS_SEEDS", 150);
     let (mut attempts, mut answered, mut events, mut lives, mut calls) = (0, 0, 0, 0, 0);
+    let mut traces = DefaultHasher::new();
     for seed in &seeds {
         let _told = Seed(*seed);
         let story = World::tell(*seed, PLAN);
@@ -19,10 +22,13 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_invented() {
         events += story.events;
         lives += story.lives;
         calls += story.calls;
+        story.trace.hash(&mut traces);
     }
     println!(
-        "{} seeds: {attempts} requests, {answered} answered, {events} events, {lives} lives, {calls} system calls",
-        seeds.len()
+        "{} seeds: {attempts} requests, {answered} answered, {events} events, {lives} lives, {calls} system calls; \
+         traces {:016x}",
+        seeds.len(),
+        traces.finish()
     );
     assert!(answered > attempts / 2, "a story in which hardly anything is answered shows nothing");
 }

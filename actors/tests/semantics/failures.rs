@@ -111,7 +111,7 @@ async fn failure_is_final_at_the_disk() {
     // No later acknowledgement, and reads serve what is durable.
     assert!(unknown(&one.send(Command::Add(3)).await));
     assert_eq!(one.state().await.unwrap().state.sum, 1);
-    assert_eq!(one.send(Command::Nothing).await.unwrap().version, Version(1));
+    assert!(unknown(&one.send(Command::Nothing).await));
 
     let after = node.crashed().aggregate::<crate::support::Ledger>().start().await.unwrap();
     let retried = ledger(&after, "a").send(Command::Add(2)).command_id(id(2)).await.unwrap();
@@ -197,4 +197,20 @@ async fn a_journal_that_goes_away_is_an_error_and_no_silence() {
     // It cannot be rebuilt either, and says so.
     let error = one.send(Command::Add(2)).await.unwrap_err();
     assert!(matches!(error, SendError::Parked { code: "journal_closed", .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_is_said_of_nothing_that_may_have_been_carried_out() {
+    let node = start().await;
+    let one = ledger(&node, "a");
+    node.journal.poison("the disk is gone");
+    assert!(unknown(&one.send(Command::Add(1)).command_id(id(1)).await));
+    // It may be on the disk. Who repeats it must not be told that it is not.
+    assert!(unknown(&one.send(Command::Add(1)).command_id(id(1)).expecting(Version(1)).await));
+    for command in [Command::Refuse, Command::Nothing, Command::PanicInHandle] {
+        assert!(unknown(&one.send(command).await));
+    }
+    let all = vec![Command::Add(1), Command::Refuse];
+    assert!(unknown(&one.send_all(all).await));
+    assert_eq!(one.state().await.unwrap().version, Version::NONE, "reads go on");
 }
