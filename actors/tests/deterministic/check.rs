@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use annals_persistence::conformance::{Operation, linearize};
 use annals_persistence::{EmbeddedJournal, RecordedEvent, StreamId, Version};
@@ -177,7 +178,7 @@ impl World {
         }
         self.life().stop();
         self.life().close();
-        let report = EmbeddedJournal::verify(Path::new(DIR), &self.disk, |_| {}).unwrap();
-        assert!(report.damage.is_none(), "{report:?}");
+        let report = EmbeddedJournal::verify(Path::new(DIR), Arc::new(self.disk.clone()), |_| {}).unwrap();
+        assert!(report.damage.is_empty(), "{report:?}");
     }
 }

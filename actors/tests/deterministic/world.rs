@@ -186,6 +186,7 @@ fn setup(random: &mut StdRng) -> Setup {
         passivate_after: Duration::from_secs(random.random_range(1..10)),
         live_instances_max: random.random_range(1..5),
         recoveries_max: random.random_range(1..3),
+        ..NodeOptions::default()
     };
     Setup {
         options,
