@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 
 use annals_actors::{AggregateRef, Node, NodeOptions, VirtualClock};
 use annals_persistence::{
@@ -57,7 +58,18 @@ impl Life {
             .clock(Arc::new(setup.clock.clone()))
             .options(setup.options.clone())
             .aggregate::<Tally>();
-        let node = runtime.block_on(node.start()).unwrap();
+        // A first start writes down how the events look.
+        let mut start = Box::pin(node.start());
+        let started = std::future::poll_fn(|cx| {
+            loop {
+                match start.as_mut().poll(cx) {
+                    Poll::Pending if journal.drive() => {}
+                    polled => return polled,
+                }
+            }
+        });
+        let failed = |error| OpenError::Io { file: DIR.into(), source: std::io::Error::other(error) };
+        let node = runtime.block_on(started).map_err(failed)?;
         Ok(Self { runtime, node, journal, answers: Arc::default() })
     }
 

@@ -53,10 +53,11 @@ async fn each_metric_is_there_with_its_label_and_its_value() {
         (r#"annals_mailbox_age_seconds{aggregate="note"}"#, 0.0),
         (r#"annals_handlers_stuck{aggregate="note"}"#, 0.0),
         (r#"annals_mailboxes_stuck{aggregate="note"}"#, 0.0),
-        (r#"annals_commit_events_count{service="notes"}"#, 3.0),
-        (r#"annals_commit_events_sum{service="notes"}"#, 3.0),
-        (r#"annals_commit_sync_seconds_count{service="notes"}"#, 3.0),
-        (r#"annals_commit_write_seconds_count{service="notes"}"#, 3.0),
+        // One more than the commands: the start has noted how the events look.
+        (r#"annals_commit_events_count{service="notes"}"#, 4.0),
+        (r#"annals_commit_events_sum{service="notes"}"#, 4.0),
+        (r#"annals_commit_sync_seconds_count{service="notes"}"#, 4.0),
+        (r#"annals_commit_write_seconds_count{service="notes"}"#, 4.0),
     ] {
         assert_eq!(value(&text, metric), Some(expected), "{metric} in\n{text}");
     }
