@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::Shared;
 use super::files::{Files, remove_if_there};
 use super::index::{Index, Sealed, SealedPart, TableFile};
+use super::open::trim;
 use super::segment::SPARE;
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
@@ -188,8 +189,7 @@ impl Keeper {
         while self.may_write() {
             let Some(sealed) = first_in_memory(&self.shared.index.read()) else { break };
             let SealedPart::Memory(part) = &sealed.part else { break };
-            sealed.segment.file.set_len(sealed.end)?;
-            sealed.segment.file.sync_data()?;
+            trim(&sealed.segment, sealed.end)?;
             let Some(file) = self.files.write_index(&sealed.segment, part)? else { break };
             self.touched += part.streams.len();
             self.write_table(&sealed)?;

@@ -47,6 +47,9 @@ impl Opened {
         if let Some(torn) = &recovery.torn {
             cut(torn).map_err(|source| torn.segment.unreadable(source))?;
         }
+        for (segment, end) in &recovery.untrimmed {
+            trim(segment, *end).map_err(|source| segment.unreadable(source))?;
+        }
         let mut index = recovery.walk.index;
         let segment = match &index.active {
             Some(active) => Arc::clone(&active.segment),
@@ -99,6 +102,12 @@ fn rewrite(last: &LastWritten) -> io::Result<()> {
     let LastWritten { segment, start, end } = last;
     let bytes = read_up_to(&*segment.file, *start, (end - start) as usize)?;
     segment.file.write_all_at(&bytes, *start)?;
+    segment.file.sync_data()
+}
+
+/// Gives back what a sealed segment did not use, so that it ends with its seal.
+pub(super) fn trim(segment: &Segment, end: u64) -> io::Result<()> {
+    segment.file.set_len(end)?;
     segment.file.sync_data()
 }
 

@@ -49,13 +49,23 @@ pub(super) struct Recovery<'a> {
     pub(super) torn: Option<Torn>,
     /// A segment that was begun and never needed.
     pub(super) unfinished: Option<PathBuf>,
+    /// Sealed segments whose files go on behind their seals, and where these end.
+    pub(super) untrimmed: Vec<(Arc<Segment>, u64)>,
     /// How long the segments are.
     pub(super) bytes: u64,
 }
 
 impl<'a> Recovery<'a> {
     pub(super) fn new(files: &'a Files, writable: bool, versions: Versions) -> Self {
-        Self { files, writable, walk: Walk::new(versions), torn: None, unfinished: None, bytes: 0 }
+        Self {
+            files,
+            writable,
+            walk: Walk::new(versions),
+            torn: None,
+            unfinished: None,
+            untrimmed: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Reads what is needed to go on. Afterwards the index has the segments; none when there was no finished one.
@@ -78,7 +88,12 @@ impl<'a> Recovery<'a> {
             let Found { segment, len } = &found[at];
             self.walk.enter(segment, *len)?;
             match self.walk.through(segment, *len, &mut |_, _| ())? {
-                End::Sealed(_) => self.settle_last()?,
+                End::Sealed(end) => {
+                    if end < *len {
+                        self.untrimmed.push((Arc::clone(segment), end));
+                    }
+                    self.settle_last()?;
+                }
                 End::Open { at: bad, reason } => return self.end_at(&found[at..], bad, reason),
             }
         }

@@ -160,3 +160,17 @@ async fn a_first_segment_that_was_never_finished_is_made_anew() {
         goes_on_with(dir.path(), &[]).await;
     }
 }
+
+/// A crash between the seal and what is done beside the log.
+#[tokio::test]
+async fn a_sealed_segment_that_was_not_trimmed_is_when_opened() {
+    let (dir, events, _) = two_segments().await;
+    let first = log_file(dir.path(), 1);
+    let len = fs::metadata(&first).unwrap().len();
+    spoil(&first, |bytes| bytes.resize(8192, 0));
+    fs::remove_file(dir.path().join("0000000001.idx")).unwrap();
+    let journal = open(dir.path(), small());
+    assert_eq!(everything(&journal).await, events);
+    assert_eq!(fs::metadata(&first).unwrap().len(), len, "else every opening would read it");
+    assert!(dir.path().join("0000000001.idx").exists());
+}
