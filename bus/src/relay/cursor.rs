@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use annals_actors::Clock;
 use annals_macros::Event;
-use annals_persistence::{Batch, Direction, Expected, Journal, JournalExt, Position, StreamId, Version};
+use annals_persistence::{
+    Batch, Direction, Expected, Journal, JournalExt, Position, Retention, StreamId, Version,
+};
 
 use crate::record;
 
@@ -34,11 +36,23 @@ impl CursorStream {
         Ok(Some(position))
     }
 
+    /// Has only the last position kept.
+    pub(super) async fn keep_last(&self) -> Result<(), String> {
+        let last = Retention { max_count: Some(1), ..Retention::default() };
+        self.append(Batch::default().retaining(self.stream.clone(), last)).await
+    }
+
     /// Writes a position down.
     pub(super) async fn save(&self, position: Position) -> Result<(), String> {
         let event = record::record(&CursorEvent::Moved { position }, self.clock.now());
-        let batch =
-            Batch::of(self.stream.clone(), Expected::Any, [event.map_err(|error| error.to_string())?]);
+        let event = event.map_err(|error| error.to_string())?;
+        self.append(Batch::of(self.stream.clone(), Expected::Any, [event])).await
+    }
+
+    async fn append(&self, batch: Batch) -> Result<(), String> {
         self.journal.append(batch).await.map(drop).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,7 +97,11 @@ impl Pump {
     }
 
     async fn find_start(&mut self) -> Result<(), String> {
-        let start = match (self.cursor.load().await?, self.options.start) {
+        let last = self.cursor.load().await?;
+        if last.is_none() {
+            self.cursor.keep_last().await?;
+        }
+        let start = match (last, self.options.start) {
             (Some(position), _) => position,
             (None, StartFrom::Beginning) => Position::START,
             (None, StartFrom::Now) => {
