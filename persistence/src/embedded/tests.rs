@@ -21,6 +21,7 @@ mod damage;
 mod driven;
 mod faults;
 mod golden;
+mod golden_derived;
 mod indexes;
 mod repair;
 mod rotation;

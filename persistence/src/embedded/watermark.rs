@@ -76,7 +76,7 @@ impl Watermark {
     }
 }
 
-fn slot(sequence: u64, mark: Mark) -> Vec<u8> {
+pub(super) fn slot(sequence: u64, mark: Mark) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(SLOT_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
