@@ -162,16 +162,21 @@ fn end_of_data(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(8))
 }
 
-/// `ANNALS_FLIPS` random bits of random logs, one at a time; 0 for every bit of one log.
+/// `ANNALS_FLIPS` random bits of a log, one at a time; 0 for every bit of a shorter one, but of the bytes of derived files
+/// that are zero one bit each.
 #[test]
 fn a_flipped_bit_is_noticed_or_harmless() {
     let wanted = number("ANNALS_FLIPS", 4000);
     let seed = seeds().next().unwrap();
-    let log = Log::written(seed, 60);
+    let log = Log::written(seed, if wanted == 0 { 16 } else { 60 });
     let mut random = StdRng::seed_from_u64(seed);
-    let bits = |file: &PathBuf| end_of_data(&log.disk.bytes(file).unwrap()) * 8;
     let files = log.all_files();
-    let all = files.iter().flat_map(|file| (0..bits(file)).map(move |bit| (file, bit)));
+    let all = files.iter().flat_map(|file| {
+        let bytes = log.disk.bytes(file).unwrap();
+        let is_log = file.extension().is_some_and(|extension| extension == "log");
+        let counts = move |bit: &usize| is_log || bytes[bit / 8] != 0 || bit / 8 % 8 == bit % 8;
+        (0..end_of_data(&log.disk.bytes(file).unwrap()) * 8).filter(counts).map(move |bit| (file, bit))
+    });
     let chosen: Vec<_> = match wanted {
         0 => all.collect(),
         wanted => {
