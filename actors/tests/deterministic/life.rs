@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
 
-use annals_actors::{AggregateRef, Node, NodeOptions, VirtualClock};
+use annals_actors::{AggregateRef, Node, NodeBuilder, NodeOptions, StartError, VirtualClock};
 use annals_persistence::{
-    Driver, EmbeddedJournal, EmbeddedOptions, Filter, Journal, JournalExt, JournalHealth, OpenError,
-    Position, RecordedEvent, SimVfs, StreamId, Version,
+    AppendError, Driver, EmbeddedJournal, EmbeddedOptions, Filter, Journal, JournalExt, JournalHealth,
+    OpenError, Position, ReadError, RecordedEvent, SimVfs, StreamId, Version,
 };
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -34,6 +34,28 @@ pub(crate) struct Setup {
     pub(crate) snapshots: Snapshots,
 }
 
+/// Why a life did not begin: the disk failed, or the power went.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotBegun {
+    #[error("the journal cannot be opened: {0}")]
+    Open(#[from] OpenError),
+    #[error("the node does not start: {0}")]
+    Start(StartError),
+}
+
+impl NotBegun {
+    /// Of what a start can fail with, only what the disk does to it may be.
+    fn of_start(error: StartError) -> Self {
+        match error {
+            StartError::SchemasNotRecorded { source } if !matches!(source, AppendError::Conflict { .. }) => {
+                Self::Start(StartError::SchemasNotRecorded { source })
+            }
+            StartError::Read(ReadError::Io { .. }) => Self::Start(error),
+            other => panic!("no node starts like this: {other:?}"),
+        }
+    }
+}
+
 pub(crate) struct Life {
     runtime: Runtime,
     node: Node,
@@ -42,7 +64,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn begin(setup: &Setup, disk: &SimVfs) -> Result<Self, OpenError> {
+    pub(crate) fn begin(setup: &Setup, disk: &SimVfs) -> Result<Self, NotBegun> {
         let options = EmbeddedOptions {
             segment_bytes: setup.segment_bytes,
             vfs: Arc::new(disk.clone()),
@@ -58,19 +80,14 @@ impl Life {
             .clock(Arc::new(setup.clock.clone()))
             .options(setup.options.clone())
             .aggregate::<Tally>();
-        // A first start writes down how the events look.
-        let mut start = Box::pin(node.start());
-        let started = std::future::poll_fn(|cx| {
-            loop {
-                match start.as_mut().poll(cx) {
-                    Poll::Pending if journal.drive() => {}
-                    polled => return polled,
-                }
+        match start(&runtime, &journal, node) {
+            Ok(node) => Ok(Self { runtime, node, journal, answers: Arc::default() }),
+            Err(error) => {
+                drop(runtime);
+                close_at_once(&journal);
+                Err(NotBegun::of_start(error))
             }
-        });
-        let failed = |error| OpenError::Io { file: DIR.into(), source: std::io::Error::other(error) };
-        let node = runtime.block_on(started).map_err(failed)?;
-        Ok(Self { runtime, node, journal, answers: Arc::default() })
+        }
     }
 
     fn instance(&self, instance: usize) -> AggregateRef<Tally> {
@@ -172,6 +189,23 @@ impl Life {
         let Self { runtime, node, journal, answers: _ } = self;
         drop((runtime, node));
         // Instances that are live hold their node, and it the journal, so that it is not enough to let go of it.
-        journal.close().now_or_never().expect("a journal without a thread closes at once");
+        close_at_once(&journal);
     }
+}
+
+/// Starts the node, which on its first start writes down how the events look, so that the journal has to be driven.
+fn start(runtime: &Runtime, journal: &EmbeddedJournal, node: NodeBuilder) -> Result<Node, StartError> {
+    let mut start = Box::pin(node.start());
+    runtime.block_on(std::future::poll_fn(|cx| {
+        loop {
+            match start.as_mut().poll(cx) {
+                Poll::Pending if journal.drive() => {}
+                polled => return polled,
+            }
+        }
+    }))
+}
+
+fn close_at_once(journal: &EmbeddedJournal) {
+    journal.close().now_or_never().expect("a journal without a thread closes at once");
 }

@@ -151,11 +151,11 @@ impl World {
         self.check_log();
     }
 
-    /// Opens the journal, a second time where the disk fails over it or the power goes.
+    /// Opens the journal and starts the node, a second time where the disk fails over it or the power goes.
     fn recovered(&mut self) -> Life {
         let begun = Life::begin(&self.setup, &self.disk);
         if let Err(error) = &begun {
-            self.say(format_args!("the journal cannot be opened: {error}"));
+            self.say(format_args!("the life does not begin: {error}"));
             if self.disk.crashed() {
                 self.disk = self.power_lost();
             }
