@@ -29,7 +29,7 @@ async fn node<A: Aggregate>(directory: &Path) -> Result<Node, Box<dyn Error>> {
     let journal = EmbeddedJournal::open(directory.join("log"), EmbeddedOptions::default())?;
     let snapshots: Arc<dyn SnapshotStore> =
         Arc::new(SledSnapshots::open(directory.join("snapshots"), SnapshotOptions::default())?);
-    let options = NodeOptions { snapshot_every_events: 1, ..NodeOptions::default() };
+    let options = NodeOptions { snapshot_on_passivation_events: 1, ..NodeOptions::default() };
     let node = Node::builder().journal(Arc::new(journal)).snapshots(snapshots).options(options);
     Ok(node.aggregate::<A>().start().await?)
 }

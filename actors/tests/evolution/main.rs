@@ -30,7 +30,13 @@ impl Running {
             Arc::new(EmbeddedJournal::open(directory.join("log"), EmbeddedOptions::default()).unwrap());
         let snapshots: Arc<dyn SnapshotStore> =
             Arc::new(SledSnapshots::open(directory.join("snapshots"), SnapshotOptions::default()).unwrap());
-        let options = NodeOptions { snapshot_every_events: 1, ..NodeOptions::default() };
+        // Each life leaves a snapshot behind when it ends. One that falls due before is written when its events are durable,
+        // which may be when nobody waits for it any more.
+        let options = NodeOptions {
+            snapshot_every_events: 1_000,
+            snapshot_on_passivation_events: 1,
+            ..NodeOptions::default()
+        };
         let builder = Node::builder().journal(journal.clone()).snapshots(Arc::clone(&snapshots));
         let started = builder.options(options).aggregate::<A>().start().await;
         match started {
