@@ -63,6 +63,8 @@ use writer::{Driven, Writer};
 
 /// How long dropping a journal waits for its writer to finish what it has.
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
+/// How many index files one read may find to be made anew; a disk that spoils every page is not kept at it.
+const MENDED_MAX: usize = 1000;
 /// The shortest segment that makes sense: a header and a page.
 const SEGMENT_BYTES_MIN: u64 = 8192;
 
@@ -378,6 +380,8 @@ impl Shared {
     /// Lets go of files, lock and subscribers.
     fn release(&self) {
         *self.health.lock() = JournalHealth::Closed;
+        // Whoever scavenges finds that before the next segment, and must have left the directory to the next who opens it.
+        let _nobody_scavenges = self.scavenging.try_lock_for(DROP_PATIENCE);
         self.durable.lock().take();
         self.index.write().release();
         self.spare.lock().take();
@@ -394,20 +398,23 @@ impl Shared {
 
     /// Reads; where an index file turns out not to be what was written, it is made anew, and read again.
     fn mending<R>(&self, mut read: impl FnMut() -> Result<R, Unread>) -> Result<R, ReadError> {
+        let mut mended = 0;
         loop {
             match read() {
-                Ok(read) => return Ok(read),
+                // A journal that was closed meanwhile has let go of what was to be read.
+                Ok(read) => return self.readable().map(|()| read),
                 Err(Unread::Journal(error)) => return Err(error),
-                Err(Unread::Index(fault)) => self.make_index_anew(&fault)?,
+                Err(Unread::Index(fault)) if mended < MENDED_MAX => self.make_index_anew(&fault)?,
+                Err(Unread::Index(fault)) => return Err(fault.to_error()),
             }
+            mended += 1;
         }
     }
 
     /// Makes the index file of a segment anew from the segment.
     fn make_index_anew(&self, fault: &IndexFault) -> Result<(), ReadError> {
-        if let PageFault::Io(source) = &fault.fault {
-            let source = Arc::new(io::Error::new(source.kind(), source.to_string()));
-            return Err(ReadError::Io { file: fault.path.clone(), source });
+        if matches!(fault.fault, PageFault::Io(_)) {
+            return Err(fault.to_error());
         }
         let _one_at_a_time = self.rebuilding.lock();
         let sealed = Arc::clone(&self.index.read().sealed);
@@ -590,6 +597,22 @@ impl From<ReadError> for Unread {
 impl From<IndexFault> for Unread {
     fn from(fault: IndexFault) -> Self {
         Self::Index(fault)
+    }
+}
+
+impl IndexFault {
+    fn to_error(&self) -> ReadError {
+        let file = self.path.clone();
+        match &self.fault {
+            PageFault::Io(source) => {
+                let source = Arc::new(io::Error::new(source.kind(), source.to_string()));
+                ReadError::Io { file, source }
+            }
+            PageFault::Damaged(offset) => {
+                let reason = "a page of the index does not match its checksum".to_owned();
+                ReadError::Damaged { file, offset: *offset, reason }
+            }
+        }
     }
 }
 

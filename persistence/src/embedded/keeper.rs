@@ -166,8 +166,13 @@ impl Keeper {
         // Cleared first: what is written from here on is for the next mark.
         self.shared.bell.grown.store(false, Ordering::Relaxed);
         let mark = self.shared.mark();
-        let marked = self.watermark.write(mark);
-        self.poison_if_failed(marked);
+        match self.watermark.write(mark) {
+            // The next one is tried again.
+            Err(error) if is_no_space(&error) => {
+                tracing::debug!(%error, "no space to note how far the log goes")
+            }
+            marked => self.poison_if_failed(marked),
+        }
     }
 
     fn may_write(&self) -> bool {
@@ -186,7 +191,9 @@ impl Keeper {
 
     /// Writes the index files of the segments that were sealed.
     fn settle(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
         while self.may_write() {
+            let _one_at_a_time = shared.rebuilding.lock();
             let Some(sealed) = first_in_memory(&self.shared.index.read()) else { break };
             let SealedPart::Memory(part) = &sealed.part else { break };
             trim(&sealed.segment, sealed.end)?;
@@ -221,7 +228,10 @@ impl Keeper {
         }
         let path = self.files.dir.join(SPARE);
         remove_if_there(&*self.files.vfs, &path)?;
-        let file = self.files.vfs.create(&path)?;
+        let file = match self.files.vfs.create(&path) {
+            Err(error) if is_no_space(&error) => return Ok(()),
+            created => created?,
+        };
         match file.reserve(bytes) {
             Ok(()) => *spare = Some(Spare { file, bytes }),
             // The writer finds out for itself, when it needs a segment.

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::format::{FRAME_HEADER_BYTES, FRAME_PADDING_MAX};
 use super::hash::{NameSecret, StreamKey};
 use super::record::{self, NUMBERS_BYTES_MAX, StreamForm};
-use super::retention::KEPT_BYTES;
+use super::retention::{KEPT_BYTES, kept_bytes, kept_from};
 use crate::{Batch, Expected, Lineage, NewEvent, Retention, StreamAppend, StreamId, Timestamp};
 
 /// What a record takes beside its encoded parts.
@@ -82,7 +82,8 @@ impl Prepared {
 
 fn retention(batch: &Batch, secret: NameSecret) -> Option<Box<[(StreamKey, Retention)]>> {
     let set = batch.retention().iter();
-    let set = set.map(|set| (secret.key(set.stream.as_str()), set.retention));
+    // As the log will have it, so that what is in memory is what is read again.
+    let set = set.map(|set| kept_from(&kept_bytes(secret.key(set.stream.as_str()), set.retention)));
     (!batch.retention().is_empty()).then(|| set.collect())
 }
 

@@ -278,7 +278,10 @@ pub(super) fn all_page(
         let before = scan.page.next;
         while span.at < span.end && budget > 0 && scan.page.events.len() < limit {
             let read = scan.read_chunk(&mut span)?;
-            budget = budget.saturating_sub(read);
+            // What lies in front of the place asked for counts for nothing, or large events there would end every page.
+            if scan.page.next > from {
+                budget = budget.saturating_sub(read);
+            }
         }
         if span.at >= span.end && scan.page.next == before {
             return Err(span.segment.read_damaged(span.at, "a record is missing here").into());

@@ -8,7 +8,7 @@ use super::files::{Files, remove_if_there};
 use super::format::{Header, SEAL_BYTES, Seal};
 use super::index::{index_path, table_path};
 use super::lock;
-use super::open::check_mark;
+use super::open::{check_mark, trim};
 use super::recover::{Found, Recovery, unreadable};
 use super::segment::{SPARE, Segment, numbered, read_up_to, segment_bytes, segment_number, segment_path};
 use super::verify::LogDamage;
@@ -48,6 +48,8 @@ pub(super) struct Plan {
     repair: LogRepair,
     /// The segment that is sealed where it is whole: the last one that is left, unless it ends with its seal.
     open: Option<(Arc<Segment>, u64, Seal)>,
+    /// Segments that go on behind their seals, as an interrupted repair leaves one, and where these end.
+    untrimmed: Vec<(Arc<Segment>, u64)>,
     /// The header of the segment that the log goes on in; `None` where nothing is left.
     next: Option<Header>,
     number: u64,
@@ -68,8 +70,12 @@ pub(super) fn repair(files: &Files, cut: bool) -> Result<Option<LogRepair>, Open
 fn plan(files: &Files, writable: bool) -> Result<Option<Plan>, OpenError> {
     let mut recovery = Recovery::new(files, writable, Versions::Whole { scavenged: 0 });
     let (found, mut damage) = recovery.segments_in_front()?;
+    let mut untrimmed = Vec::new();
     for at in 0..found.len() {
         match go_through(&mut recovery, &found[at..]) {
+            Ok(End::Sealed(end)) if end < found[at].len => {
+                untrimmed.push((Arc::clone(&found[at].segment), end));
+            }
             Ok(End::Sealed(_)) => {}
             Ok(End::Open { .. }) => break,
             Err(OpenError::Damaged { file, offset, reason }) => {
@@ -88,7 +94,7 @@ fn plan(files: &Files, writable: bool) -> Result<Option<Plan>, OpenError> {
             Err(error) => return Err(error),
         }
     }
-    damage.map(|damage| plan_for(files, &recovery, damage)).transpose()
+    damage.map(|damage| plan_for(files, &recovery, damage, untrimmed)).transpose()
 }
 
 fn go_through(recovery: &mut Recovery<'_>, rest: &[Found]) -> Result<End, OpenError> {
@@ -108,7 +114,12 @@ fn at_the_end(recovery: &Recovery<'_>, files: &Files) -> Result<(), OpenError> {
     check_mark(recovery, files)
 }
 
-fn plan_for(files: &Files, recovery: &Recovery<'_>, damage: LogDamage) -> Result<Plan, OpenError> {
+fn plan_for(
+    files: &Files,
+    recovery: &Recovery<'_>,
+    damage: LogDamage,
+    untrimmed: Vec<(Arc<Segment>, u64)>,
+) -> Result<Plan, OpenError> {
     let index = &recovery.walk.index;
     // A segment that was entered and does not follow was not.
     let open = index.active.as_ref().map(|active| {
@@ -138,7 +149,7 @@ fn plan_for(files: &Files, recovery: &Recovery<'_>, damage: LogDamage) -> Result
     let kept_in = files.dir.join(format!("cut-{}", Timestamp::now().0));
     let cut = pieces(files, open.as_ref().map(|(segment, end, _)| (&**segment, *end)), number)?;
     let repair = LogRepair { damage, last: index.durable.position, cut, kept_in };
-    Ok(Plan { repair, open, next, number })
+    Ok(Plan { repair, open, untrimmed, next, number })
 }
 
 /// The end of the last segment that stays, and all segments from this number on.
@@ -166,8 +177,10 @@ fn carry_out(files: &Files, plan: &Plan) -> io::Result<()> {
     let kept_in = &plan.repair.kept_in;
     vfs.create_dir_all(kept_in)?;
     remove_derived(files, plan.number - u64::from(plan.open.is_some()))?;
+    plan.untrimmed.iter().try_for_each(|(segment, end)| trim(segment, *end))?;
     if let Some((segment, end, seal)) = &plan.open {
         keep_end(files, kept_in, segment, *end)?;
+        vfs.sync_dir(kept_in)?;
         end_with_seal(segment, *end, seal)?;
     }
     for piece in plan.repair.cut.iter().filter(|piece| piece.offset == 0) {
@@ -187,9 +200,12 @@ fn carry_out(files: &Files, plan: &Plan) -> io::Result<()> {
 
 fn remove_derived(files: &Files, from: u64) -> io::Result<()> {
     let names = files.vfs.list(&files.dir)?;
-    let numbers = names.iter().filter_map(|name| numbered(name, ".idx").or_else(|| numbered(name, ".tbl")));
-    for number in numbers.filter(|number| *number >= from) {
+    let indexes = names.iter().filter_map(|name| numbered(name, ".idx"));
+    for number in indexes.filter(|number| *number >= from) {
         remove_if_there(&*files.vfs, &index_path(&files.dir, number))?;
+    }
+    // Every table, since what one says is to be kept may have been set behind its segment.
+    for number in names.iter().filter_map(|name| numbered(name, ".tbl")) {
         remove_if_there(&*files.vfs, &table_path(&files.dir, number))?;
     }
     remove_if_there(&*files.vfs, &files.dir.join(SPARE))
@@ -206,8 +222,9 @@ fn keep_end(files: &Files, kept_in: &Path, segment: &Segment, end: u64) -> io::R
 }
 
 fn end_with_seal(segment: &Segment, end: u64, seal: &Seal) -> io::Result<()> {
-    segment.file.set_len(end)?;
+    // The seal first: without what is behind `end`, and without a seal, the log would look whole.
     segment.file.write_all_at(&seal.encode(segment.seed, end), end)?;
+    segment.file.sync_data()?;
     segment.file.set_len(end + SEAL_BYTES as u64)?;
     segment.file.sync_data()
 }

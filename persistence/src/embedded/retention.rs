@@ -14,7 +14,8 @@ const TOMBSTONE: u64 = 1;
 pub(super) fn kept_bytes(key: StreamKey, kept: Retention) -> [u8; KEPT_BYTES] {
     let max_age = kept.max_age.map_or(0, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX).max(1));
     let flags = if kept.tombstone { TOMBSTONE } else { 0 };
-    let numbers = [kept.truncate_before.0, kept.max_count.unwrap_or(0), max_age, flags];
+    let max_count = kept.max_count.map_or(0, |count| count.max(1));
+    let numbers = [kept.truncate_before.0, max_count, max_age, flags];
     let mut bytes = [0; KEPT_BYTES];
     bytes[..StreamKey::BYTES].copy_from_slice(&key.to_bytes());
     for (chunk, number) in bytes[StreamKey::BYTES..].chunks_mut(8).zip(numbers) {

@@ -118,7 +118,7 @@ pub(super) fn scavenge(
     let numbers: Vec<u64> =
         shared.index.read().sealed.iter().map(|sealed| sealed.segment.header.number).collect();
     let mut progress = ScavengeProgress { segments_total: numbers.len(), ..ScavengeProgress::default() };
-    let mut scavenging = Scavenging { shared, options, aged: HashMap::new() };
+    let mut scavenging = Scavenging { shared, options, aged: HashMap::new(), known: HashMap::new() };
     for number in numbers {
         if told(progress).is_break() {
             break;
@@ -145,6 +145,9 @@ pub(super) struct Scavenging<'a> {
     options: &'a ScavengeOptions,
     /// Of streams with a bound on age, the first version that is still there.
     aged: HashMap<StreamKey, Version>,
+    /// Of the streams of the segment under way, what was known when it was begun: what is set meanwhile is for the next
+    /// time, or there would be gaps.
+    known: HashMap<StreamKey, Option<(Known, StreamEntry)>>,
 }
 
 /// What is known of a stream when one of its records is looked at.
@@ -158,12 +161,16 @@ impl Scavenging<'_> {
     /// Writes a segment anew, if enough of it goes.
     fn segment(&mut self, number: u64) -> Result<Option<Saved>, ScavengeError> {
         self.shared.may_scavenge()?;
-        let Some(sealed) = self.settled(number) else { return Ok(None) };
-        let going = self.shared.mending(|| self.going(&sealed))?;
+        self.known.clear();
+        // Asked for anew each time: where its index file has to be mended, it is not settled until that is written.
+        let going = self
+            .shared
+            .mending(|| self.settled(number).map_or_else(|| Ok(Going::default()), |s| self.going(&s)))?;
         let records = going.records.max(1);
         if going.count == 0 || going.count * 100 < u64::from(self.options.percent_min) * records {
             return Ok(None);
         }
+        let Some(sealed) = self.settled(number) else { return Ok(None) };
         let path = sealed.segment.path.clone();
         match self.write_anew(&sealed) {
             Err(ScavengeError::Failed { path, source }) => {
@@ -227,7 +234,15 @@ impl Scavenging<'_> {
         version: Version,
         time: Timestamp,
     ) -> Result<bool, ReadError> {
-        let Some((known, entry)) = self.known(key) else { return Ok(false) };
+        let known = match self.known.get(&key) {
+            Some(known) => *known,
+            None => {
+                let known = self.known(key);
+                self.known.insert(key, known);
+                known
+            }
+        };
+        let Some((known, entry)) = known else { return Ok(false) };
         if version < known.kept.first_kept(known.last) {
             if known.kept.max_age.is_some() {
                 self.aged.insert(key, version.next());

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::files::Files;
 use super::format::{array_at, u32_at, u64_at};
 use super::segment::read_up_to;
+use super::writer::is_no_space;
 use crate::{JournalId, Position, VfsFile};
 
 const MAGIC: [u8; 8] = *b"ANNALSWM";
@@ -53,6 +54,11 @@ impl Watermark {
         let file = match files.vfs.open(&path, true) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let file = files.vfs.create(&path)?;
+                match file.reserve(SLOT_AT[1] + 4096) {
+                    // It is tried again with every mark.
+                    Err(error) if is_no_space(&error) => {}
+                    reserved => reserved?,
+                }
                 files.vfs.sync_dir(&files.dir)?;
                 file
             }

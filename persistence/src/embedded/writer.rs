@@ -526,8 +526,12 @@ impl Shared {
 
     pub(super) fn poison(&self, error: &AppendError) {
         tracing::error!(dir = %self.files.dir.display(), error = %error, "the journal takes no more appends");
-        // First, so that whoever is refused finds it there.
-        *self.health.lock() = JournalHealth::Poisoned { reason: error.to_string() };
+        // First, so that whoever is refused finds it there. What is closed stays closed.
+        let mut health = self.health.lock();
+        if *health != JournalHealth::Closed {
+            *health = JournalHealth::Poisoned { reason: error.to_string() };
+        }
+        drop(health);
         self.queue.close(error.clone());
     }
 }

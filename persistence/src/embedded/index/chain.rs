@@ -59,6 +59,8 @@ pub(in crate::embedded) struct Chain {
     next: Link,
     /// Segments with this number and above are behind.
     below: u64,
+    /// The version in front of the last stretch handed out.
+    front: Option<u64>,
 }
 
 impl Chain {
@@ -71,7 +73,7 @@ impl Chain {
         limit: usize,
     ) -> Self {
         let sealed = Arc::clone(&index.sealed);
-        let mut chain = Self { key, sealed, active: None, next: last, below: u64::MAX };
+        let mut chain = Self { key, sealed, active: None, next: last, below: u64::MAX, front: None };
         let Some(active) = &index.active else { return chain };
         let number = active.segment.header.number;
         if u64::from(last.segment) != number {
@@ -102,11 +104,18 @@ impl Chain {
     /// The stretch in front of the last one handed out.
     pub(in crate::embedded) fn next(&mut self) -> Result<Option<Stretch>, IndexFault> {
         if let Some(active) = self.active.take() {
+            self.front = Some(active.before);
             return Ok(Some(active));
         }
         while let Some(sealed) = self.candidate() {
             self.below = sealed.segment.header.number;
             if let Some((stretch, previous)) = stretch(&sealed, self.key, self.next.at)? {
+                // What lies in front of a gap is no longer kept, and only not scavenged yet.
+                if self.front.is_some_and(|front| stretch.last() != front) {
+                    self.next = Link::NONE;
+                    return Ok(None);
+                }
+                self.front = Some(stretch.before);
                 self.next = if stretch.before == 0 { Link::NONE } else { previous };
                 return Ok(Some(stretch));
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::part::{Link, Marks, MemoryPart, PartStream};
 use super::table::StreamEntry;
@@ -26,6 +27,8 @@ pub(in crate::embedded) struct IndexFault {
     pub(in crate::embedded) segment: u64,
     pub(in crate::embedded) path: PathBuf,
     pub(in crate::embedded) fault: PageFault,
+    /// Which file it was, of all that had this name.
+    id: u64,
 }
 
 /// Where everything of a sealed segment is.
@@ -34,6 +37,7 @@ pub(in crate::embedded) struct IndexFile {
     pages: PagedFile,
     segment: u64,
     sections: Sections,
+    id: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,16 +208,18 @@ impl IndexFile {
         if sections.retention.end() != pages.pages()? {
             return Ok(Err("it has another length than it should"));
         }
-        Ok(Ok(Self { pages, segment: segment.header.number, sections }))
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let id = OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(Ok(Self { pages, segment: segment.header.number, sections, id }))
     }
 
     /// Whether the fault is one of this file.
     pub(in crate::embedded) fn is(&self, fault: &IndexFault) -> bool {
-        self.pages.path == fault.path
+        self.id == fault.id
     }
 
     fn fault(&self, fault: PageFault) -> IndexFault {
-        IndexFault { segment: self.segment, path: self.pages.path.clone(), fault }
+        IndexFault { segment: self.segment, path: self.pages.path.clone(), fault, id: self.id }
     }
 
     /// The stream with this key, if the segment has any of it.

@@ -111,7 +111,10 @@ impl<'a, 'b> Rewrite<'a, 'b> {
         loop {
             let (frame, body) = frames
                 .frame(at)
-                .map_err(Stopped::Io)?
+                .map_err(|source| {
+                    let file = segment.path.clone();
+                    Stopped::Read(ReadError::Io { file, source: std::sync::Arc::new(source) })
+                })?
                 .map_err(|reason| Stopped::Read(segment.read_damaged(at, reason)))?;
             let taken = match frame.kind {
                 Kind::Record => self.record(segment, body),

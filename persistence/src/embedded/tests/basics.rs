@@ -288,3 +288,23 @@ async fn a_history_keeps_its_id() {
     assert_eq!(open(dir.path(), small()).id(), first);
     assert_ne!(open(tempfile::tempdir().unwrap().path(), small()).id(), first);
 }
+
+/// Marks are far apart in bytes where events are large; what lies between the mark and the place counts for nothing.
+#[tokio::test]
+async fn everything_is_read_past_large_events_from_every_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path(), EmbeddedOptions { segment_bytes: 64 << 20, ..small() });
+    for _ in 0..5 {
+        append(&journal, "1", Expected::Any, &vec![b'x'; 2_200_000]).await.unwrap();
+    }
+    for from in 1..=5 {
+        let (mut next, mut read) = (Position(from), 0);
+        while next <= Position(5) {
+            let page = journal.all_page(next, &Filter::everything(), 100).await.unwrap();
+            assert!(page.next > next, "a page from {next} must go on");
+            next = page.next;
+            read += page.events.len() as u64;
+        }
+        assert_eq!(read, 6 - from);
+    }
+}

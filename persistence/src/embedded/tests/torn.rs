@@ -83,6 +83,7 @@ async fn opening_syncs_what_it_builds_on_and_what_it_cuts() {
         VfsCall::Reserve(file.clone(), 8192),
         VfsCall::SyncData(file),
         VfsCall::Create(dir.path().join("watermark")),
+        VfsCall::Reserve(dir.path().join("watermark"), 8192),
         VfsCall::SyncDir(dir.path().to_owned()),
     ];
     assert_eq!(vfs.calls(), wanted);
