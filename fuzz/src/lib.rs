@@ -38,7 +38,7 @@ pub fn open(segment: &[u8]) {
     let file = disk.create_dir_all(dir).and_then(|()| disk.create(&dir.join("0000000001.log")));
     let file = file.expect("an empty disk");
     file.write_all_at(segment, 0).and_then(|()| file.sync_data()).expect("a disk that works");
-    let report = EmbeddedJournal::verify(dir, &disk, |_| {});
+    let report = EmbeddedJournal::verify(dir, Arc::new(disk.clone()), |_| {});
     let options = EmbeddedOptions {
         segment_bytes: 8192,
         vfs: Arc::new(disk.clone()),
@@ -47,7 +47,7 @@ pub fn open(segment: &[u8]) {
     };
     let Ok(journal) = EmbeddedJournal::open(dir, options.clone()) else { return };
     let report = report.expect("what can be opened can be verified");
-    assert!(report.damage.is_none(), "what is opened has no damage: {report:?}");
+    assert!(report.damage.is_empty(), "what is opened has no damage: {report:?}");
     let events = read_all(&journal);
     assert_eq!(events, report.events, "what is verified can be read");
     journal.close().now_or_never().expect("without a thread it closes at once");
