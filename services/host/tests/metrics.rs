@@ -53,11 +53,6 @@ async fn each_metric_is_there_with_its_label_and_its_value() {
         (r#"annals_mailbox_age_seconds{aggregate="note"}"#, 0.0),
         (r#"annals_handlers_stuck{aggregate="note"}"#, 0.0),
         (r#"annals_mailboxes_stuck{aggregate="note"}"#, 0.0),
-        // One more than the commands: the start has noted how the events look.
-        (r#"annals_commit_events_count{service="notes"}"#, 4.0),
-        (r#"annals_commit_events_sum{service="notes"}"#, 4.0),
-        (r#"annals_commit_sync_seconds_count{service="notes"}"#, 4.0),
-        (r#"annals_commit_write_seconds_count{service="notes"}"#, 4.0),
     ] {
         assert_eq!(value(&text, metric), Some(expected), "{metric} in\n{text}");
     }
@@ -70,6 +65,10 @@ async fn each_metric_is_there_with_its_label_and_its_value() {
     let at_least = |metric: &str, least: f64| {
         assert!(value(&text, metric).is_some_and(|value| value >= least), "{metric} in\n{text}");
     };
+    // One more than the commands: the start has noted how the events look. A relay's cursor may come to it.
+    for metric in ["events_count", "events_sum", "sync_seconds_count", "write_seconds_count"] {
+        at_least(&format!("annals_commit_{metric}{{service=\"notes\"}}"), 4.0);
+    }
     // The first turn of each instance is measured.
     at_least(r#"annals_handling_seconds_count{aggregate="note"}"#, 2.0);
     at_least(r#"annals_handling_seconds_bucket{aggregate="note",le="0.00001"}"#, 0.0);
