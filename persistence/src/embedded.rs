@@ -182,8 +182,9 @@ struct WriterState {
 }
 
 impl EmbeddedJournal {
-    /// Opens the journal in a directory, which is made if need be, and takes the directory's lock. The log is
-    /// looked through, every checksum; a last group that is not whole, as a crash leaves it, is cut off.
+    /// Opens the journal in a directory, which is made if need be, and takes the directory's lock. Sealed
+    /// segments are taken at their footers' word, the last one is looked through; a last group that is not whole, as a
+    /// crash leaves it, is cut off.
     ///
     /// # Errors
     /// [`OpenError::InUse`] when another journal has the directory, also one in this process;
