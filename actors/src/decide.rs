@@ -1,6 +1,5 @@
 //! One command, from request to append: the heart of the write path, without a single await.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use annals_persistence::{
@@ -180,7 +179,7 @@ fn encode<A: Aggregate>(event: &A::Event, metadata: &CommandMetadata) -> Result<
     let event_type = event.event_type();
     Ok(NewEvent {
         id: EventId::generate_at(metadata.time),
-        type_name: Cow::Borrowed(event_type.name),
+        type_name: event_type.name.into(),
         schema_version: event_type.version,
         codec: event.codec(),
         payload: event.encode()?.into(),

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use annals_persistence::{
-    CodecId, Direction, Event, EventId, Journal, RecordedEvent, Snapshot, SnapshotStore, StreamId, Timestamp,
-    Version, fingerprint, shape_fingerprint,
+    CodecId, Direction, Event, EventId, Journal, JournalExt, RecordedEvent, Snapshot, SnapshotStore,
+    StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
 };
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::catch;
 use crate::memory::CommandMemory;
 use crate::{Aggregate, StateError};
 
-/// How many events are read and applied before other tasks get a turn.
-const PAGE_EVENTS: usize = 256;
+/// How many events are applied before other tasks get a turn.
+const TURN_EVENTS: usize = 256;
 
 /// A moment in an instance's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,21 +199,22 @@ async fn fold<A: Aggregate>(
     until: Option<Moment>,
     memory_capacity: usize,
 ) -> Result<Replayed<A>, StateError> {
-    loop {
-        let page =
-            journal.stream_page(stream, replayed.version.next(), Direction::Forward, PAGE_EVENTS).await?;
-        for event in &page.events {
-            if until.is_some_and(|moment| !moment.includes(event)) {
-                return Ok(replayed);
+    let mut pages = journal.read_stream_pages(stream, replayed.version.next(), Direction::Forward);
+    while let Some(page) = pages.try_next().await? {
+        for turn in page.chunks(TURN_EVENTS) {
+            for event in turn {
+                if until.is_some_and(|moment| !moment.includes(event)) {
+                    return Ok(replayed);
+                }
+                replayed.apply(event, memory_capacity)?;
             }
-            replayed.apply(event, memory_capacity)?;
+            if turn.len() == TURN_EVENTS {
+                // A long replay must not starve other instances.
+                tokio::task::yield_now().await;
+            }
         }
-        if page.next.is_none() {
-            return Ok(replayed);
-        }
-        // A long replay must not starve other instances.
-        tokio::task::yield_now().await;
     }
+    Ok(replayed)
 }
 
 /// Decodes a recorded event and applies it: as several events or as none, where an upcaster says so. It is one recorded

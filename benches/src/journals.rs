@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals::persistence::{Batch, Expected};
+use annals::persistence::{Batch, CodecId, Expected};
 use annals::prelude::*;
 use futures_util::future::try_join_all;
 use tempfile::TempDir;
 
 use crate::baselines::frames::Segment;
-use crate::workload::{Order, new_event, stream};
+use crate::workload::{Order, new_event_as, stream};
 use crate::{Failure, Plan};
 
 /// Events appended with one sync, while a journal is filled.
@@ -71,10 +71,23 @@ pub(crate) fn open(dir: &Path) -> Result<Arc<dyn Journal>, Failure> {
 /// # Errors
 /// What the journal said.
 pub(crate) async fn fill(journal: &Arc<dyn Journal>, instance: usize, events: usize) -> Result<(), Failure> {
+    fill_as(CodecId::Json, journal, instance, events).await
+}
+
+/// The same in this codec.
+///
+/// # Errors
+/// What the journal said.
+pub(crate) async fn fill_as(
+    codec: CodecId,
+    journal: &Arc<dyn Journal>,
+    instance: usize,
+    events: usize,
+) -> Result<(), Failure> {
     let stream = stream(instance)?;
     for first in (0..events).step_by(FILL_EVENTS) {
         let count = FILL_EVENTS.min(events - first);
-        let events = (0..count).map(|_| new_event()).collect::<Result<Vec<_>, _>>()?;
+        let events = (0..count).map(|_| new_event_as(codec)).collect::<Result<Vec<_>, _>>()?;
         journal.append(Batch::of(stream.clone(), Expected::Any, events)).await?;
     }
     Ok(())

@@ -119,14 +119,22 @@ pub fn event() -> OrderEvent {
 /// # Errors
 /// When the codec refuses.
 pub fn new_event() -> Result<NewEvent, Failure> {
+    new_event_as(CodecId::Json)
+}
+
+/// The same in this codec.
+///
+/// # Errors
+/// When the codec refuses.
+pub fn new_event_as(codec: CodecId) -> Result<NewEvent, Failure> {
     let event = event();
     let event_type = event.event_type();
     Ok(NewEvent {
         id: EventId::generate(),
         type_name: event_type.name.into(),
         schema_version: event_type.version,
-        codec: CodecId::Json,
-        payload: event.encode()?.into(),
+        codec,
+        payload: event.encode_as(codec)?.into(),
         command: CommandMetadata::internal(Timestamp::now()),
         tags: Vec::new(),
     })

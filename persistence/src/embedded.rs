@@ -24,6 +24,7 @@ mod format;
 mod hash;
 mod index;
 mod input;
+mod interner;
 mod keeper;
 mod observe;
 mod open;

@@ -174,7 +174,7 @@ impl StreamId {
     pub fn aggregate(type_name: &str, id: &str) -> Result<Self, InvalidStreamId> {
         check_type_name(type_name)?;
         check_instance(id)?;
-        Self::checked_length(format!("{type_name}-{id}"))
+        Self::checked_length(&format!("{type_name}-{id}"))
     }
 
     /// A stream of the runtime itself; `$` is put in front of the name.
@@ -183,7 +183,7 @@ impl StreamId {
     /// [`InvalidStreamId`] when the name is empty, too long, or has white space or control characters.
     pub fn internal(name: &str) -> Result<Self, InvalidStreamId> {
         check_instance(name)?;
-        Self::checked_length(format!("${name}"))
+        Self::checked_length(&format!("${name}"))
     }
 
     /// Reads a stream's name.
@@ -192,17 +192,20 @@ impl StreamId {
     /// [`InvalidStreamId`] when it is neither `<type>-<id>` nor `$<name>`.
     pub fn parse(text: &str) -> Result<Self, InvalidStreamId> {
         if let Some(name) = text.strip_prefix('$') {
-            return Self::internal(name);
+            check_instance(name)?;
+            return Self::checked_length(text);
         }
-        match text.split_once('-') {
-            Some((type_name, id)) => Self::aggregate(type_name, id),
-            None => Err(InvalidStreamId::new(text, "it has no hyphen between type and id")),
-        }
+        let Some((type_name, id)) = text.split_once('-') else {
+            return Err(InvalidStreamId::new(text, "it has no hyphen between type and id"));
+        };
+        check_type_name(type_name)?;
+        check_instance(id)?;
+        Self::checked_length(text)
     }
 
-    fn checked_length(name: String) -> Result<Self, InvalidStreamId> {
+    fn checked_length(name: &str) -> Result<Self, InvalidStreamId> {
         if name.len() > STREAM_NAME_BYTES_MAX {
-            return Err(InvalidStreamId::new(&name, "it is longer than 255 bytes"));
+            return Err(InvalidStreamId::new(name, "it is longer than 255 bytes"));
         }
         Ok(Self(name.into()))
     }
@@ -249,7 +252,9 @@ fn check_instance(id: &str) -> Result<(), InvalidStreamId> {
     if id.is_empty() {
         return Err(InvalidStreamId::new(id, "the id is empty"));
     }
-    if id.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    // Most are plain, and soon looked through.
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_plain && id.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(InvalidStreamId::new(id, "the id has white space or control characters"));
     }
     Ok(())

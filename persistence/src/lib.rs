@@ -68,6 +68,7 @@ mod read;
 mod record;
 mod shape;
 mod snapshot;
+mod type_name;
 mod version;
 mod vfs;
 
@@ -92,7 +93,7 @@ pub use journal::{
     TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
 pub use memory::MemoryJournal;
-pub use read::{EventStream, JournalExt};
+pub use read::{EventStream, JournalExt, PageStream};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
@@ -101,6 +102,7 @@ pub use snapshot::{
     FileSnapshotOptions, FileSnapshots, MemorySnapshots, SledSnapshots, Snapshot, SnapshotOpenError,
     SnapshotOptions, SnapshotStore,
 };
+pub use type_name::TypeName;
 pub use version::{Position, Timestamp, Version};
 pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};
 #[cfg(any(test, feature = "conformance"))]

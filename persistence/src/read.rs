@@ -42,6 +42,9 @@ impl PageSize {
 /// A stream of events, in order, ending at the first error.
 pub type EventStream = BoxStream<'static, Result<RecordedEvent, ReadError>>;
 
+/// A stream of pages of events, in order, ending at the first error. A page may be empty.
+pub type PageStream = BoxStream<'static, Result<Vec<RecordedEvent>, ReadError>>;
+
 /// The calls that a journal's users make.
 pub trait JournalExt {
     /// Appends a batch: at once a ticket, later the outcome.
@@ -49,6 +52,10 @@ pub trait JournalExt {
 
     /// The durable events of a stream from a version on, this version included.
     fn read_stream(&self, stream: &StreamId, from: Version, direction: Direction) -> EventStream;
+
+    /// As [`JournalExt::read_stream`], by the page, for those that go through many events: while a page is used, the
+    /// next is read.
+    fn read_stream_pages(&self, stream: &StreamId, from: Version, direction: Direction) -> PageStream;
 
     /// The durable events of all streams from a position on, this position included, to the end as it is when
     /// reading begins.
@@ -67,14 +74,11 @@ impl JournalExt for Arc<dyn Journal> {
     }
 
     fn read_stream(&self, stream: &StreamId, from: Version, direction: Direction) -> EventStream {
-        let reader = StreamReader {
-            journal: Arc::clone(self),
-            stream: stream.clone(),
-            next: Some(from),
-            direction,
-            size: PageSize::first(),
-        };
-        Events::stream(reader)
+        Events::stream(StreamReader::new(self, stream, from, direction))
+    }
+
+    fn read_stream_pages(&self, stream: &StreamId, from: Version, direction: Direction) -> PageStream {
+        Pages::of(StreamReader::new(self, stream, from, direction)).boxed()
     }
 
     fn read_all(&self, from: Position, filter: Filter) -> EventStream {
@@ -90,27 +94,27 @@ impl JournalExt for Arc<dyn Journal> {
 /// Something that yields pages until the end.
 trait Reader: Send + 'static {
     /// The next page, `None` at the end. It may be empty.
-    fn next_page(&mut self) -> impl Future<Output = Result<Option<Vec<RecordedEvent>>, ReadError>> + Send;
+    fn next_page(&mut self) -> impl Future<Output = Result<Option<Page>, ReadError>> + Send;
 
     /// Whether there is another page already, so that it is worth being read while this one is used.
     fn has_more(&self) -> bool;
 }
 
 /// A page that is being read, and its reader back.
-type Reading<R> = BoxFuture<'static, (R, Result<Option<Vec<RecordedEvent>>, ReadError>)>;
+type Reading<R> = BoxFuture<'static, (R, Result<Option<Page>, ReadError>)>;
+type Page = Vec<RecordedEvent>;
 
-/// The events of a reader, one by one, ending at the end or after the first error. The next page is begun to be read as
-/// soon as there is one.
-struct Events<R> {
-    page: std::vec::IntoIter<RecordedEvent>,
+/// The pages of a reader, ending at the end or after the first error. The next page is begun to be read as soon as there
+/// is one.
+struct Pages<R> {
     reading: Option<Reading<R>>,
     /// Between two pages, when there is no other yet.
     idle: Option<R>,
 }
 
-impl<R: Reader + Unpin> Events<R> {
-    fn stream(reader: R) -> EventStream {
-        Self { page: Vec::new().into_iter(), reading: None, idle: Some(reader) }.boxed()
+impl<R: Reader + Unpin> Pages<R> {
+    const fn of(reader: R) -> Self {
+        Self { reading: None, idle: Some(reader) }
     }
 
     /// Begins with the next page, if nobody does.
@@ -123,27 +127,13 @@ impl<R: Reader + Unpin> Events<R> {
         }
     }
 
-    /// Takes a page over; answers the error that ends it all.
-    fn arrived(
-        &mut self,
-        cx: &mut Context<'_>,
-        reader: R,
-        page: Result<Option<Vec<RecordedEvent>>, ReadError>,
-    ) -> Option<ReadError> {
-        self.reading = None;
-        match page {
-            Ok(None) => None,
-            Err(error) => Some(error),
-            Ok(Some(page)) => {
-                self.page = page.into_iter();
-                let has_more = reader.has_more();
-                self.idle = Some(reader);
-                if has_more {
-                    self.begin();
-                    self.poll_ahead(cx);
-                }
-                None
-            }
+    /// A page is there: its reader goes on with the next, if there is one already.
+    fn go_on(&mut self, cx: &mut Context<'_>, reader: R) {
+        let has_more = reader.has_more();
+        self.idle = Some(reader);
+        if has_more {
+            self.begin();
+            self.poll_ahead(cx);
         }
     }
 
@@ -156,6 +146,33 @@ impl<R: Reader + Unpin> Events<R> {
     }
 }
 
+impl<R: Reader + Unpin> Stream for Pages<R> {
+    type Item = Result<Page, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.begin();
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let (reader, page) = ready!(reading.as_mut().poll(cx));
+        self.reading = None;
+        if let Ok(Some(_)) = page {
+            self.go_on(cx, reader);
+        }
+        Poll::Ready(page.transpose())
+    }
+}
+
+/// The events of pages, one by one.
+struct Events<R> {
+    page: std::vec::IntoIter<RecordedEvent>,
+    pages: Pages<R>,
+}
+
+impl<R: Reader + Unpin> Events<R> {
+    fn stream(reader: R) -> EventStream {
+        Self { page: Vec::new().into_iter(), pages: Pages::of(reader) }.boxed()
+    }
+}
+
 impl<R: Reader + Unpin> Stream for Events<R> {
     type Item = Result<RecordedEvent, ReadError>;
 
@@ -164,11 +181,9 @@ impl<R: Reader + Unpin> Stream for Events<R> {
             if let Some(event) = self.page.next() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            self.begin();
-            let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-            let (reader, page) = ready!(reading.as_mut().poll(cx));
-            if let Some(error) = self.arrived(cx, reader, page) {
-                return Poll::Ready(Some(Err(error)));
+            match ready!(self.pages.poll_next_unpin(cx)).transpose()? {
+                Some(page) => self.page = page.into_iter(),
+                None => return Poll::Ready(None),
             }
         }
     }
@@ -183,8 +198,20 @@ struct StreamReader {
     size: PageSize,
 }
 
+impl StreamReader {
+    fn new(journal: &Arc<dyn Journal>, stream: &StreamId, from: Version, direction: Direction) -> Self {
+        Self {
+            journal: Arc::clone(journal),
+            stream: stream.clone(),
+            next: Some(from),
+            direction,
+            size: PageSize::first(),
+        }
+    }
+}
+
 impl Reader for StreamReader {
-    async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
+    async fn next_page(&mut self) -> Result<Option<Page>, ReadError> {
         let Some(from) = self.next else { return Ok(None) };
         let limit = self.size.next();
         let page = self.journal.stream_page(&self.stream, from, self.direction, limit).await?;
@@ -208,7 +235,7 @@ struct AllReader {
 }
 
 impl Reader for AllReader {
-    async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
+    async fn next_page(&mut self) -> Result<Option<Page>, ReadError> {
         loop {
             let durable = *self.durable.borrow_and_update();
             if self.next <= self.end.unwrap_or_else(|| self.wanted_end(durable)) {
@@ -246,7 +273,7 @@ impl AllReader {
         if self.filter.wants_internal() { durable.position } else { durable.external }
     }
 
-    async fn read_page(&mut self) -> Result<Vec<RecordedEvent>, ReadError> {
+    async fn read_page(&mut self) -> Result<Page, ReadError> {
         let limit = self.size.next();
         let AllPage { mut events, next } = self.journal.all_page(self.next, &self.filter, limit).await?;
         self.next = next;

@@ -1,13 +1,12 @@
 //! An event as the journal keeps it: payload and metadata, before and after it has a place.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausationId, CodecId, CommandId, CorrelationId, EventId, Position, StreamId, Timestamp, Version,
+    CausationId, CodecId, CommandId, CorrelationId, EventId, Position, StreamId, Timestamp, TypeName, Version,
 };
 
 /// W3C trace context: which trace, and which span in it, an event came from.
@@ -63,7 +62,7 @@ pub struct NewEvent {
     /// Its id, for good.
     pub id: EventId,
     /// The stable name of its type.
-    pub type_name: Cow<'static, str>,
+    pub type_name: TypeName,
     /// The version of its schema, from 1.
     pub schema_version: u16,
     /// How the payload is encoded.

@@ -75,6 +75,19 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     /// What the system said.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// As [`VfsFile::read_at`], but behind what the buffer holds, and at most `count` bytes. Where the system can, the
+    /// buffer is not filled with zeros first.
+    ///
+    /// # Errors
+    /// What the system said; the buffer then holds what it held.
+    fn read_behind(&self, buffer: &mut Vec<u8>, count: usize, offset: u64) -> io::Result<usize> {
+        let held = buffer.len();
+        buffer.resize(held + count, 0);
+        let read = self.read_at(&mut buffer[held..], offset);
+        buffer.truncate(held + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
     /// Writes at an offset, all of it.
     ///
     /// # Errors

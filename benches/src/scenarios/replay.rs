@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals::persistence::{Direction, RecordedEvent};
+use annals::persistence::{CodecId, Direction, RecordedEvent};
 use annals::prelude::*;
 use futures_util::TryStreamExt;
 
@@ -11,13 +11,21 @@ use crate::scenarios::repeat;
 use crate::workload::{Order, apply, instance_id, stream};
 use crate::{Failure, Measurement, System, Workshop, alternate, journals};
 
-/// Ours beside decoding and applying the same events from a slice.
+const SLICE: &str = "decoding + applying a slice";
+/// What replay is to reach of it.
+const GOAL: f64 = 0.7;
+
+/// Ours beside decoding and applying the same events from a slice, in both codecs.
 pub(super) fn replay(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
+    Ok(vec![replay_of(workshop, CodecId::Json)?, replay_of(workshop, CodecId::Bincode)?])
+}
+
+fn replay_of(workshop: &Workshop, codec: CodecId) -> Result<Measurement, Failure> {
     let Workshop { runtime, plan, .. } = workshop;
     let (dir, count) = (workshop.dir()?, plan.stream_events);
     let (journal, events) = runtime.block_on(async {
         let journal = journals::open(dir.path())?;
-        journals::fill(&journal, 0, count).await?;
+        journals::fill_as(codec, &journal, 0, count).await?;
         let events = journal.read_stream(&stream(0)?, Version(1), Direction::Forward);
         Ok::<_, Failure>((journal, events.try_collect::<Vec<_>>().await?))
     })?;
@@ -25,11 +33,11 @@ pub(super) fn replay(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
         System::new(OURS, |window| {
             repeat(window, count, || runtime.block_on(bring_up(&journal, Version(count as u64))))
         }),
-        System::new("decoding + applying a slice", |window| repeat(window, count, || fold(&events))),
+        System::new(SLICE, |window| repeat(window, count, || fold(&events))),
     ];
-    let measured = alternate(format!("replay of {count} events"), "events/s", plan, systems)?;
+    let measured = alternate(format!("replay of {count} events, {codec:?}"), "events/s", plan, systems)?;
     runtime.block_on(journal.close());
-    Ok(vec![measured])
+    Ok(measured.with_goal(SLICE, GOAL))
 }
 
 /// A node of its own each time, so that nothing is live yet.

@@ -1,6 +1,5 @@
 //! What the cases share: events to append, and calls that fail loudly instead of waiting for ever.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::{
     AppendError, Appended, Batch, CodecId, CommandMetadata, EventId, EventStream, Expected, Filter, Journal,
-    JournalExt, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, Version,
+    JournalExt, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, TypeName, Version,
 };
 
 /// How long one answer may take: generous, for machines that do much else.
@@ -30,7 +29,7 @@ pub(super) fn order(id: &str) -> StreamId {
 }
 
 /// An event of this type, with its name as payload.
-pub(super) fn event(name: impl Into<Cow<'static, str>>) -> NewEvent {
+pub(super) fn event(name: impl Into<TypeName>) -> NewEvent {
     let name = name.into();
     NewEvent {
         id: EventId::generate(),

@@ -92,8 +92,13 @@ impl<'a> Input<'a> {
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a str> {
+    /// As many bytes as the length in front of them says.
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let count = usize::try_from(self.unsigned()?).ok()?;
-        std::str::from_utf8(self.take(count)?).ok()
+        self.take(count)
+    }
+
+    pub(super) fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
     }
 }

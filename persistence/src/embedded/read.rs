@@ -1,5 +1,6 @@
 //! Reading what is durable: pages of a stream, pages of everything.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use parking_lot::RwLock;
 use super::Unread;
 use super::format::{self, FRAME_HEADER_BYTES, Flaw, Frame, Gap, Kind};
 use super::index::{Chain, Index, IndexFault, Mark, Place, Stretch};
-use super::record::Record;
+use super::interner::{Streams, Types};
+use super::record::{Record, StreamForm};
 use super::segment::Segment;
 use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version};
 
@@ -147,25 +149,77 @@ impl Plan {
 /// A page being read.
 struct Page<'a> {
     stream: &'a StreamId,
+    form: StreamForm<'a>,
+    types: Types,
     events: Vec<RecordedEvent>,
     bytes: usize,
 }
 
 impl<'a> Page<'a> {
-    const fn new(stream: &'a StreamId) -> Self {
-        Self { stream, events: Vec::new(), bytes: 0 }
+    fn new(stream: &'a StreamId) -> Self {
+        Self { stream, form: StreamForm::of(stream), types: Types::default(), events: Vec::new(), bytes: 0 }
     }
 
     /// Reads windows one after the other; `true` once the page is full.
     fn read(&mut self, windows: Vec<Window>) -> Result<bool, ReadError> {
+        self.events.reserve(windows.iter().map(|window| window.offsets.len()).sum());
         for window in windows {
-            self.bytes += window.read(self.stream, &mut self.events)?;
+            self.read_window(&window)?;
             if self.bytes >= PAGE_BYTES {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Reads the records of a window in the order of the offsets.
+    fn read_window(&mut self, window: &Window) -> Result<(), ReadError> {
+        let first = window.first();
+        let bytes = Bytes::from_owner(window.segment.read(first, window.wanted())?);
+        for offset in &window.offsets {
+            let at = ((offset - first) as usize).min(bytes.len());
+            match window.frame(*offset, &bytes[at..])? {
+                Found::Here(frame) => self.take(window, *offset, &frame, (&bytes, at))?,
+                Found::Apart(frame, bytes) => self.take(window, *offset, &frame, (&bytes, 0))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a record whose frame is at `at` of the bytes.
+    fn take(
+        &mut self,
+        window: &Window,
+        offset: u64,
+        frame: &Frame,
+        (bytes, at): (&Bytes, usize),
+    ) -> Result<(), ReadError> {
+        let damaged = |reason| window.segment.read_damaged(offset, reason);
+        let body = at + frame.body.start;
+        let record =
+            Record::decode(&bytes[body..at + frame.body.end], window.segment.base()).map_err(damaged)?;
+        if !record.is_of(&self.form) {
+            return Err(damaged("the record is of another stream"));
+        }
+        let type_name = self.types.of(&record).map_err(damaged)?;
+        self.events.push(record.to_event(self.stream.clone(), type_name, (bytes, body)));
+        self.bytes += frame.bytes;
+        Ok(())
+    }
+}
+
+/// Makes room for a page once there is something in it: to move what is there again and again, as it grows, costs more.
+fn make_room(events: &mut Vec<RecordedEvent>, limit: usize) {
+    const PAGE_EVENTS: usize = 2048;
+    if events.is_empty() {
+        events.reserve(limit.min(PAGE_EVENTS));
+    }
+}
+
+/// Where a frame was found: in the bytes that were looked at, or in others that were read since those were too few.
+enum Found {
+    Here(Frame),
+    Apart(Frame, Bytes),
 }
 
 fn windows(stretch: &Stretch, offsets: &[u64]) -> Vec<Window> {
@@ -189,45 +243,43 @@ impl Window {
         offset - last <= GAP_BYTES && offset - first <= WINDOW_BYTES
     }
 
-    /// Reads the records in the order of the offsets; answers how many bytes they have.
-    fn read(&self, stream: &StreamId, events: &mut Vec<RecordedEvent>) -> Result<usize, ReadError> {
-        let (one, other) = (self.offsets[0], self.offsets[self.offsets.len() - 1]);
-        let (first, last) = (one.min(other), one.max(other));
-        let wanted = (last + RECORD_GUESS_BYTES).min(self.end) - first;
-        let bytes = Bytes::from(self.segment.read(first, wanted as usize)?);
-        let mut total = 0;
-        for offset in &self.offsets {
-            let at = ((offset - first) as usize).min(bytes.len());
-            let (frame, bytes) = self.frame(*offset, bytes.slice(at..))?;
-            events.push(self.event(stream, *offset, &bytes.slice(frame.body))?);
-            total += frame.bytes;
-        }
-        Ok(total)
+    /// The offset of the record that lies in front of the others.
+    fn first(&self) -> u64 {
+        self.offsets[0].min(self.offsets[self.offsets.len() - 1])
     }
 
-    /// The frame at the offset, and the bytes it is in: read anew if these were too few.
-    fn frame(&self, offset: u64, bytes: Bytes) -> Result<(Frame, Bytes), ReadError> {
-        match format::parse_frame(&bytes, offset, self.segment.seed, self.end - offset) {
-            Ok(frame) => Ok((frame, bytes)),
+    /// How many bytes from there on most likely hold all of them.
+    fn wanted(&self) -> usize {
+        let last = self.offsets[0].max(self.offsets[self.offsets.len() - 1]);
+        ((last + RECORD_GUESS_BYTES).min(self.end) - self.first()) as usize
+    }
+
+    /// The frame at the offset, of which these bytes are the beginning.
+    fn frame(&self, offset: u64, bytes: &[u8]) -> Result<Found, ReadError> {
+        match self.parse(offset, bytes) {
+            Ok(frame) => Ok(Found::Here(frame)),
             Err(Flaw::Bad(reason)) => Err(self.segment.read_damaged(offset, reason)),
-            Err(Flaw::Short(needed)) if needed > bytes.len() => {
-                let longer = self.segment.read(offset, needed)?;
-                if longer.len() < needed {
-                    return Err(self.segment.read_damaged(offset, "the file ends inside the frame"));
-                }
-                self.frame(offset, longer.into())
-            }
+            Err(Flaw::Short(needed)) if needed > bytes.len() => self.read_apart(offset, needed),
             Err(Flaw::Short(_)) => Err(self.segment.read_damaged(offset, "the frame is cut short")),
         }
     }
 
-    fn event(&self, stream: &StreamId, offset: u64, body: &Bytes) -> Result<RecordedEvent, ReadError> {
-        let record = Record::decode(body, self.segment.base())
-            .map_err(|reason| self.segment.read_damaged(offset, reason))?;
-        if record.stream(&mut String::new()) != stream.as_str() {
-            return Err(self.segment.read_damaged(offset, "the record is of another stream"));
+    fn parse(&self, offset: u64, bytes: &[u8]) -> Result<Frame, Flaw> {
+        format::parse_frame(bytes, offset, self.segment.seed, self.end - offset)
+    }
+
+    /// Reads the frame at the offset with as many bytes as it needs, first of all those that say how many.
+    fn read_apart(&self, offset: u64, needed: usize) -> Result<Found, ReadError> {
+        let bytes = Bytes::from(self.segment.read(offset, needed)?);
+        if bytes.len() < needed {
+            return Err(self.segment.read_damaged(offset, "the file ends inside the frame"));
         }
-        Ok(record.to_event(stream.clone(), body))
+        match self.parse(offset, &bytes) {
+            Ok(frame) => Ok(Found::Apart(frame, bytes)),
+            Err(Flaw::Bad(reason)) => Err(self.segment.read_damaged(offset, reason)),
+            Err(Flaw::Short(more)) if more > needed => self.read_apart(offset, more),
+            Err(Flaw::Short(_)) => Err(self.segment.read_damaged(offset, "the frame is cut short")),
+        }
     }
 }
 
@@ -271,7 +323,7 @@ pub(super) fn all_page(
     filter: &Filter,
     limit: usize,
 ) -> Result<AllPage, Unread> {
-    let mut scan = Scan::new(index, from, filter, limit);
+    let mut scan = Scan::new(from, filter, limit);
     let mut budget = SCAN_BYTES;
     while budget > 0 && scan.page.events.len() < limit {
         let Some(mut span) = span(index, scan.page.next)? else { break };
@@ -292,17 +344,17 @@ pub(super) fn all_page(
 
 /// Reads frames into a page.
 struct Scan<'a> {
-    index: &'a RwLock<Index>,
     filter: &'a Filter,
     limit: usize,
     page: AllPage,
-    scratch: String,
+    streams: Streams,
+    types: Types,
 }
 
 impl<'a> Scan<'a> {
-    fn new(index: &'a RwLock<Index>, from: Position, filter: &'a Filter, limit: usize) -> Self {
+    fn new(from: Position, filter: &'a Filter, limit: usize) -> Self {
         let page = AllPage { events: Vec::new(), next: from.max(Position(1)) };
-        Self { index, filter, limit, page, scratch: String::new() }
+        Self { filter, limit, page, streams: Streams::default(), types: Types::default() }
     }
 
     /// Reads the frames that lie whole in the next chunk, at least one; answers how many bytes they have.
@@ -314,7 +366,7 @@ impl<'a> Scan<'a> {
             let available = span.end - span.at;
             match format::parse_frame(&chunk[at..], span.at, span.segment.seed, available) {
                 Ok(frame) => {
-                    self.take(span, &frame, &chunk.slice(at..at + frame.bytes))?;
+                    self.take(span, &frame, (&chunk, at))?;
                     at += frame.bytes;
                     span.at += frame.bytes as u64;
                 }
@@ -334,34 +386,37 @@ impl<'a> Scan<'a> {
             return Err(span.damaged("the file ends where a frame should be"));
         }
         match format::parse_frame(&chunk, span.at, span.segment.seed, available) {
-            Err(Flaw::Short(needed)) => Ok(span.segment.read(span.at, needed)?.into()),
-            _ => Ok(chunk.into()),
+            Err(Flaw::Short(needed)) => Ok(Bytes::from_owner(span.segment.read(span.at, needed)?)),
+            _ => Ok(Bytes::from_owner(chunk)),
         }
     }
 
-    fn take(&mut self, span: &Span, frame: &Frame, bytes: &Bytes) -> Result<(), ReadError> {
-        let body = bytes.slice(frame.body.clone());
+    /// Takes in what is in a frame, which is at `at` of the bytes.
+    fn take(&mut self, span: &Span, frame: &Frame, (bytes, at): (&Bytes, usize)) -> Result<(), ReadError> {
+        let body = at + frame.body.start..at + frame.body.end;
         match frame.kind {
-            Kind::Record => {}
-            Kind::Gap => return self.take_gap(span, &body),
-            Kind::Commit | Kind::Seal | Kind::Retention => return Ok(()),
+            Kind::Record => self.take_record(span, (bytes, body)),
+            Kind::Gap => self.take_gap(span, &bytes[body]),
+            Kind::Commit | Kind::Seal | Kind::Retention => Ok(()),
         }
-        let record = Record::decode(&body, span.segment.base()).map_err(|reason| span.damaged(reason))?;
+    }
+
+    fn take_record(&mut self, span: &Span, (bytes, body): (&Bytes, Range<usize>)) -> Result<(), ReadError> {
+        let damaged = |reason| span.damaged(reason);
+        let record = Record::decode(&bytes[body.clone()], span.segment.base()).map_err(damaged)?;
         if record.position < self.page.next {
             return Ok(());
         }
         self.page.next = record.position.next();
-        let name = record.stream(&mut self.scratch);
-        if self.filter.wants(name, record.type_name, record.tags()) {
-            let stream =
-                stream_id(self.index, name).ok_or_else(|| span.damaged("the record names no stream"))?;
-            self.page.events.push(record.to_event(stream, &body));
+        let stream = self.streams.of(&record).map_err(damaged)?;
+        let type_name = self.types.of(&record).map_err(damaged)?;
+        if self.filter.wants(stream.as_str(), &type_name, record.tags()) {
+            make_room(&mut self.page.events, self.limit);
+            self.page.events.push(record.to_event(stream, type_name, (bytes, body.start)));
         }
         Ok(())
     }
-}
 
-impl Scan<'_> {
     /// Goes over records that were scavenged.
     fn take_gap(&mut self, span: &Span, body: &[u8]) -> Result<(), ReadError> {
         let gap = body.get(..Gap::BYTES).and_then(Gap::decode);
@@ -369,13 +424,6 @@ impl Scan<'_> {
         self.page.next = self.page.next.max(gap.first.plus(gap.count));
         Ok(())
     }
-}
-
-/// The stream's name, shared with the index where it has it.
-fn stream_id(index: &RwLock<Index>, name: &str) -> Option<StreamId> {
-    let index = index.read();
-    let shared = index.known_name(index.key(name)).cloned();
-    shared.or_else(|| StreamId::parse(name).ok())
 }
 
 impl Span {

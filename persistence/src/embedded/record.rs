@@ -1,6 +1,5 @@
 //! A record's bytes: one event with its metadata, inside a frame.
 
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use super::input::{Input, put_bytes, put_signed, put_unsigned};
 use crate::{
     CausationId, CodecId, CommandId, CommandMetadata, CorrelationId, EventId, NewEvent, Position,
-    RecordedEvent, StreamId, Timestamp, TraceContext, Version,
+    RecordedEvent, StreamId, Timestamp, TraceContext, TypeName, Version,
 };
 
 const STREAM_UUID: u8 = 1;
@@ -151,10 +150,12 @@ fn put_tags(buffer: &mut Vec<u8>, tags: &[Arc<str>]) {
 pub(super) struct Record<'a> {
     pub(super) position: Position,
     pub(super) version: Version,
-    category: &'a str,
-    stream_uuid: Option<Uuid>,
+    /// What names the stream: all of it, or what is in front of the UUID. Names are text to whoever makes text of
+    /// them, since most records have those of the record before.
+    pub(super) category: &'a [u8],
+    pub(super) stream_uuid: Option<Uuid>,
     id: EventId,
-    pub(super) type_name: &'a str,
+    pub(super) type_name: &'a [u8],
     schema_version: u16,
     codec: CodecId,
     command_id: CommandId,
@@ -184,10 +185,10 @@ impl<'a> Record<'a> {
         let codec = CodecId::try_from(input.byte()?).ok()?;
         let position = Position(base.position.0.checked_add(input.unsigned()?)?);
         let version = Version(input.unsigned()?);
-        let category = input.text()?;
+        let category = input.bytes()?;
         let stream_uuid = if flags & STREAM_UUID != 0 { Some(input.uuid()?) } else { None };
         let id = EventId::from(input.uuid()?);
-        let type_name = input.text()?;
+        let type_name = input.bytes()?;
         let schema_version = u16::try_from(input.unsigned()?).ok()?;
         let time = Timestamp(base.time.0.wrapping_add(input.signed()?));
         let command_id = input.uuid()?;
@@ -218,31 +219,51 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The stream's name; `scratch` holds it when it must be put together.
-    pub(super) fn stream<'b>(&self, scratch: &'b mut String) -> &'b str
+    /// The stream's name, where it is text; `scratch` holds it when it must be put together.
+    pub(super) fn stream<'b>(&self, scratch: &'b mut String) -> Result<&'b str, &'static str>
     where
         'a: 'b,
     {
-        let Some(id) = self.stream_uuid else { return self.category };
+        let category = std::str::from_utf8(self.category).map_err(|_| MALFORMED)?;
+        let Some(id) = self.stream_uuid else { return Ok(category) };
         scratch.clear();
-        scratch.push_str(self.category);
+        scratch.push_str(category);
         scratch.push('-');
         scratch.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-        scratch
+        Ok(scratch)
+    }
+
+    /// The name of the event's type, where it is text.
+    pub(super) fn type_text(&self) -> Result<&'a str, &'static str> {
+        std::str::from_utf8(self.type_name).map_err(|_| MALFORMED)
+    }
+
+    /// Whether the record is of this stream.
+    pub(super) fn is_of(&self, form: &StreamForm<'_>) -> bool {
+        match (form, self.stream_uuid) {
+            (StreamForm::Name(name), None) => self.category == name.as_bytes(),
+            (StreamForm::Uuid(category, id), Some(own)) => own == *id && self.category == category.as_bytes(),
+            _ => false,
+        }
     }
 
     pub(super) fn tags(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.tags.iter()
     }
 
-    /// The event, for good. `body` is the record's body, shared: the payload stays in it.
-    pub(super) fn to_event(&self, stream: StreamId, body: &Bytes) -> RecordedEvent {
+    /// The event, for good. `bytes` are shared, and have the record's body at `body`: the payload stays in them.
+    pub(super) fn to_event(
+        &self,
+        stream: StreamId,
+        type_name: TypeName,
+        (bytes, body): (&Bytes, usize),
+    ) -> RecordedEvent {
         let event = NewEvent {
             id: self.id,
-            type_name: Cow::Owned(self.type_name.to_owned()),
+            type_name,
             schema_version: self.schema_version,
             codec: self.codec,
-            payload: body.slice(self.payload.clone()),
+            payload: bytes.slice(body + self.payload.start..body + self.payload.end),
             command: self.command(),
             tags: self.tags().map(Arc::from).collect(),
         };

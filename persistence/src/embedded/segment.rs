@@ -96,17 +96,16 @@ fn discard(vfs: &dyn Vfs, dir: &Path, path: &Path) -> io::Result<()> {
 
 /// Reads this many bytes, fewer where the file ends.
 pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; bytes];
-    let mut filled = 0;
-    while filled < bytes {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+    let mut buffer = Vec::with_capacity(bytes);
+    while buffer.len() < bytes {
+        let filled = buffer.len();
+        match file.read_behind(&mut buffer, bytes - filled, offset + filled as u64) {
             Ok(0) => break,
-            Ok(count) => filled += count,
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
-    buffer.truncate(filled);
     Ok(buffer)
 }
 

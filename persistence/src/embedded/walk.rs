@@ -160,7 +160,8 @@ impl Walk {
         if record.position != self.staged.next_position(&self.index) {
             return Err("the record's position does not follow the one before it");
         }
-        let name = record.stream(&mut self.scratch);
+        record.type_text()?;
+        let name = record.stream(&mut self.scratch)?;
         let stream = self.staged.stream_by_text(&self.index, name).ok_or("the record names no stream")?;
         let before = self.staged.version(stream);
         if record.version != before.next() {

@@ -78,6 +78,15 @@ impl VfsFile for RealFile {
         self.0.read_at(buffer, offset)
     }
 
+    fn read_behind(&self, buffer: &mut Vec<u8>, count: usize, offset: u64) -> io::Result<usize> {
+        let held = buffer.len();
+        buffer.reserve_exact(count);
+        let read = rustix::io::pread(&self.0, rustix::buffer::spare_capacity(buffer), offset)?;
+        // There may be more room than was asked for.
+        buffer.truncate(held + count);
+        Ok(read.min(count))
+    }
+
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }

@@ -102,7 +102,7 @@ impl EventJson {
             version: event.version,
             position: event.position,
             event_id: event.id,
-            type_name: event.type_name.clone().into_owned(),
+            type_name: event.type_name.to_string(),
             schema_version: event.schema_version,
             time: time_text(event.command.time),
             actor: event.command.actor.clone(),

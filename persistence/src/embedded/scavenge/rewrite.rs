@@ -130,7 +130,7 @@ impl<'a, 'b> Rewrite<'a, 'b> {
 
     fn record(&mut self, segment: &Segment, body: &[u8]) -> Result<(), Halt> {
         let record = Record::decode(body, segment.base()).map_err(Halt::Malformed)?;
-        let name = record.stream(&mut self.scratch);
+        let name = record.stream(&mut self.scratch).map_err(Halt::Malformed)?;
         let key = self.scavenging.key(name);
         if !self.scavenging.goes(key, record.version, record.time)? {
             self.records += 1;
