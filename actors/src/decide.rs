@@ -150,27 +150,31 @@ fn fill<A: Aggregate>(
     metadata: &CommandMetadata,
     along: Option<Box<StreamAppend>>,
 ) -> Result<(), SendError<A>> {
-    let mut own = SmallVec::new();
+    let own = own_append(batch, instance, live);
     for event in events {
         own.push(encode::<A>(event, metadata).map_err(SendError::Codec)?);
     }
-    assemble(batch, instance, live, own, along)
+    complete(batch, along)
 }
 
-/// The events as they are to be appended. A batch that no journal can take is refused here, before the state moves:
-/// what is decided after it has no part in it.
-fn assemble<A: Aggregate>(
-    batch: &mut Batch,
+/// Room for the instance's own events in the batch: they are made there, since to move them costs.
+fn own_append<'b, A: Aggregate>(
+    batch: &'b mut Batch,
     instance: &Instance<A>,
     live: &Live<A>,
-    events: SmallVec<[NewEvent; 1]>,
-    along: Option<Box<StreamAppend>>,
-) -> Result<(), SendError<A>> {
+) -> &'b mut SmallVec<[NewEvent; 1]> {
     let expected = match live.version {
         Version::NONE => Expected::NoStream,
         version => Expected::Version(version),
     };
-    batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events });
+    batch.streams.push(StreamAppend { stream: instance.stream.clone(), expected, events: SmallVec::new() });
+    let last = batch.streams.len() - 1;
+    &mut batch.streams[last].events
+}
+
+/// The batch, whole. One that no journal can take is refused here, before the state moves: what is decided after it has
+/// no part in it.
+fn complete<A: Aggregate>(batch: &mut Batch, along: Option<Box<StreamAppend>>) -> Result<(), SendError<A>> {
     batch.streams.extend(along.map(|along| *along));
     validate_batch(batch).map_err(SendError::NotCommitted)
 }

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use annals_persistence::{AppendResult, CodecId, Completes, EventId, Snapshot, StreamId, Timestamp, Version};
-use parking_lot::Mutex;
-use ractor::{ActorRef, ActorRuntime};
+use ractor::ActorRuntime;
 
 use crate::Aggregate;
 use crate::commits::Commits;
@@ -19,7 +18,7 @@ use crate::replay::SnapshotBody;
 use crate::snapshots::Job;
 use crate::supervisor::Restart;
 use crate::turn::Turn;
-use crate::worker::{InstanceActor, Live, Signal};
+use crate::worker::{InstanceActor, Live, Serve};
 
 /// One incarnation of an instance in memory.
 ///
@@ -29,7 +28,6 @@ use crate::worker::{InstanceActor, Live, Signal};
 #[repr(C)]
 pub(crate) struct Instance<A: Aggregate> {
     pub(crate) mailbox: Mailbox<A>,
-    actor: Mutex<Option<ActorRef<Signal>>>,
     pub(crate) commits: Commits<A>,
     /// Whether an append of the state that is live was refused. A new state begins when nothing of the one before is
     /// under way, so one flag serves all of them.
@@ -48,7 +46,6 @@ impl<A: Aggregate> Instance<A> {
     pub(crate) fn new(kind: &Arc<Kind<A>>, stream: StreamId) -> Arc<Self> {
         Arc::new(Self {
             mailbox: Mailbox::new(),
-            actor: Mutex::new(None),
             commits: Commits::new(kind.options.command_ids_max),
             lineage: AtomicBool::new(false),
             going: AtomicBool::new(false),
@@ -76,7 +73,8 @@ impl<A: Aggregate> Instance<A> {
         match spawned {
             Ok((actor, _start)) => {
                 self.kind.supervisor.watch(actor.get_id(), Arc::downgrade(self) as _, waited);
-                *self.actor.lock() = Some(actor);
+                // It is its only message: an actor that has ended before it is the supervisor's to replace.
+                drop(actor.send_message(Serve));
             }
             // Only a name that is taken can fail a spawn, and instances have no ractor names.
             Err(error) => tracing::error!(stream = %self.stream, %error, "the actor could not be started"),
@@ -87,17 +85,7 @@ impl<A: Aggregate> Instance<A> {
     /// that stands still must not let answers pile up without end.
     pub(crate) fn admit<T: Requests<A>>(&self, request: T) -> Result<(), Refused<T>> {
         let capacity = self.kind.options.mailbox_capacity.saturating_sub(self.commits.waiting());
-        if self.mailbox.admit(request, capacity)? {
-            self.signal(Signal::Work);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(actor) = self.actor.lock().as_ref() {
-            // A stopped actor is the supervisor's to replace; the mailbox keeps what waits.
-            drop(actor.send_message(signal));
-        }
+        self.mailbox.admit(request, capacity)
     }
 
     /// Takes a snapshot when enough events lie behind the last one.
@@ -195,10 +183,9 @@ impl<A: Aggregate> Restart for Instance<A> {
 
     fn restart(self: Arc<Self>, waited: Duration) {
         self.spawn(waited);
-        self.signal(Signal::Work);
         // The actor before may have taken the word to drain with it.
         if self.kind.registry.is_closed() {
-            self.signal(Signal::Drain);
+            self.mailbox.drain();
         }
     }
 }

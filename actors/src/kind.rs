@@ -24,7 +24,7 @@ use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
 use crate::watch::{KindLoad, Watched};
 use crate::work::Work;
-use crate::worker::{Live, Signal};
+use crate::worker::Live;
 use crate::{
     Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Refusal, Retry,
     SendError, SendOptions, StateError,
@@ -313,7 +313,7 @@ impl<A: Aggregate> ManagedKind for KindHandle<A> {
     fn drain(&self) -> BoxFuture<'_, ()> {
         async move {
             self.0.registry.close();
-            self.0.registry.all().iter().for_each(|instance| instance.signal(Signal::Drain));
+            self.0.registry.all().iter().for_each(|instance| instance.mailbox.drain());
             self.0.registry.empty().await;
         }
         .boxed()

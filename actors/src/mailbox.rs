@@ -2,9 +2,10 @@
 //! lost when an actor ends.
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
 
 use annals_persistence::{CommandId, StreamAppend, Version};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::Aggregate;
 use crate::command::SendOptions;
@@ -120,11 +121,25 @@ pub(crate) enum Refused<T> {
     Closed(T),
 }
 
+/// What an instance's actor is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// There are requests.
+    Work,
+    /// Go, if there is nothing to do.
+    Passivate,
+    /// Do what there is, then go.
+    Drain,
+}
+
 struct State<A: Aggregate> {
     queue: ShortQueue<Request<A>>,
-    /// Whether the actor was told that there is work and has not seen the queue empty since.
-    scheduled: bool,
     closed: bool,
+    passivate: bool,
+    drain: bool,
+    /// Whether the actor waits for something to do, and what wakes it.
+    asleep: bool,
+    waker: Option<Waker>,
     /// How many requests were taken so far.
     taken: u64,
 }
@@ -137,16 +152,33 @@ pub(crate) struct Waiting {
     pub(crate) count: usize,
 }
 
-/// The queue of one instance.
+/// Wakes the actor if it waits, when the lock is free again.
+fn wake<A: Aggregate>(mut state: MutexGuard<'_, State<A>>) {
+    let waker = if std::mem::take(&mut state.asleep) { state.waker.clone() } else { None };
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The queue of one instance, and how its actor learns of what is in it: as a future does, without a message for each.
 pub(crate) struct Mailbox<A: Aggregate>(Mutex<State<A>>);
 
 impl<A: Aggregate> Mailbox<A> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { queue: ShortQueue::new(), scheduled: false, closed: false, taken: 0 }))
+        Self(Mutex::new(State {
+            queue: ShortQueue::new(),
+            closed: false,
+            passivate: false,
+            drain: false,
+            asleep: false,
+            waker: None,
+            taken: 0,
+        }))
     }
 
-    /// Admits a request, and says whether the actor must be told.
-    pub(crate) fn admit<T: Requests<A>>(&self, request: T, capacity: usize) -> Result<bool, Refused<T>> {
+    /// Admits a request, and wakes the actor for it.
+    pub(crate) fn admit<T: Requests<A>>(&self, request: T, capacity: usize) -> Result<(), Refused<T>> {
         let mut state = self.0.lock();
         if state.closed {
             return Err(Refused::Closed(request));
@@ -155,7 +187,42 @@ impl<A: Aggregate> Mailbox<A> {
             return Err(Refused::Full(request));
         }
         request.put_into(&mut state.queue);
-        Ok(!std::mem::replace(&mut state.scheduled, true))
+        wake(state);
+        Ok(())
+    }
+
+    /// Tells the actor to go, when it comes to it.
+    pub(crate) fn passivate(&self) {
+        let mut state = self.0.lock();
+        state.passivate = true;
+        wake(state);
+    }
+
+    /// Tells the actor to do what there is and go.
+    pub(crate) fn drain(&self) {
+        let mut state = self.0.lock();
+        state.drain = true;
+        wake(state);
+    }
+
+    /// What the actor is to do next; where there is nothing, it is woken when there is.
+    pub(crate) fn poll_call(&self, cx: &Context<'_>) -> Poll<Call> {
+        let mut state = self.0.lock();
+        state.asleep = false;
+        if std::mem::take(&mut state.drain) {
+            return Poll::Ready(Call::Drain);
+        }
+        if !state.queue.is_empty() {
+            return Poll::Ready(Call::Work);
+        }
+        if std::mem::take(&mut state.passivate) {
+            return Poll::Ready(Call::Passivate);
+        }
+        state.asleep = true;
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Takes the next request. Where more wait, at most `limit` in all are taken and put into `more`, which must be
@@ -189,13 +256,6 @@ impl<A: Aggregate> Mailbox<A> {
     pub(crate) fn waiting(&self) -> Waiting {
         let state = self.0.lock();
         Waiting { taken: state.taken, count: state.queue.len() }
-    }
-
-    /// Says whether there is more to do; where there is not, the next request tells the actor again.
-    pub(crate) fn more(&self) -> bool {
-        let mut state = self.0.lock();
-        state.scheduled = !state.queue.is_empty();
-        state.scheduled
     }
 
     /// Closes it if it is empty and `also` holds: from then on requests go to the next incarnation.

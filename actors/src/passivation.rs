@@ -9,7 +9,6 @@ use annals_persistence::Timestamp;
 use crate::Aggregate;
 use crate::instance::Instance;
 use crate::kind::Kind;
-use crate::worker::Signal;
 
 /// Looks after one aggregate type until the task is aborted.
 pub(crate) async fn sweep<A: Aggregate>(kind: Arc<Kind<A>>) {
@@ -31,7 +30,7 @@ fn passivate_idle<A: Aggregate>(kind: &Kind<A>) {
         now.since(Timestamp(instance.last_used.load(Ordering::Relaxed))) >= kind.options.passivate_after
     };
     for instance in kind.registry.all().iter().filter(|instance| idle(instance)) {
-        instance.signal(Signal::Passivate);
+        instance.mailbox.passivate();
     }
 }
 
@@ -55,6 +54,6 @@ fn passivate_crowd<A: Aggregate>(kind: &Kind<A>) {
         instances = by_use.into_iter().map(|(_, instance)| instance).collect();
     }
     for instance in instances.iter().take(going).filter(|instance| kind.registry.goes(instance)) {
-        instance.signal(Signal::Passivate);
+        instance.mailbox.passivate();
     }
 }

@@ -1,7 +1,12 @@
 //! The actor of one instance: takes requests from the mailbox, one at a time, and never waits for the disk.
+//!
+//! ractor gives it its task, its supervisor and its end. What it is to do it learns from the mailbox, on which it waits
+//! as long as it lives: a ractor message for every command would cost as much as all that is done for one here.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -12,7 +17,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use crate::decide::{Decision, decide};
 use crate::error::{Failure, with_sources};
 use crate::instance::Instance;
-use crate::mailbox::Request;
+use crate::mailbox::{Call, Request};
 use crate::replay::{Replayed, load};
 use crate::{Aggregate, StateError};
 
@@ -26,16 +31,9 @@ const TURNS_PER_SAMPLE: u32 = 16;
 const PARKED_MIN: Duration = Duration::from_millis(500);
 const PARKED_MAX: Duration = Duration::from_secs(60);
 
-/// What the actor is told; what to do stands in the mailbox.
+/// What the actor is told when it starts, and nothing after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// The mailbox has requests.
-    Work,
-    /// Go, if there is nothing to do.
-    Passivate,
-    /// Do what there is, then go.
-    Drain,
-}
+pub(crate) struct Serve;
 
 /// A state that decides. It may be ahead of the disk.
 #[derive(Debug)]
@@ -64,48 +62,60 @@ pub(crate) struct Worker<A: Aggregate> {
     taken: VecDeque<Request<A>>,
     /// How many turns there were, modulo 2^32.
     turns: u32,
+    /// How many requests were handled since the actors beside this one had their turn.
+    since_rest: usize,
 }
 
 /// The ractor side of it.
 pub(crate) struct InstanceActor<A>(pub(crate) PhantomData<fn() -> A>);
 
 impl<A: Aggregate> Actor for InstanceActor<A> {
-    type Msg = Signal;
+    type Msg = Serve;
     type State = Worker<A>;
     type Arguments = Arc<Instance<A>>;
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<Signal>,
+        _myself: ActorRef<Serve>,
         instance: Arc<Instance<A>>,
     ) -> Result<Worker<A>, ActorProcessingErr> {
-        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new(), turns: 0 })
+        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new(), turns: 0, since_rest: 0 })
     }
 
     async fn handle(
         &self,
-        myself: ActorRef<Signal>,
-        signal: Signal,
+        myself: ActorRef<Serve>,
+        Serve: Serve,
         worker: &mut Worker<A>,
     ) -> Result<(), ActorProcessingErr> {
-        match signal {
-            Signal::Work => worker.work(&myself).await,
-            Signal::Passivate => worker.leave_if_idle(&myself),
-            Signal::Drain => Box::pin(worker.drain(&myself)).await,
-        }
+        while worker.serve().await.is_continue() {}
+        // Nothing is in the mailbox any more, and nothing gets into it.
+        myself.stop(None);
         Ok(())
     }
 }
 
 impl<A: Aggregate> Worker<A> {
-    async fn work(&mut self, myself: &ActorRef<Signal>) {
+    /// Waits for something to do, and does it; breaks off when it has left.
+    async fn serve(&mut self) -> ControlFlow<()> {
+        match poll_fn(|cx| self.instance.mailbox.poll_call(cx)).await {
+            Call::Work => self.work().await,
+            Call::Passivate => self.leave_if_idle(),
+            Call::Drain => Box::pin(self.drain()).await,
+        }
+    }
+
+    async fn work(&mut self) -> ControlFlow<()> {
         self.turn().await;
-        if self.instance.mailbox.more() {
-            // Through ractor's queue rather than a loop: the actors beside this one get their turn.
-            drop(myself.send_message(Signal::Work));
-        } else if self.live.as_ref().is_some_and(|live| live.version == Version::NONE) {
+        if self.since_rest >= TURN_REQUESTS {
+            // The actors beside this one get their turn.
+            self.since_rest = 0;
+            tokio::task::yield_now().await;
+        }
+        match &self.live {
             // An instance without events is not worth an actor; whoever asks again pays next to nothing.
-            self.leave_if_idle(myself);
+            Some(live) if live.version == Version::NONE => self.leave_if_idle(),
+            _ => ControlFlow::Continue(()),
         }
     }
 
@@ -127,6 +137,7 @@ impl<A: Aggregate> Worker<A> {
         let sampled = self.turns.is_multiple_of(TURNS_PER_SAMPLE).then(Instant::now);
         self.turns = self.turns.wrapping_add(1);
         let handled = self.handle_some();
+        self.since_rest += handled as usize;
         self.instance.turn.ends();
         if let Some(began) = sampled
             && handled > 0
@@ -137,26 +148,26 @@ impl<A: Aggregate> Worker<A> {
 
     /// Answers how many. Nothing here awaits, so no request that was taken can get lost between two polls.
     fn handle_some(&mut self) -> u32 {
+        let Self { instance, live: state, taken, .. } = self;
         let mut handled = 0;
-        let instance = Arc::clone(&self.instance);
-        let mut next = instance.mailbox.take(TURN_REQUESTS, &mut self.taken);
+        let mut next = instance.mailbox.take(TURN_REQUESTS, taken);
         while let Some(request) = next {
-            let Some(live) = self.live.as_mut().filter(|_| !instance.commits.failed()) else {
-                self.live = None;
-                instance.mailbox.put_back(request, &mut self.taken);
+            let Some(live) = state.as_mut().filter(|_| !instance.commits.failed()) else {
+                *state = None;
+                instance.mailbox.put_back(request, taken);
                 return handled;
             };
-            instance.turn.begins(request.name(), self.taken.len() + 1);
+            instance.turn.begins(request.name(), taken.len() + 1);
             handled += 1;
             match request {
                 Request::Command(request) => {
-                    if decide(&instance, live, request) == Decision::Rebuild {
-                        self.live = None;
+                    if decide(instance, live, request) == Decision::Rebuild {
+                        *state = None;
                     }
                 }
                 Request::Read(request) => instance.commits.answer((request.look)(live)),
             }
-            next = self.taken.pop_front();
+            next = taken.pop_front();
         }
         handled
     }
@@ -236,16 +247,17 @@ impl<A: Aggregate> Worker<A> {
 
     /// Passivates, unless there is something to do or to wait for: a parked instance that left would forget how long it
     /// has to wait, and be replayed again by whoever asks next.
-    fn leave_if_idle(&mut self, myself: &ActorRef<Signal>) {
+    fn leave_if_idle(&mut self) -> ControlFlow<()> {
         let commits = &self.instance.commits;
         if self.still_parked().is_ok() && self.instance.mailbox.close_if_empty(|| commits.is_idle()) {
-            self.leave(myself);
-        } else {
-            self.instance.kind.registry.stays(&self.instance);
+            self.leave();
+            return ControlFlow::Break(());
         }
+        self.instance.kind.registry.stays(&self.instance);
+        ControlFlow::Continue(())
     }
 
-    async fn drain(&mut self, myself: &ActorRef<Signal>) {
+    async fn drain(&mut self) -> ControlFlow<()> {
         loop {
             while !self.instance.mailbox.is_empty() {
                 self.turn().await;
@@ -253,19 +265,18 @@ impl<A: Aggregate> Worker<A> {
             let instance = Arc::clone(&self.instance);
             instance.commits.idle().await;
             if instance.mailbox.close_if_empty(|| instance.commits.is_idle()) {
-                return self.leave(myself);
+                self.leave();
+                return ControlFlow::Break(());
             }
         }
     }
 
-    fn leave(&mut self, myself: &ActorRef<Signal>) {
+    fn leave(&mut self) {
         if let Some(live) = self.live.take() {
             self.instance.snapshot_on_leaving(&live);
         }
         self.instance.kind.metrics.passivations.increment(1);
         self.instance.kind.remove(&self.instance);
-        // Nothing is queued any more but signals, which a closed mailbox makes meaningless.
-        myself.stop(None);
     }
 }
 

@@ -91,8 +91,17 @@ impl Lineage {
 
     /// Refuses whatever comes after.
     pub fn end(&self) {
-        self.0.store(true, Ordering::Release);
+        end(&self.0);
     }
+}
+
+/// Whether any lineage of this process has ended. Until one has, nobody looks at theirs: the flags lie far apart in
+/// memory, and a look at one costs as much as deciding its batch.
+static ANY_HAS_ENDED: AtomicBool = AtomicBool::new(false);
+
+fn end(lineage: &AtomicBool) {
+    lineage.store(true, Ordering::Release);
+    ANY_HAS_ENDED.store(true, Ordering::Release);
 }
 
 /// Decides a batch of a lineage that has ended when this flag is set.
@@ -101,10 +110,10 @@ fn decide_in<T>(
     decide: impl FnOnce() -> Result<T, AppendError>,
 ) -> Result<T, AppendError> {
     let Some(ended) = ended else { return decide() };
-    if ended.load(Ordering::Acquire) {
+    if ANY_HAS_ENDED.load(Ordering::Acquire) && ended.load(Ordering::Acquire) {
         return Err(AppendError::Superseded);
     }
-    decide().inspect_err(|_| ended.store(true, Ordering::Release))
+    decide().inspect_err(|_| end(ended))
 }
 
 /// Events for one or more streams, appended all or not at all.

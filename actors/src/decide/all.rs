@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals_persistence::{Batch, CommandMetadata, NewEvent, StreamAppend};
 use smallvec::SmallVec;
 
-use super::{Decision, answer, assemble, encode, submit};
+use super::{Decision, answer, complete, encode, own_append, submit};
 use crate::commits::Reply;
 use crate::error::catch;
 use crate::instance::Instance;
@@ -41,7 +41,8 @@ pub(super) fn carry_out_all<A: Aggregate>(
         return Decision::Standing;
     }
     let mut batch = Batch::default();
-    if let Err(error) = assemble(&mut batch, instance, live, outcome.events, along) {
+    *own_append(&mut batch, instance, live) = outcome.events;
+    if let Err(error) = complete(&mut batch, along) {
         answer(instance, reply, Err(error));
         return Decision::Standing;
     }

@@ -32,8 +32,9 @@ fn live(node: &TestNode) -> Arc<Instance<Account>> {
     kind.registry.all().into_iter().find(|instance| instance.stream == stream).unwrap()
 }
 
+/// Ends the actor of the only live instance.
 async fn kill(instance: &Instance<Account>) {
-    let actor = instance.actor.lock().clone().unwrap();
+    let actor = instance.kind.supervisor.cell().get_children().pop().unwrap();
     actor.kill();
     eventually("it is dead", || actor.get_status() == ActorStatus::Stopped).await;
 }
