@@ -14,7 +14,7 @@ use crate::memory::CommandMemory;
 use crate::{Aggregate, StateError};
 
 /// How many events are applied before other tasks get a turn.
-const TURN_EVENTS: usize = 256;
+const TURN_EVENTS: usize = 1024;
 
 /// A moment in an instance's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
