@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use annals_persistence::{
-    CodecId, Direction, Event, EventId, Journal, JournalExt, RecordedEvent, Snapshot, SnapshotStore,
-    StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
+    CodecId, Direction, Event, EventId, Journal, JournalExt, PageStream, RecordedEvent, Snapshot,
+    SnapshotStore, StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,42 @@ impl<A: Aggregate> Replayed<A> {
         }
     }
 
+    async fn apply_pages(
+        mut self,
+        mut pages: PageStream,
+        until: Option<Moment>,
+        memory_capacity: usize,
+    ) -> Result<Self, StateError> {
+        while let Some(page) = pages.try_next().await? {
+            if !self.apply_page(&page, until, memory_capacity).await? {
+                break;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Applies what happened until then; `false` at what came later.
+    async fn apply_page(
+        &mut self,
+        page: &[RecordedEvent],
+        until: Option<Moment>,
+        memory_capacity: usize,
+    ) -> Result<bool, StateError> {
+        for turn in page.chunks(TURN_EVENTS) {
+            for event in turn {
+                if until.is_some_and(|moment| !moment.includes(event)) {
+                    return Ok(false);
+                }
+                self.apply(event, memory_capacity)?;
+            }
+            if turn.len() == TURN_EVENTS {
+                // A long replay must not starve other instances.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(true)
+    }
+
     fn apply(&mut self, event: &RecordedEvent, memory_capacity: usize) -> Result<(), StateError> {
         apply_recorded(&mut self.state, event)?;
         self.version = event.version;
@@ -140,7 +176,7 @@ pub(crate) async fn load<A: Aggregate>(
             return Ok(replayed);
         }
     }
-    fold(journal, stream, Replayed::empty(), None, memory_capacity).await
+    fold(journal, stream, None, memory_capacity).await
 }
 
 /// Replays from a snapshot; `None` when there is any doubt about it.
@@ -150,12 +186,11 @@ async fn load_from<A: Aggregate>(
     stream: &StreamId,
     memory_capacity: usize,
 ) -> Result<Option<Replayed<A>>, StateError> {
-    let at = journal.stream_page(stream, snapshot.version, Direction::Forward, 1).await?;
-    let holds = at
-        .events
-        .first()
-        .is_some_and(|event| event.version == snapshot.version && event.id == snapshot.event_id);
-    if !holds {
+    // The event that the snapshot names, and those after it, are read together.
+    let mut pages = journal.read_stream_pages(stream, snapshot.version, Direction::Forward);
+    let page = pages.try_next().await?.unwrap_or_default();
+    let names = |event: &RecordedEvent| event.version == snapshot.version && event.id == snapshot.event_id;
+    if !page.first().is_some_and(names) {
         tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
         return Ok(None);
     }
@@ -163,7 +198,7 @@ async fn load_from<A: Aggregate>(
         tracing::warn!(%stream, version = %snapshot.version, "an undecodable snapshot was discarded");
         return Ok(None);
     };
-    let begin = Replayed {
+    let mut replayed = Replayed {
         state,
         version: snapshot.version,
         time: body.time,
@@ -171,7 +206,8 @@ async fn load_from<A: Aggregate>(
         memory: body.memory,
         snapshot: snapshot.version,
     };
-    fold(journal, stream, begin, None, memory_capacity).await.map(Some)
+    replayed.apply_page(&page[1..], None, memory_capacity).await?;
+    replayed.apply_pages(pages, None, memory_capacity).await.map(Some)
 }
 
 fn decode_body<A: Aggregate>(bytes: &[u8]) -> Option<(A, SnapshotBody)> {
@@ -186,7 +222,7 @@ pub(crate) async fn state_at<A: Aggregate>(
     stream: &StreamId,
     moment: Option<Moment>,
 ) -> Result<Option<Current<A>>, StateError> {
-    let replayed = fold(journal, stream, Replayed::<A>::empty(), moment, 1).await?;
+    let replayed = fold::<A>(journal, stream, moment, 1).await?;
     let found = replayed.version > Version::NONE
         && !matches!(moment, Some(Moment::Version(version)) if version != replayed.version);
     Ok(found.then_some(Current { state: replayed.state, version: replayed.version, time: replayed.time }))
@@ -195,26 +231,11 @@ pub(crate) async fn state_at<A: Aggregate>(
 async fn fold<A: Aggregate>(
     journal: &Arc<dyn Journal>,
     stream: &StreamId,
-    mut replayed: Replayed<A>,
     until: Option<Moment>,
     memory_capacity: usize,
 ) -> Result<Replayed<A>, StateError> {
-    let mut pages = journal.read_stream_pages(stream, replayed.version.next(), Direction::Forward);
-    while let Some(page) = pages.try_next().await? {
-        for turn in page.chunks(TURN_EVENTS) {
-            for event in turn {
-                if until.is_some_and(|moment| !moment.includes(event)) {
-                    return Ok(replayed);
-                }
-                replayed.apply(event, memory_capacity)?;
-            }
-            if turn.len() == TURN_EVENTS {
-                // A long replay must not starve other instances.
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-    Ok(replayed)
+    let pages = journal.read_stream_pages(stream, Version(1), Direction::Forward);
+    Replayed::empty().apply_pages(pages, until, memory_capacity).await
 }
 
 /// Decodes a recorded event and applies it: as several events or as none, where an upcaster says so. It is one recorded

@@ -60,7 +60,41 @@ async fn closed_loop<T: Target>(
     }
 }
 
-/// The same with clients that are threads, for what blocks.
+/// Sends requests at a steady rate, whatever became of those before, and answers how long each took, in microseconds.
+///
+/// # Errors
+/// The first failure of any request.
+pub fn paced<T: Target>(
+    runtime: &Handle,
+    target: &Arc<T>,
+    per_second: f64,
+    instances: usize,
+    window: Duration,
+) -> Result<Vec<f64>, Failure> {
+    /// As often as a thread can well be woken.
+    const PAUSE: Duration = Duration::from_micros(100);
+    let (begin, mut picker, mut running) = (Instant::now(), Picker::of(0, instances), Vec::new());
+    while begin.elapsed() < window {
+        let due = (begin.elapsed().as_secs_f64() * per_second) as usize;
+        for _ in running.len()..due.max(1) {
+            let (target, instance) = (Arc::clone(target), picker.next());
+            running.push(runtime.spawn(async move {
+                let sent = Instant::now();
+                target.call(instance).await.map(|()| sent.elapsed().as_secs_f64() * 1e6)
+            }));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    runtime.block_on(async {
+        let mut times = Vec::with_capacity(running.len());
+        for request in running {
+            times.push(request.await??);
+        }
+        Ok(times)
+    })
+}
+
+/// The same as [`tasks`] with clients that are threads, for what blocks.
 ///
 /// # Errors
 /// The first failure of any request, or that there are not enough threads.

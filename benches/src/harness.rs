@@ -43,11 +43,11 @@ impl Harness {
         self.report(self.run(&arguments, &temporary.parent().unwrap_or(temporary).join("annals-bench")))
     }
 
-    /// A figure below its goal is said, and is no failure of the bench: machines differ.
+    /// A figure that misses its goal is said, and is no failure of the bench: machines differ.
     fn report(&self, ran: Result<Vec<String>, Failure>) -> ExitCode {
         match ran {
             Ok(missed) => {
-                missed.iter().for_each(|name| println!("below its goal: {name}"));
+                missed.iter().for_each(|name| println!("missed its goal: {name}"));
                 ExitCode::SUCCESS
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Comparison, Failure, Measurement};
+use crate::{Comparison, Failure, Goal, Measurement};
 
 /// One figure beside one baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,8 +29,8 @@ pub struct Row {
     pub ratio_low: Option<f64>,
     /// The highest of the rounds' ratios.
     pub ratio_high: Option<f64>,
-    /// The lowest ratio that is good enough.
-    pub goal: Option<f64>,
+    /// The ratio that is good enough.
+    pub goal: Option<Goal>,
     /// The ratio (for reference figures the value) divided by that of the run before.
     pub change: Option<f64>,
 }
@@ -80,7 +80,7 @@ impl Row {
     /// Whether the goal, if there is one, is reached.
     #[must_use]
     pub fn is_good_enough(&self) -> bool {
-        self.goal.is_none_or(|goal| self.ratio.is_some_and(|ratio| ratio >= goal))
+        self.goal.is_none_or(|goal| self.ratio.is_some_and(|ratio| goal.is_met(ratio)))
     }
 
     fn compare_with(&mut self, previous: &[Self]) {

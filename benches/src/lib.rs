@@ -24,6 +24,7 @@
 mod arguments;
 pub mod baselines;
 mod clients;
+mod goal;
 pub mod harness;
 mod history;
 mod html;
@@ -39,7 +40,8 @@ mod table;
 pub mod workload;
 
 pub use arguments::{Arguments, Mode};
-pub use clients::{Target, tasks, threads};
+pub use clients::{Target, paced, tasks, threads};
+pub use goal::Goal;
 pub use history::Row;
 pub use journals::Workshop;
 pub use machine::Machine;

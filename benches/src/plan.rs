@@ -29,7 +29,7 @@ impl Plan {
             instances: 10_000,
             stream_events: 100_000,
             cold_instances: 2_000,
-            clients: vec![1, 64, 1024],
+            clients: vec![1, 64, 1024, 8192],
         }
     }
 
@@ -41,6 +41,7 @@ impl Plan {
             rounds: 5,
             stream_events: 20_000,
             cold_instances: 500,
+            clients: vec![1, 64, 1024],
             ..Self::full()
         }
     }

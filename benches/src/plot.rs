@@ -50,8 +50,7 @@ pub(crate) fn goals(rows: &[Row]) -> Result<String, Failure> {
     let bars: Vec<_> = rows
         .iter()
         .filter_map(|row| {
-            let (value, mark) = (row.ratio?, row.goal);
-            mark?;
+            let (value, mark) = (row.ratio?, Some(row.goal?.ratio()));
             Some(Bar {
                 label: row.measurement.clone(),
                 value,

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Failure, Plan};
+use crate::{Failure, Goal, Plan};
 
 type Run<'a> = Box<dyn FnMut(Duration) -> Result<f64, Failure> + 'a>;
 
-/// Something that is measured: runs for about as long as it is told, and answers its rate.
+/// Something that is measured: runs for about as long as it is told, and answers its rate, or what else is compared.
 pub struct System<'a> {
     name: &'static str,
     run: Run<'a>,
@@ -35,8 +35,8 @@ pub struct Measurement {
     pub unit: &'static str,
     /// Each system with its rate in every round.
     pub rates: Vec<(&'static str, Vec<f64>)>,
-    /// The lowest ratio that is good enough, by the name of the baseline.
-    pub goal: Option<(&'static str, f64)>,
+    /// The ratio that is good enough, by the name of the baseline.
+    pub goal: Option<(&'static str, Goal)>,
 }
 
 /// Ours beside one baseline.
@@ -52,8 +52,8 @@ pub struct Comparison {
     pub ratio: f64,
     /// The lowest and the highest of the rounds' ratios.
     pub spread: (f64, f64),
-    /// The lowest ratio that is good enough.
-    pub goal: Option<f64>,
+    /// The ratio that is good enough.
+    pub goal: Option<Goal>,
 }
 
 /// Runs systems in turns, each beginning a round once in a while, and after one turn that does not count.
@@ -85,7 +85,14 @@ impl Measurement {
     /// With the lowest ratio to a baseline that is good enough.
     #[must_use]
     pub fn with_goal(mut self, against: &'static str, ratio: f64) -> Self {
-        self.goal = Some((against, ratio));
+        self.goal = Some((against, Goal::AtLeast(ratio)));
+        self
+    }
+
+    /// With the highest ratio to a baseline that is good enough: for times and sizes.
+    #[must_use]
+    pub fn with_limit(mut self, against: &'static str, ratio: f64) -> Self {
+        self.goal = Some((against, Goal::AtMost(ratio)));
         self
     }
 

@@ -6,17 +6,23 @@ use crate::Failure;
 use crate::harness::Scenario;
 
 mod activation;
+mod bulk;
 mod commands;
 mod disk;
+mod latency;
 mod reads;
 mod replay;
 mod rivals;
 mod scan;
+mod size;
 
 /// All there are, in the order in which they run.
 pub const ALL: &[Scenario] = &[
     Scenario { name: "commands-many", run: commands::many },
     Scenario { name: "commands-hot", run: commands::hot },
+    Scenario { name: "latency", run: latency::latency },
+    Scenario { name: "bulk", run: bulk::bulk },
+    Scenario { name: "size", run: size::size },
     Scenario { name: "disk", run: disk::sync_each },
     Scenario { name: "rivals", run: rivals::rivals },
     Scenario { name: "reads", run: reads::reads },

@@ -31,6 +31,19 @@ pub struct Decoded {
     pub payload: Bytes,
 }
 
+/// What is in a segment, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// All of it, but the zeros at its end.
+    pub log: u64,
+    /// Its records, without the frames around them.
+    pub records: u64,
+    /// The events in the records.
+    pub payloads: u64,
+    /// How many records there are.
+    pub count: u64,
+}
+
 impl Segment {
     /// Reads the first segment in a journal's directory.
     ///
@@ -53,6 +66,24 @@ impl Segment {
     pub fn first_frame(&self) -> Result<Arc<[u8]>, Failure> {
         let length = self.frame(HEADER_BYTES).ok_or("the segment has no frame")?;
         Ok(self.bytes[HEADER_BYTES..HEADER_BYTES + length].into())
+    }
+
+    /// How much of what is in it.
+    ///
+    /// # Errors
+    /// When a record is damaged.
+    pub fn extent(&self) -> Result<Extent, Failure> {
+        let (mut at, mut extent) = (HEADER_BYTES, Extent::default());
+        while let Some(length) = self.frame(at) {
+            if self.bytes[at + 2] == RECORD {
+                let record = self.decode(at).ok_or("the frame's body is no record")?;
+                extent.records += self.body_bytes(at) as u64;
+                extent.payloads += record.payload.len() as u64;
+                extent.count += 1;
+            }
+            at += length;
+        }
+        Ok(Extent { log: at as u64, ..extent })
     }
 
     /// Checks every frame and hands on every record, decoded; answers how many.
@@ -111,10 +142,10 @@ impl Segment {
         let _event_id = input.take(16)?;
         let type_name = input.text()?.to_owned();
         let (_schema, _time) = (input.number()?, input.number()?);
-        // The command's id and hash, and its correlation and causation where they differ. Nothing here has more.
+        // The command's id and hash, and its correlation and causation where they differ.
         let own = [flags & 2, flags & 4].into_iter().filter(|own| *own == 0).count();
         input.take(24 + 16 * own)?;
-        (flags & !7 == 0).then_some(())?;
+        input.skip_rest(flags)?;
         Some(Decoded {
             stream,
             type_name,
@@ -129,6 +160,19 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    /// Goes over what few records have: the sender, the trace, tags.
+    fn skip_rest(&mut self, flags: u8) -> Option<()> {
+        if flags & 8 != 0 {
+            self.text()?;
+        }
+        if flags & 16 != 0 {
+            self.take(25)?;
+        }
+        let tags = if flags & 32 != 0 { self.number()? } else { 0 };
+        (0..tags).try_for_each(|_| self.text().map(drop))?;
+        (flags < 64).then_some(())
+    }
+
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at + count)?;
         self.at += count;

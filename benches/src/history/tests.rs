@@ -3,7 +3,12 @@ use crate::Measurement;
 
 fn rows(name: &str, ours: f64, theirs: f64) -> Vec<Row> {
     let rates = vec![("ours", vec![ours]), ("theirs", vec![theirs])];
-    let measured = Measurement { name: name.into(), unit: "x/s", rates, goal: Some(("theirs", 0.5)) };
+    let measured = Measurement {
+        name: name.into(),
+        unit: "x/s",
+        rates,
+        goal: Some(("theirs", crate::Goal::AtLeast(0.5))),
+    };
     Row::of("b", &measured)
 }
 

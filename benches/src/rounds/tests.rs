@@ -34,7 +34,10 @@ fn the_median_of_the_ratios_counts_not_the_ratio_of_the_medians() {
     ];
     let measured = alternate("m", "x/s", &plan(3), systems).unwrap().with_goal("theirs", 0.5);
     let compared = &measured.comparisons()[0];
-    assert_eq!((compared.ratio, compared.spread, compared.goal), (0.5, (0.5, 4.0), Some(0.5)));
+    assert_eq!(
+        (compared.ratio, compared.spread, compared.goal),
+        (0.5, (0.5, 4.0), Some(crate::Goal::AtLeast(0.5)))
+    );
     assert_eq!((compared.value, compared.baseline), (8.0, 2.0));
 }
 

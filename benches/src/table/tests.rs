@@ -13,7 +13,12 @@ fn figures_are_grouped() {
 #[test]
 fn a_missed_goal_shows() {
     let rates = vec![("annals", vec![100.0]), ("ceiling", vec![1000.0])];
-    let measured = Measurement { name: "m".into(), unit: "x/s", rates, goal: Some(("ceiling", 0.5)) };
+    let measured = Measurement {
+        name: "m".into(),
+        unit: "x/s",
+        rates,
+        goal: Some(("ceiling", crate::Goal::AtLeast(0.5))),
+    };
     let text = table(&Row::of("b", &measured));
     assert!(text.contains("0.100") && text.contains("0.5 MISSED") && text.contains("1,000"), "{text}");
 }

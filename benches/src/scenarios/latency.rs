@@ -1,0 +1,69 @@
+//! How long an answer takes while there is half as much to do as can be done.
+
+use std::time::{Duration, Instant};
+
+use annals::persistence::{RealVfs, Vfs};
+
+use crate::scenarios::commands::{OURS, Orders};
+use crate::{Failure, Measurement, System, Workshop, alternate, paced, tasks};
+
+const SYNC: &str = "p90 of a bare fdatasync";
+/// What the slowest of a hundred answers may take of it.
+const LIMIT: f64 = 3.0;
+/// With how many clients it is found out how much can be done.
+const CLIENTS: usize = 1024;
+const FILE_BYTES: u64 = 16 << 20;
+
+/// The slowest of a hundred commands beside writing and syncing one event by hand.
+pub(super) fn latency(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
+    let Workshop { runtime, plan, .. } = workshop;
+    let (bytes, dir, instances) = (workshop.encoded_event()?, workshop.dir()?, plan.instances);
+    let orders = Orders::live(workshop, instances)?;
+    let systems = vec![
+        System::new(OURS, |window| {
+            // Anew in each round: what a shared machine can do is another amount every few seconds.
+            let most = tasks(runtime, &orders, CLIENTS.min(instances), instances, window / 4)?;
+            Ok(percentile(&mut paced(runtime, &orders, most / 2.0, instances, window)?, 99))
+        }),
+        System::new(SYNC, |window| Ok(percentile(&mut syncs(&dir.path().join("log"), &bytes, window)?, 90))),
+    ];
+    let measured = alternate("p99 of a durable command at half load", "us", plan, systems)?;
+    orders.stop(workshop);
+    Ok(vec![measured.with_limit(SYNC, LIMIT)])
+}
+
+/// Writes these bytes and syncs, one after the other; answers how long each took, in microseconds.
+fn syncs(path: &std::path::Path, bytes: &[u8], window: Duration) -> Result<Vec<f64>, Failure> {
+    let file = RealVfs.create(path)?;
+    file.reserve(FILE_BYTES)?;
+    let (begin, mut end, mut times) = (Instant::now(), 0, Vec::new());
+    while (begin.elapsed() < window || times.is_empty()) && end + (bytes.len() as u64) < FILE_BYTES {
+        file.write_all_at(bytes, end)?;
+        let sync = Instant::now();
+        file.sync_data()?;
+        times.push(sync.elapsed().as_secs_f64() * 1e6);
+        end += bytes.len() as u64;
+    }
+    RealVfs.remove(path)?;
+    Ok(times)
+}
+
+/// The value that so many of a hundred do not exceed.
+fn percentile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = (values.len() * percent).div_ceil(100).saturating_sub(1);
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percentile;
+
+    #[test]
+    fn percentiles_are_values_that_occur() {
+        let mut values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!((percentile(&mut values, 99), percentile(&mut values, 90)), (198.0, 180.0));
+        assert_eq!(percentile(&mut [7.0], 99), 7.0);
+        assert!(percentile(&mut [], 99).is_nan());
+    }
+}
