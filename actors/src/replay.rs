@@ -130,6 +130,7 @@ impl<A: Aggregate> Replayed<A> {
 /// What a snapshot holds: the state in its own bytes, so that they can be made before the rest is known.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SnapshotBody {
+    #[serde(with = "annals_persistence::as_bytes")]
     pub(crate) state: Vec<u8>,
     pub(crate) time: Timestamp,
     pub(crate) memory: CommandMemory,

@@ -98,6 +98,8 @@ pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
 pub use snapshot::RedbSnapshots;
+#[doc(hidden)]
+pub use snapshot::as_bytes;
 pub use snapshot::{
     FileSnapshotOptions, FileSnapshots, MemorySnapshots, SledSnapshots, Snapshot, SnapshotOpenError,
     SnapshotOptions, SnapshotStore,

@@ -37,7 +37,24 @@ pub struct Snapshot {
     /// The shape of the state's type when it was written; another shape means discard.
     pub fingerprint: u64,
     /// The encoded state.
+    #[serde(with = "as_bytes")]
     pub state: Vec<u8>,
+}
+
+/// Bytes in one piece. As a sequence of numbers, which they are to serde by default, they lie the same way in bincode, but
+/// each of them is read by itself.
+#[doc(hidden)]
+pub mod as_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Bytes::deserialize(deserializer).map(Vec::from)
+    }
 }
 
 /// Where snapshots are kept. It may forget any of them at any time, and nothing but time is lost: every failure is
