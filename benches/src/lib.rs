@@ -35,6 +35,7 @@ mod plan;
 mod plot;
 mod report;
 mod rounds;
+pub mod scale;
 pub mod scenarios;
 mod table;
 pub mod workload;

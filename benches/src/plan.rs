@@ -15,6 +15,8 @@ pub struct Plan {
     pub stream_events: usize,
     /// How many cold instances are brought up at once.
     pub cold_instances: usize,
+    /// How many events the large log has.
+    pub scale_events: usize,
     /// With how many clients commands and reads are measured.
     pub clients: Vec<usize>,
 }
@@ -29,6 +31,7 @@ impl Plan {
             instances: 10_000,
             stream_events: 100_000,
             cold_instances: 2_000,
+            scale_events: 10_000_000,
             clients: vec![1, 64, 1024, 8192],
         }
     }
@@ -41,6 +44,7 @@ impl Plan {
             rounds: 5,
             stream_events: 20_000,
             cold_instances: 500,
+            scale_events: 1_000_000,
             clients: vec![1, 64, 1024],
             ..Self::full()
         }
@@ -55,6 +59,7 @@ impl Plan {
             instances: 20,
             stream_events: 300,
             cold_instances: 20,
+            scale_events: 3_000,
             clients: vec![1, 8],
         }
     }
