@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Direction, Driver, EmbeddedJournal, EmbeddedOptions, Filter, Journal, Position, SimVfs, Version, Vfs,
+    CodecId, CommandMetadata, Direction, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Filter, Journal,
+    NewEvent, Position, SimVfs, Timestamp, Version, Vfs,
 };
 use cap::Cap;
 use futures_util::FutureExt;
 
+pub mod derived;
 pub mod event;
 pub mod segment;
 pub mod snapshot;
+pub mod stored;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -74,4 +77,19 @@ fn read_all(journal: &EmbeddedJournal) -> u64 {
         assert_eq!(end.events[0].version, info.version);
     }
     events
+}
+
+/// The event with this number, the same every time.
+pub fn event_of(number: u64) -> NewEvent {
+    let mut command = CommandMetadata::internal(Timestamp(1_700_000_000_000_000));
+    command.actor = (number % 2 == 0).then(|| "anna".into());
+    NewEvent {
+        id: EventId::from_u128(u128::from(number)),
+        type_name: "noted".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: format!("{{\"number\":{number}}}").into(),
+        command,
+        tags: vec!["eu".into(); usize::from(number % 3 == 0)],
+    }
 }

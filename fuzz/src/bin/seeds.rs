@@ -4,11 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use annals_fuzz::derived::{Closed, Derived};
 use annals_fuzz::event::{TYPES, examples};
+use annals_fuzz::event_of;
 use annals_fuzz::snapshot::Activation;
+use annals_fuzz::stored::Stored;
 use annals_persistence::{
-    Batch, CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, Event, EventId, Expected,
-    Journal, JournalExt, NewEvent, SimVfs, StreamId, Timestamp,
+    Batch, CodecId, Driver, EmbeddedJournal, EmbeddedOptions, Event, Expected, Journal, JournalExt, SimVfs,
+    StreamId,
 };
 use futures_util::FutureExt;
 // For the counters that everything here is built with.
@@ -34,6 +37,15 @@ fn main() -> Outcome {
     let activation = Activation::new();
     write("snapshot", "body", &activation.right().state)?;
     write("snapshot", "whole", &CodecId::Bincode.encode(activation.right())?)?;
+    let (closed, stored) = (Closed::new(), Stored::new());
+    for mode in [0, 1] {
+        for (target, file) in
+            [("index", Derived::Index), ("table", Derived::Table), ("watermark", Derived::Watermark)]
+        {
+            write(target, &mode.to_string(), &[&[mode], closed.right(file)].concat())?;
+        }
+        write("stored", &mode.to_string(), &[&[mode], stored.right()].concat())?;
+    }
     for groups in [0, 1, 5, 60] {
         let log = log(groups)?;
         write("segment", &groups.to_string(), &log)?;
@@ -55,8 +67,8 @@ fn log(groups: u64) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let journal: Arc<dyn Journal> = Arc::clone(&driven) as _;
     for group in 0..groups {
         let order = StreamId::aggregate("order", &(group % 3).to_string())?;
-        let batch = Batch::of(order, Expected::Any, [event(group)]);
-        let batch = batch.and(StreamId::internal("own")?, Expected::Any, [event(group), event(group)]);
+        let batch = Batch::of(order, Expected::Any, [event_of(group)]);
+        let batch = batch.and(StreamId::internal("own")?, Expected::Any, [event_of(group), event_of(group)]);
         let ticket = journal.append(batch);
         driven.drive();
         ticket.now_or_never().ok_or("an answer")??;
@@ -66,18 +78,4 @@ fn log(groups: u64) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
     bytes.truncate(used.next_multiple_of(8));
     Ok(bytes)
-}
-
-fn event(number: u64) -> NewEvent {
-    let mut command = CommandMetadata::internal(Timestamp(1_700_000_000_000_000));
-    command.actor = (number % 2 == 0).then(|| "anna".into());
-    NewEvent {
-        id: EventId::from_u128(u128::from(number)),
-        type_name: "noted".into(),
-        schema_version: 1,
-        codec: CodecId::Json,
-        payload: format!("{{\"number\":{number}}}").into(),
-        command,
-        tags: vec!["eu".into(); usize::from(number % 3 == 0)],
-    }
 }

@@ -110,10 +110,24 @@ fn read_slot(bytes: &[u8]) -> Option<(u64, Mark)> {
     let is_whole = bytes.len() == SLOT_BYTES
         && bytes[..8] == MAGIC
         && u32_at(bytes, 8) == FORMAT_VERSION
+        // One has to follow it.
+        && u64_at(bytes, 16) < u64::MAX
         && u32_at(bytes, CRC_AT) == crc32c::crc32c(&bytes[..CRC_AT]);
     is_whole.then(|| {
         let journal = JournalId::from(Uuid::from_bytes(array_at(bytes, 24)));
         let mark = Mark { journal, position: Position(u64_at(bytes, 40)), group: u64_at(bytes, 48) };
         (u64_at(bytes, 16), mark)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_nothing_could_follow_is_not_believed() {
+        let mark = Mark { journal: JournalId::from_u128(1), position: Position(2), group: 3 };
+        assert_eq!(read_slot(&slot(7, mark)), Some((7, mark)));
+        assert_eq!(read_slot(&slot(u64::MAX, mark)), None);
+    }
 }
