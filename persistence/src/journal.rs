@@ -124,7 +124,7 @@ pub struct Batch {
     /// The batches before it that it was decided on; `None` when it stands by itself.
     pub lineage: Option<Lineage>,
     /// Few batches set any.
-    pub(crate) retention: Option<Box<[StreamRetention]>>,
+    pub(crate) retention: Vec<StreamRetention>,
 }
 
 impl Batch {
@@ -164,16 +164,14 @@ impl Batch {
     /// ```
     #[must_use]
     pub fn retaining(mut self, stream: StreamId, retention: Retention) -> Self {
-        let mut all = self.retention.take().map_or_else(Vec::new, Vec::from);
-        all.push(StreamRetention { stream, retention });
-        self.retention = Some(all.into());
+        self.retention.push(StreamRetention { stream, retention });
         self
     }
 
     /// What it sets to be kept of streams.
     #[must_use]
     pub fn retention(&self) -> &[StreamRetention] {
-        self.retention.as_deref().unwrap_or_default()
+        &self.retention
     }
 
     /// As one of a lineage.

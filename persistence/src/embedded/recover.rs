@@ -117,9 +117,7 @@ impl<'a> Recovery<'a> {
 
     /// The segments in front of the first that is missing, and which that is.
     fn candidates_in_front(&mut self) -> Result<(Vec<Candidate>, Option<u64>), OpenError> {
-        let mut numbers: Vec<u64> =
-            self.files.list()?.iter().filter_map(|name| segment_number(name)).collect();
-        numbers.sort_unstable();
+        let numbers = self.numbers()?;
         let missing = numbers.iter().zip(1..).find(|(number, expected)| **number != *expected);
         let missing = missing.map(|(_, missing)| missing);
         let in_front =
@@ -145,12 +143,42 @@ impl<'a> Recovery<'a> {
                 Err(error) => return Err(error),
             }
         }
-        let damage = missing.map(|number| LogDamage {
-            file: segment_path(&self.files.dir, number),
-            offset: 0,
-            reason: MISSING.into(),
-        });
+        Ok((found, missing.map(|number| self.missing(number))))
+    }
+
+    /// All segments whose headers are in order, and what is wrong where there is none: a header, or that it is missing.
+    pub(super) fn all_segments(&mut self) -> Result<(Vec<Found>, Vec<LogDamage>), OpenError> {
+        let numbers = self.numbers()?;
+        let candidates = numbers.into_iter().map(|number| self.candidate(number));
+        let mut candidates = candidates.collect::<Result<Vec<_>, _>>()?;
+        self.sync(&candidates)?;
+        self.set_unfinished_aside(&mut candidates)?;
+        let (mut found, mut damage, mut next) = (Vec::new(), Vec::new(), 1);
+        for candidate in candidates {
+            if candidate.number > next {
+                damage.push(self.missing(next));
+            }
+            next = candidate.number + 1;
+            match checked(candidate) {
+                Ok(segment) => found.push(segment),
+                Err(OpenError::Damaged { file, offset, reason }) => {
+                    damage.push(LogDamage { file, offset, reason });
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok((found, damage))
+    }
+
+    fn missing(&self, number: u64) -> LogDamage {
+        LogDamage { file: segment_path(&self.files.dir, number), offset: 0, reason: MISSING.into() }
+    }
+
+    fn numbers(&self) -> Result<Vec<u64>, OpenError> {
+        let mut numbers: Vec<u64> =
+            self.files.list()?.iter().filter_map(|name| segment_number(name)).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     fn candidate(&mut self, number: u64) -> Result<Candidate, OpenError> {

@@ -128,11 +128,18 @@ struct Verification<'a> {
 
 impl Verification<'_> {
     fn run(&mut self, recovery: &mut Recovery<'_>) -> Result<(), OpenError> {
-        let found = recovery.segments()?;
+        let (found, damage) = recovery.all_segments()?;
+        self.damage = damage;
         self.told.bytes_total = found.iter().map(|found| found.len).sum();
         self.told.segments_total = found.len();
-        let mut ended_open = false;
+        let (mut ended_open, mut expected) = (false, 1);
         for at in 0..found.len() {
+            let segment = &found[at].segment;
+            // What is in front of it is missing, or has a damaged header.
+            if segment.header.number != expected {
+                recovery.walk.go_on_apart(segment);
+            }
+            expected = segment.header.number + 1;
             match self.segment(recovery, &found[at..]) {
                 Ok(End::Sealed(_)) => {}
                 Ok(End::Open { .. }) => {

@@ -50,6 +50,8 @@ pub(super) struct Walk {
     /// The last group with what follows it: the only part whose sync may have failed.
     pub(super) last_written: Option<LastWritten>,
     pub(super) staged: Staging,
+    /// Whether the segment in front of the next is missing, so that nothing can be said of how they are linked.
+    apart: bool,
     scratch: String,
 }
 
@@ -60,13 +62,16 @@ impl Walk {
             versions,
             last_written: None,
             staged: Staging::default(),
+            apart: false,
             scratch: String::new(),
         }
     }
 
     /// Begins with a segment, which must follow the one before it.
     pub(super) fn enter(&mut self, segment: &Arc<Segment>, len: u64) -> Result<(), OpenError> {
-        self.follow(segment)?;
+        if !std::mem::take(&mut self.apart) {
+            self.follow(segment)?;
+        }
         self.index.begin(Arc::clone(segment), (HEADER_BYTES as u64).min(len));
         Ok(())
     }
@@ -104,6 +109,12 @@ impl Walk {
         self.staged.clear();
         self.versions = Versions::Missing;
         self.jump_to(segment);
+    }
+
+    /// Has this segment follow, in front of which at least one is missing.
+    pub(super) fn go_on_apart(&mut self, segment: &Segment) {
+        self.go_on_at(segment);
+        self.apart = true;
     }
 
     /// Goes through a segment that was entered.

@@ -1,8 +1,9 @@
 //! What a journal keeps of a stream, where it is not everything.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::{AppendError, Batch, Expected, StreamId, Version};
+use crate::{AppendError, Batch, Expected, StreamAppend, StreamId, Version};
 
 /// The type of the event that an aggregate's stream may be truncated before: it holds the state at its version, so that
 /// nothing in front of it is needed for a replay. Only the runtime writes it.
@@ -74,10 +75,23 @@ pub struct StreamRetention {
 
 /// Checks what a batch sets, as far as it does not depend on what the journal holds.
 pub(super) fn validate_retention(batch: &Batch) -> Result<(), AppendError> {
-    batch.retention().iter().try_for_each(|set| check(batch, set))
+    let checkpoints = checkpoints(batch);
+    batch.retention().iter().try_for_each(|set| check(&checkpoints, set))
 }
 
-fn check(batch: &Batch, set: &StreamRetention) -> Result<(), AppendError> {
+/// The versions of the checkpoints that the batch appends, by stream.
+fn checkpoints(batch: &Batch) -> HashMap<&StreamId, Version> {
+    let of = |append: &StreamAppend| match append.expected {
+        Expected::Version(before) if append.events.first()?.type_name == CHECKPOINT_EVENT_TYPE => {
+            Some(before.next())
+        }
+        _ => None,
+    };
+    let appends = if batch.retention().is_empty() { &[][..] } else { &batch.streams[..] };
+    appends.iter().filter_map(|append| Some((&append.stream, of(append)?))).collect()
+}
+
+fn check(checkpoints: &HashMap<&StreamId, Version>, set: &StreamRetention) -> Result<(), AppendError> {
     let StreamRetention { stream, retention } = set;
     if stream.is_internal() {
         return Ok(());
@@ -85,21 +99,13 @@ fn check(batch: &Batch, set: &StreamRetention) -> Result<(), AppendError> {
     if retention.max_count.is_some() || retention.max_age.is_some() {
         return invalid(stream, "of an aggregate's stream all events since its last checkpoint are kept");
     }
-    if retention.truncate_before > Version(1) && !is_checkpoint(batch, stream, retention.truncate_before) {
+    let before = retention.truncate_before;
+    if before > Version(1) && checkpoints.get(stream) != Some(&before) {
         let needed = "an aggregate's stream is truncated only before a checkpoint event that the batch appends to it, \
                       first and with the expected version in front of it";
         return invalid(stream, needed);
     }
     Ok(())
-}
-
-/// Whether the batch appends a checkpoint to the stream that has this version.
-fn is_checkpoint(batch: &Batch, stream: &StreamId, version: Version) -> bool {
-    batch.streams.iter().any(|append| {
-        append.stream == *stream
-            && append.expected == Expected::Version(Version(version.0 - 1))
-            && append.events.first().is_some_and(|event| event.type_name == CHECKPOINT_EVENT_TYPE)
-    })
 }
 
 fn invalid(stream: &StreamId, reason: &str) -> Result<(), AppendError> {

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::{AppendError, Batch, NewEvent, StreamAppend, StreamId};
+use crate::{AppendError, Batch, NewEvent, StreamAppend, StreamId, StreamRetention};
 
 /// The most bytes that one batch may take: payloads, names, tags and metadata together.
 pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The most events that one batch may have.
+/// The most events that one batch may have, and the most streams that it may say what is kept of.
 pub const BATCH_EVENTS_MAX: usize = 65_535;
 /// The longest name of an event type, in bytes.
 pub const EVENT_TYPE_BYTES_MAX: usize = 255;
@@ -19,6 +19,8 @@ pub const ACTOR_BYTES_MAX: usize = 255;
 
 /// What the fields of fixed width may take per event: ids, times, lengths, trace context, checksums.
 const EVENT_OVERHEAD_BYTES: usize = 192;
+/// The same for what is to be kept of a stream.
+const SETTING_BYTES: usize = 96;
 
 /// Checks everything about a batch that does not depend on what the journal holds. Every engine calls it first, so
 /// that a batch refused by one is refused by all.
@@ -32,6 +34,9 @@ pub fn validate_batch(batch: &Batch) -> Result<(), AppendError> {
     check(batch.event_count() <= BATCH_EVENTS_MAX, || {
         format!("it has {} events, the most is {BATCH_EVENTS_MAX}", batch.event_count())
     })?;
+    check(batch.retention().len() <= BATCH_EVENTS_MAX, || {
+        format!("it sets what is kept of {} streams, the most is {BATCH_EVENTS_MAX}", batch.retention().len())
+    })?;
     batch.streams.iter().try_for_each(check_events)?;
     let bytes = batch_bytes(batch);
     check(bytes <= BATCH_BYTES_MAX, || format!("it takes {bytes} bytes, the most is {BATCH_BYTES_MAX}"))
@@ -43,7 +48,9 @@ pub fn batch_bytes(batch: &Batch) -> usize {
     let of_stream = |append: &StreamAppend| -> usize {
         append.events.iter().map(|event| event_bytes(&append.stream, event)).sum()
     };
-    batch.streams.iter().map(of_stream).sum()
+    let of_setting = |set: &StreamRetention| SETTING_BYTES + set.stream.as_str().len();
+    let settings: usize = batch.retention().iter().map(of_setting).sum();
+    settings + batch.streams.iter().map(of_stream).sum::<usize>()
 }
 
 fn event_bytes(stream: &StreamId, event: &NewEvent) -> usize {

@@ -160,8 +160,7 @@ impl Index {
     /// A stream as it was when this segment was sealed, if it was there then; `None` where that is not in memory.
     fn as_of(&self, mut entry: StreamEntry, number: u64) -> Option<Option<StreamEntry>> {
         while u64::from(entry.last.segment) > number {
-            let (part, at) = self.part_in_memory(entry.last)?;
-            let stream = part.streams.get(at as usize)?;
+            let stream = self.part_in_memory(entry.last)?.find(entry.key, entry.last.at)?;
             entry.version = stream.before;
             entry.last_time = stream.before_time;
             entry.last = stream.previous;
@@ -169,15 +168,15 @@ impl Index {
         Some((entry.last.segment != 0).then_some(entry))
     }
 
-    fn part_in_memory(&self, link: Link) -> Option<(&super::MemoryPart, u32)> {
+    fn part_in_memory(&self, link: Link) -> Option<&super::MemoryPart> {
         let number = u64::from(link.segment);
         if let Some(active) = &self.active
             && active.segment.header.number == number
         {
-            return Some((&active.part, link.at));
+            return Some(&active.part);
         }
         match &self.sealed.get(Self::sealed_at(&self.sealed, number)?)? {
-            Sealed { part: SealedPart::Memory(part), .. } => Some((part, link.at)),
+            Sealed { part: SealedPart::Memory(part), .. } => Some(part),
             Sealed { part: SealedPart::File(_), .. } => None,
         }
     }

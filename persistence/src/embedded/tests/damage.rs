@@ -148,3 +148,19 @@ async fn random_bytes_never_panic() {
         }
     }
 }
+
+#[tokio::test]
+async fn verification_goes_on_behind_a_broken_header_and_a_missing_segment() {
+    let (dir, events) = prepared(small(), 400).await;
+    let last = log_file(dir.path(), 8);
+    assert!(last.exists());
+    spoil(&log_file(dir.path(), 2), |bytes| bytes[70] ^= 1);
+    fs::remove_file(log_file(dir.path(), 4)).unwrap();
+    let start = frames(&log_file(dir.path(), 6))[3].0;
+    spoil(&log_file(dir.path(), 6), |bytes| bytes[start as usize + 20] ^= 1);
+    let report = EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap();
+    let named: Vec<_> = report.damage.iter().map(|damage| (damage.file.clone(), damage.offset)).collect();
+    let of = |number, offset| (log_file(dir.path(), number), offset);
+    assert_eq!(named, [of(2, 0), of(4, 0), of(6, start)]);
+    assert!(report.events > 0 && report.events < events.len() as u64);
+}

@@ -163,3 +163,63 @@ async fn what_waits_is_written_as_one_group() {
     }
     assert!(vfs.syncs() - before <= 3, "{} syncs", vfs.syncs() - before);
 }
+
+/// A disk on which making an index file ends in a panic.
+#[derive(Debug)]
+struct Panicking;
+
+impl Vfs for Panicking {
+    fn open(&self, path: &Path, writable: bool) -> io::Result<Box<dyn crate::VfsFile>> {
+        RealVfs.open(path, writable)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn crate::VfsFile>> {
+        assert!(!path.to_string_lossy().ends_with(".idx.new"), "no index files here");
+        RealVfs.create(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        RealVfs.list(dir)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealVfs.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealVfs.rename(from, to)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        RealVfs.create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealVfs.sync_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn crate::VfsLock>>> {
+        RealVfs.lock(path)
+    }
+}
+
+#[tokio::test]
+async fn a_panic_beside_the_log_is_an_error_of_later_appends_and_of_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Arc::new(CountingVfs::new(Panicking).without_syncing());
+    let journal = open(dir.path(), EmbeddedOptions { vfs, ..small() });
+    let mut acknowledged = 0;
+    let error = loop {
+        assert!(acknowledged < 100_000, "the journal never noticed");
+        match append(&journal, "1", Expected::Any, b"1").await {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), "outcome_unknown");
+    assert!(error.to_string().contains("keeper panicked"), "{error}");
+    assert_eq!(everything(&journal).await.len(), acknowledged);
+    journal.close().await;
+    drop(journal);
+    assert!(everything(&open(dir.path(), small())).await.len() >= acknowledged);
+}

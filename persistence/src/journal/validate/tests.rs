@@ -1,7 +1,7 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::{CodecId, CommandMetadata, EventId, Expected, Timestamp};
+use crate::{CodecId, CommandMetadata, EventId, Expected, Retention, Timestamp};
 
 fn event(name: &'static str, payload_bytes: usize) -> NewEvent {
     NewEvent {
@@ -63,4 +63,16 @@ fn every_part_of_an_event_counts() {
     let mut known = event("a", 0);
     known.command.actor = Some("me".into());
     assert_eq!(bytes(known), bare + 2);
+}
+
+#[test]
+fn what_is_to_be_kept_of_streams_counts_and_is_bounded() {
+    let gone = Retention { tombstone: true, ..Retention::default() };
+    let of = |count: usize| {
+        (0..count).fold(Batch::default(), |batch, id| batch.retaining(order(&id.to_string()), gone))
+    };
+    assert!(batch_bytes(&of(2)) > batch_bytes(&of(1)));
+    assert!(validate_batch(&of(BATCH_EVENTS_MAX)).is_ok());
+    let many = reason(&of(BATCH_EVENTS_MAX + 1));
+    assert_eq!(many, "it sets what is kept of 65536 streams, the most is 65535");
 }
