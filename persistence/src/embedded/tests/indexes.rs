@@ -133,3 +133,25 @@ async fn the_files_of_another_segment_are_not_taken() {
         reads_the_same(dir.path(), &events, &format!("{} bytes", bytes.len())).await;
     }
 }
+
+/// Their checksums are right, and what they say is not.
+#[tokio::test]
+async fn derived_files_that_say_something_else_than_the_segments_are_told_of() {
+    let (dir, _) = many_segments().await;
+    let table = derived(dir.path()).into_iter().find(|path| path.extension().unwrap() == "tbl").unwrap();
+    let number = index::table_number(Path::new(table.file_name().unwrap())).unwrap();
+    let journal = EmbeddedJournal::open(dir.path(), small()).unwrap();
+    let sealed = Arc::clone(&journal.shared.index.read().sealed);
+    let segment = Arc::clone(&sealed[Index::sealed_at(&sealed, number).unwrap()].segment);
+    journal.close().await;
+    let faults = || EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap().index_faults;
+    assert_eq!(faults(), []);
+    assert!(journal.shared.files.write_table(&segment, &index::TableFile::default()).unwrap());
+    let [fault] = &faults()[..] else { panic!("the table's") };
+    assert_eq!((&fault.file, &*fault.reason), (&table, "it does not say what the segments say"));
+    fs::remove_file(&table).unwrap();
+    journal.shared.files.write_index(&segment, &index::MemoryPart::default()).unwrap().unwrap();
+    let [fault] = &faults()[..] else { panic!("the index file's") };
+    let file = index::index_path(dir.path(), number);
+    assert_eq!((&fault.file, &*fault.reason), (&file, "it does not say what the segment says"));
+}
