@@ -61,8 +61,12 @@ pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Ve
                 Err(_) => return all,
             }
         }
-        let goes_on = burst(&journal, random, &mut versions, &mut all).await;
-        if !goes_on || random.random_ratio(1, 5) && !scavenge(&journal, random) {
+        if !burst(&journal, random, &mut versions, &mut all).await {
+            // Whoever tries again all the same is told the same.
+            burst(&journal, random, &mut versions, &mut all).await;
+            break;
+        }
+        if random.random_ratio(1, 5) && !scavenge(&journal, random.random_range(1..4)) {
             break;
         }
     }
@@ -70,11 +74,27 @@ pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Ve
     all
 }
 
-/// Gives space back, sometimes not to the end; `false` when the journal takes no more.
-fn scavenge(journal: &EmbeddedJournal, random: &mut StdRng) -> bool {
+/// Works on a journal, then gives back all the space there is to give; answers all that was submitted, and after which
+/// call the giving back began.
+pub(crate) async fn work_and_scavenge(
+    disk: &SimVfs,
+    random: &mut StdRng,
+    steps: usize,
+) -> (Vec<Submitted>, u64) {
+    let (mut all, mut versions) = (Vec::new(), BTreeMap::new());
+    let Ok(journal) = open_by_hand(disk) else { return (all, 0) };
+    let mut steps = 0..steps;
+    while steps.next().is_some() && burst(&journal, random, &mut versions, &mut all).await {}
+    let begun = disk.calls();
+    scavenge(&journal, usize::MAX);
+    journal.close().await;
+    (all, begun)
+}
+
+/// Gives space back, of so many segments; `false` when the journal takes no more.
+fn scavenge(journal: &EmbeddedJournal, most: usize) -> bool {
     let end = journal.durable().borrow().position.next();
     let options = ScavengeOptions { percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(end) };
-    let most = random.random_range(1..4);
     let stop = |progress: ScavengeProgress| match progress.rewritten < most {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),

@@ -116,11 +116,36 @@ pub(super) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// The calls that make the log; what is written beside it is waited for by nobody.
+fn of_the_log(calls: Vec<VfsCall>) -> Vec<VfsCall> {
+    let is_beside =
+        |file: &Path| file.ends_with("watermark") || file.extension().is_some_and(|end| end == "new");
+    let is_of_the_log = |call: &VfsCall| !matches!(call, VfsCall::Write { file, .. } if is_beside(file));
+    calls.into_iter().filter(is_of_the_log).collect()
+}
+
+/// Looks for a write, and for its sync behind it.
+fn assert_written_and_synced(calls: &[VfsCall]) {
+    let last_write = calls.iter().rposition(|call| matches!(call, VfsCall::Write { .. }));
+    let last_write = last_write.expect("answered before the write");
+    let VfsCall::Write { file, .. } = &calls[last_write] else { unreachable!() };
+    assert!(calls[last_write..].contains(&VfsCall::SyncData(file.clone())), "answered before the sync");
+}
+
 /// Every answer, good or bad, leaves only when all it was decided on is durable.
 #[tokio::test]
 async fn a_sync_lies_between_every_write_and_its_answers() {
     let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
     let journal = open(dir.path(), watched(&vfs));
+    // Each of these is a group of its own, so that a write is its own.
+    for _ in 0..50 {
+        let before = of_the_log(vfs.calls()).len();
+        let (answered, answer) = std::sync::mpsc::channel();
+        let calls = vfs.clone();
+        let done = Completion::new(move |_| answered.send(of_the_log(calls.calls())).unwrap());
+        journal.submit(Batch::of(stream("1"), Expected::Any, [event(b"1")]), done);
+        assert_written_and_synced(&answer.recv().unwrap()[before..]);
+    }
     let seen = Arc::new(Mutex::new(Vec::new()));
     for number in 0..300_u64 {
         let wrong = number % 4 == 3;
@@ -128,22 +153,14 @@ async fn a_sync_lies_between_every_write_and_its_answers() {
         let (seen, vfs) = (Arc::clone(&seen), vfs.clone());
         let done = Completion::new(move |result: AppendResult| {
             assert_eq!(result.is_err(), wrong);
-            // What is written beside the log is waited for by nobody.
-            let is_beside =
-                |file: &Path| file.ends_with("watermark") || file.extension().is_some_and(|end| end == "new");
-            let of_the_log = |call: &VfsCall| !matches!(call, VfsCall::Write { file, .. } if is_beside(file));
-            seen.lock().push(vfs.calls().into_iter().filter(of_the_log).collect::<Vec<_>>());
+            seen.lock().push(of_the_log(vfs.calls()));
         });
         journal.submit(Batch::of(stream("1"), expected, [event(b"1")]), done);
     }
     journal.close().await;
     let seen = seen.lock();
     assert_eq!(seen.len(), 300);
-    for calls in seen.iter() {
-        let last_write = calls.iter().rposition(|call| matches!(call, VfsCall::Write { .. })).unwrap();
-        let VfsCall::Write { file, .. } = &calls[last_write] else { unreachable!() };
-        assert!(calls[last_write..].contains(&VfsCall::SyncData(file.clone())), "answered before the sync");
-    }
+    seen.iter().for_each(|calls| assert_written_and_synced(calls));
 }
 
 #[tokio::test]

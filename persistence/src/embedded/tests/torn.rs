@@ -63,6 +63,35 @@ async fn records_without_a_commit_marker_do_not_count() {
     recovers(dir.path(), &events, false, "no marker").await;
 }
 
+/// An event whose record takes as many bytes as its payload has, and always as many more.
+fn timeless(payload: usize) -> NewEvent {
+    NewEvent { command: CommandMetadata::internal(Timestamp(1)), ..event(&vec![b'x'; payload]) }
+}
+
+/// The group that is written over a torn one ends exactly where a whole frame of that began.
+#[tokio::test]
+async fn a_later_group_never_meets_the_remains_of_a_torn_one() {
+    let (dir, _) = prepared(small(), 1).await;
+    let journal = open(dir.path(), small());
+    let three = [timeless(100), timeless(100), timeless(100)];
+    journal.append(Batch::of(stream("1"), Expected::Any, three)).await.unwrap();
+    journal.close().await;
+    unmark(dir.path());
+    let file = log_file(dir.path(), 1);
+    let all = frames(&file);
+    let [.., first, second, third, marker] = all[..] else { panic!("{all:?}") };
+    spoil(&file, |bytes| bytes[marker.0 as usize..].fill(0));
+    let journal = open(dir.path(), small());
+    let larger = timeless(100 + second.2 - format::COMMIT_BYTES);
+    journal.append(Batch::of(stream("1"), Expected::Any, [larger])).await.unwrap();
+    let ends_there = |(at, _, bytes): &(u64, _, usize)| *at > first.0 && at + *bytes as u64 == third.0;
+    assert!(frames(&file).iter().any(ends_there), "{:?} over {all:?}", frames(&file));
+    // As the end of the process alone leaves it.
+    let copy = copy_of(dir.path());
+    let again = open(copy.path(), small());
+    assert_eq!(everything(&again).await, everything(&journal).await);
+}
+
 #[tokio::test]
 async fn opening_syncs_what_it_builds_on_and_what_it_cuts() {
     let (dir, _, group) = three_groups().await;
