@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use annals_persistence::planted::{Fault, planted};
 use serde_json::Value;
 
 /// From the ground up: a crate may know those before it.
@@ -298,6 +299,54 @@ fn has_test(path: &Path, name: &str) -> bool {
     match suite.map(|folder| fs::read_to_string(folder.with_extension("rs")).unwrap()) {
         Some(suite) => suite.lines().any(|line| line.trim() == name),
         None => before.lines().rev().take(2).any(|line| line.contains("test")),
+    }
+}
+
+/// Where the tests stand of each suite that docs/faults.md names.
+const SUITES: &[(&str, &str)] = &[
+    ("persistence", "persistence/src"),
+    ("conformance", "persistence/src/conformance"),
+    ("disk", "persistence/tests/disk"),
+    ("actors", "actors/src"),
+    ("semantics", "actors/tests/semantics"),
+    ("deterministic", "actors/tests/deterministic"),
+];
+
+/// Whether a suite has this test, both in one word.
+fn suite_has(test: &str) -> bool {
+    let (suite, name) = test.split_once("::").unwrap();
+    let (_, folder) = SUITES.iter().find(|(known, _)| *known == suite).unwrap();
+    sources(&root().join(folder)).iter().any(|path| has_test(path, name))
+}
+
+#[test]
+fn every_planted_fault_is_described_with_the_tests_that_catch_it() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (page, source) = (read("docs/faults.md"), read("persistence/src/planted.rs"));
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let described: Vec<_> = rows.iter().map(|row| quoted(row).next().unwrap()).collect();
+    assert_eq!(described, Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>());
+    for row in rows {
+        let [_, name, meaning, tests, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let called = format!("= \"{}\",", name.trim_matches('`'));
+        let (before, _) = source.split_once(&called).unwrap();
+        let said = before.lines().rev().nth(1).unwrap().trim();
+        assert_eq!(said, format!("/// {meaning}"), "{name}");
+        assert!(quoted(tests).next().is_some(), "nothing catches {name}");
+        quoted(tests).for_each(|test| assert!(suite_has(test), "{name}: there is no test {test}"));
+    }
+}
+
+#[test]
+fn no_fault_is_planted_in_an_ordinary_build() {
+    assert!(Fault::ALL.iter().all(|fault| cfg!(annals_faults) || !planted(*fault)));
+    for package in members(&metadata()) {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        let text = fs::read_to_string(manifest).unwrap();
+        let mut named = text.lines().filter(|line| line.contains("annals_faults"));
+        assert!(named.all(|line| line.starts_with("unexpected_cfgs =")), "{manifest} sets annals_faults");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{AppendResult, CommandId, Position};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -94,7 +95,7 @@ impl<A: Aggregate> Commits<A> {
 
     /// Whether an append failed, so that the live state is built on sand.
     pub(crate) fn failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.failed.load(Ordering::Acquire) && !planted(Fault::StateKeptAfterFailure)
     }
 
     /// How many answers wait.
@@ -142,11 +143,18 @@ impl<A: Aggregate> Commits<A> {
 
     /// Calls `answer` when everything decided before is durable: at once, where it is.
     pub(crate) fn answer(&self, answer: Answer) {
+        if planted(Fault::AnswerOvertakes) {
+            return answer(Ok(()));
+        }
         self.enqueue(Entry::Answer(answer));
     }
 
     /// Calls `keep` with the memory as it is now, when everything decided before is durable; never, if it fails.
     pub(crate) fn snapshot(&self, keep: Keep) {
+        if planted(Fault::SnapshotAhead) {
+            let memory = self.state.lock().memory.clone();
+            return keep(memory);
+        }
         self.enqueue(Entry::Snapshot(keep));
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{AppendResult, CodecId, Completes, EventId, Snapshot, StreamId, Timestamp, Version};
 use ractor::ActorRuntime;
 
@@ -168,7 +169,7 @@ impl<A: Aggregate> Completes for Instance<A> {
     }
 
     fn lineage(&self) -> Option<&AtomicBool> {
-        Some(&self.lineage)
+        Some(&self.lineage).filter(|_| !planted(Fault::LineageNeverEnds))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
     CodecId, Direction, Event, EventId, Journal, JournalExt, PageStream, RecordedEvent, Snapshot,
     SnapshotStore, StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
@@ -172,7 +173,8 @@ pub(crate) async fn load<A: Aggregate>(
 ) -> Result<Replayed<A>, StateError> {
     for snapshot in snapshots.map(|s| s.store.load(stream)).unwrap_or_default() {
         let trusted = snapshot.journal == journal.id()
-            && snapshots.is_some_and(|s| s.fingerprint == snapshot.fingerprint);
+            && (snapshots.is_some_and(|s| s.fingerprint == snapshot.fingerprint)
+                || planted(Fault::SnapshotOfAnotherShape));
         if trusted && let Some(replayed) = load_from(journal, &snapshot, stream, memory_capacity).await? {
             return Ok(replayed);
         }
@@ -191,7 +193,7 @@ async fn load_from<A: Aggregate>(
     let mut pages = journal.read_stream_pages(stream, snapshot.version, Direction::Forward);
     let page = pages.try_next().await?.unwrap_or_default();
     let names = |event: &RecordedEvent| event.version == snapshot.version && event.id == snapshot.event_id;
-    if !page.first().is_some_and(names) {
+    if !page.first().is_some_and(names) && !planted(Fault::SnapshotOfAnotherEvent) {
         tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
         return Ok(None);
     }
@@ -204,10 +206,10 @@ async fn load_from<A: Aggregate>(
         version: snapshot.version,
         time: body.time,
         last_event: Some(snapshot.event_id),
-        memory: body.memory,
+        memory: if planted(Fault::IdsNotFromSnapshot) { CommandMemory::default() } else { body.memory },
         snapshot: snapshot.version,
     };
-    replayed.apply_page(&page[1..], None, memory_capacity).await?;
+    replayed.apply_page(page.get(1..).unwrap_or_default(), None, memory_capacity).await?;
     replayed.apply_pages(pages, None, memory_capacity).await.map(Some)
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{EventId, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -18,6 +19,7 @@ use crate::decide::{Decision, decide};
 use crate::error::{Failure, with_sources};
 use crate::instance::Instance;
 use crate::mailbox::{Call, Request};
+use crate::memory::CommandMemory;
 use crate::replay::{Replayed, load};
 use crate::{Aggregate, StateError};
 
@@ -204,7 +206,10 @@ impl<A: Aggregate> Worker<A> {
         load(&kind.journal, kind.snapshots.as_ref(), &instance.stream, kind.options.command_ids_max).await
     }
 
-    fn go_live(&mut self, replayed: Replayed<A>) {
+    fn go_live(&mut self, mut replayed: Replayed<A>) {
+        if planted(Fault::IdsLostAtActivation) {
+            replayed.memory = CommandMemory::default();
+        }
         self.instance.begin(replayed.memory);
         self.instance.kind.metrics.activations.increment(1);
         self.live = Some(Live {

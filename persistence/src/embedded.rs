@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
+use crate::planted::{self, Fault};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
     OpenError, Position, ReadError, RealVfs, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
@@ -460,7 +461,10 @@ impl Journal for EmbeddedJournal {
         self.shared.id
     }
 
-    fn submit(&self, batch: Batch, done: Completion) {
+    fn submit(&self, mut batch: Batch, done: Completion) {
+        if let Some(first) = planted::apart(Fault::BatchInTwoGroups, &mut batch) {
+            self.submit(first, Completion::new(drop));
+        }
         let invalid = self.shared.check(&batch).err().map(Box::new);
         if self.shared.options.read_only {
             let error = invalid.map_or(AppendError::Closed, |error| *error);

@@ -64,6 +64,8 @@ mod filter;
 mod ids;
 mod journal;
 mod memory;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 mod record;
 mod shape;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::hash::NameSecret;
+use crate::planted::{Fault, planted};
 use crate::{Durable, JournalId, Position, Timestamp};
 
 /// The first eight bytes of a segment.
@@ -173,6 +174,18 @@ pub(super) enum Flaw {
     Bad(&'static str),
 }
 
+impl Flaw {
+    const MISMATCH: Self = Self::Bad("the frame does not match its checksum");
+
+    /// The flaw; with the fault what the bytes say all the same, where only their checksum is wrong.
+    pub(super) fn unless_planted(self, fault: Fault, bytes: &[u8]) -> Result<Frame, Self> {
+        match frame_bytes(bytes, bytes.len() as u64) {
+            Ok(total) if planted(fault) && self == Self::MISMATCH => frame_in(&bytes[..total]),
+            _ => Err(self),
+        }
+    }
+}
+
 /// What the checksums begin with of the frames of a segment with this salt, written this often anew: what was there
 /// before the last time never passes for what is there now.
 pub(super) fn checksum_seed(salt: u64, generation: u64) -> u32 {
@@ -227,11 +240,16 @@ pub(super) fn parse_frame(bytes: &[u8], offset: u64, seed: u32, available: u64) 
     }
     let frame = &bytes[..total];
     if checksum(seed, offset, frame) != u32_at(frame, 8) {
-        return Err(Flaw::Bad("the frame does not match its checksum"));
+        return Err(Flaw::MISMATCH);
     }
+    frame_in(frame)
+}
+
+/// What these bytes, a frame's, say.
+fn frame_in(frame: &[u8]) -> Result<Frame, Flaw> {
     let kind = Kind::from_byte(frame[2]).ok_or(Flaw::Bad("the frame is of no known kind"))?;
     let body = FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + u32_at(frame, 4) as usize;
-    Ok(Frame { kind, group: u32_at(frame, 12), body, bytes: total })
+    Ok(Frame { kind, group: u32_at(frame, 12), body, bytes: frame.len() })
 }
 
 /// How many bytes the frame takes, if there is one.

@@ -16,6 +16,7 @@ use super::open::trim;
 use super::segment::SPARE;
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
+use crate::planted::{Fault, off_by};
 use crate::{AppendError, JournalHealth, VfsFile};
 
 /// How often it is noted how far the log goes, while it grows.
@@ -282,7 +283,8 @@ impl Shared {
     /// How far the log is durable.
     fn mark(&self) -> Mark {
         let index = self.index.read();
-        Mark { journal: self.id, position: index.durable.position, group: index.group }
+        let position = index.durable.position.plus(off_by(Fault::MarkAhead));
+        Mark { journal: self.id, position, group: index.group }
     }
 
     fn is_half_full(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::EmbeddedOptions;
 use super::files::{Files, remove_if_there};
-use super::format::{HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
+use super::format::{COMMIT_BYTES, HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
 use super::hash::NameSecret;
 use super::index::Index;
 use super::recover::{Recovery, Torn, missing_segment, unreadable};
@@ -13,6 +13,7 @@ use super::segment::{SPARE, Segment, read_up_to, segment_bytes};
 use super::walk::LastWritten;
 use super::watermark::{Mark, Watermark};
 use super::writer::{self, Active, is_no_space};
+use crate::planted::{Fault, planted, unless};
 use crate::{JournalId, OpenError, Position, Timestamp};
 
 /// What recovery leaves behind, put in order.
@@ -42,10 +43,12 @@ impl Opened {
         check_mark(&recovery, files)?;
         clear_up(&recovery, files).map_err(|source| unreadable(&files.dir, source))?;
         if let Some(last) = &recovery.walk.last_written {
-            rewrite(last).map_err(|source| last.segment.unreadable(source))?;
+            let rewritten = unless(Fault::LastGroupNotRewritten, || rewrite(last));
+            rewritten.map_err(|source| last.segment.unreadable(source))?;
         }
         if let Some(torn) = &recovery.torn {
-            cut(torn).map_err(|source| torn.segment.unreadable(source))?;
+            let cut = unless(Fault::TornTailNotCut, || cut(torn));
+            cut.map_err(|source| torn.segment.unreadable(source))?;
         }
         for (segment, end) in &recovery.untrimmed {
             trim(segment, *end).map_err(|source| segment.unreadable(source))?;
@@ -69,7 +72,7 @@ impl Opened {
 /// Whether the log reaches as far as it was once noted that it is durable.
 pub(super) fn check_mark(recovery: &Recovery<'_>, files: &Files) -> Result<(), OpenError> {
     let mark = Watermark::read(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
-    let Some(mark) = mark else { return Ok(()) };
+    let Some(mark) = mark.filter(|_| !planted(Fault::MarkNotRead)) else { return Ok(()) };
     let index = &recovery.walk.index;
     let Some(last) = index.last_segment() else { return Err(missing_segment(&files.dir, 1)) };
     let reaches = index.durable.position >= mark.position && index.group >= mark.group;
@@ -118,7 +121,8 @@ fn cut(torn: &Torn) -> io::Result<()> {
         file = %segment.path.display(), offset, bytes, reason,
         "cut off a last group that was not whole: as a rule one that was never acknowledged"
     );
-    segment.file.set_len(*offset)?;
+    let too_far = if planted(Fault::TornTailCutTooFar) { COMMIT_BYTES as u64 } else { 0 };
+    segment.file.set_len(offset - too_far)?;
     segment.file.sync_data()
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::format::{u32_at, u64_at};
 use super::segment::read_up_to;
 use crate::VfsFile;
+use crate::planted::{Fault, planted};
 
 pub(super) const PAGE_BYTES: usize = 4096;
 /// What a page holds beside its checksum.
@@ -156,7 +157,8 @@ impl PagedFile {
             return Err(PageFault::Damaged(offset + bytes.len() as u64));
         }
         for (page, number) in bytes.chunks(PAGE_BYTES).zip(first..) {
-            if checksum(self.seed, number, page) != u32_at(page, DATA_BYTES) {
+            let matches = checksum(self.seed, number, page) == u32_at(page, DATA_BYTES);
+            if !matches && !planted(Fault::PagesUnchecked) {
                 return Err(PageFault::Damaged(number * PAGE_BYTES as u64));
             }
         }

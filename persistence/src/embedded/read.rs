@@ -12,6 +12,7 @@ use super::index::{Chain, Index, IndexFault, Mark, Place, Stretch};
 use super::interner::{Streams, Types};
 use super::record::{Record, StreamForm};
 use super::segment::Segment;
+use crate::planted::Fault;
 use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version};
 
 /// Records of one stream this near to each other are read with one call.
@@ -265,7 +266,7 @@ impl Window {
     }
 
     fn parse(&self, offset: u64, bytes: &[u8]) -> Result<Frame, Flaw> {
-        format::parse_frame(bytes, offset, self.segment.seed, self.end - offset)
+        parse_frame(bytes, offset, self.segment.seed, self.end - offset)
     }
 
     /// Reads the frame at the offset with as many bytes as it needs, first of all those that say how many.
@@ -281,6 +282,11 @@ impl Window {
             Err(Flaw::Short(_)) => Err(self.segment.read_damaged(offset, "the frame is cut short")),
         }
     }
+}
+
+fn parse_frame(bytes: &[u8], offset: u64, seed: u32, available: u64) -> Result<Frame, Flaw> {
+    let frame = format::parse_frame(bytes, offset, seed, available);
+    frame.or_else(|flaw| flaw.unless_planted(Fault::FramesUncheckedInReads, bytes))
 }
 
 /// What is left to read of a segment.
@@ -364,7 +370,7 @@ impl<'a> Scan<'a> {
         let mut at = 0;
         while at < chunk.len() && self.page.events.len() < self.limit {
             let available = span.end - span.at;
-            match format::parse_frame(&chunk[at..], span.at, span.segment.seed, available) {
+            match parse_frame(&chunk[at..], span.at, span.segment.seed, available) {
                 Ok(frame) => {
                     self.take(span, &frame, (&chunk, at))?;
                     at += frame.bytes;
@@ -385,7 +391,7 @@ impl<'a> Scan<'a> {
         if chunk.len() < FRAME_HEADER_BYTES {
             return Err(span.damaged("the file ends where a frame should be"));
         }
-        match format::parse_frame(&chunk, span.at, span.segment.seed, available) {
+        match parse_frame(&chunk, span.at, span.segment.seed, available) {
             Err(Flaw::Short(needed)) => Ok(Bytes::from_owner(span.segment.read(span.at, needed)?)),
             _ => Ok(Bytes::from_owner(chunk)),
         }

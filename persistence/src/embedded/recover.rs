@@ -12,6 +12,7 @@ use super::scan::{Tail, is_blank, look_at_tail};
 use super::segment::{Segment, read_up_to, segment_number, segment_path};
 use super::verify::LogDamage;
 use super::walk::{End, LastWritten, Versions, Walk};
+use crate::planted::{Fault, unless};
 use crate::{OpenError, VfsFile};
 
 const MISSING: &str = "the segment is missing";
@@ -193,7 +194,8 @@ impl<'a> Recovery<'a> {
     /// not survive a loss of power: so sync first. Only the last two segments can have anything unsynced.
     fn sync(&self, candidates: &[Candidate]) -> Result<(), OpenError> {
         for candidate in candidates.iter().rev().take(2) {
-            candidate.file.sync_data().map_err(|source| unreadable(&candidate.path, source))?;
+            let synced = unless(Fault::OpenedUnsynced, || candidate.file.sync_data());
+            synced.map_err(|source| unreadable(&candidate.path, source))?;
         }
         let Files { vfs, dir } = self.files;
         vfs.sync_dir(dir).map_err(|source| unreadable(dir, source))
@@ -379,7 +381,9 @@ pub(super) fn footer(found: &Found) -> Result<Option<Seal>, OpenError> {
         return Ok(None);
     };
     let bytes = read_up_to(&*segment.file, at, SEAL_BYTES).map_err(|source| segment.unreadable(source))?;
-    let frame = format::parse_frame(&bytes, at, segment.seed, SEAL_BYTES as u64).ok();
+    let frame = format::parse_frame(&bytes, at, segment.seed, SEAL_BYTES as u64)
+        .or_else(|flaw| flaw.unless_planted(Fault::FooterUnchecked, &bytes))
+        .ok();
     let seal =
         frame.filter(|frame| frame.kind == Kind::Seal).and_then(|frame| Seal::decode(&bytes[frame.body]));
     Ok(seal)

@@ -4,6 +4,7 @@ use std::io;
 
 use super::format::{self, FRAME_HEADER_BYTES, FRAME_MAGIC, Flaw, Frame, SEGMENT_BYTES_MAX};
 use super::segment::{Segment, read_up_to};
+use crate::planted::{Fault, planted};
 
 const CHUNK_BYTES: usize = 1 << 20;
 const PAGE: [u8; 4096] = [0; 4096];
@@ -39,7 +40,8 @@ impl<'a> FrameReader<'a> {
             self.fill(at, wanted)?;
             let bytes = &self.window[self.within(at)..];
             let available = self.len.saturating_sub(at);
-            match format::parse_frame(bytes, at, self.segment.seed, available) {
+            let frame = format::parse_frame(bytes, at, self.segment.seed, available);
+            match frame.or_else(|flaw| flaw.unless_planted(Fault::FramesUncheckedInRecovery, bytes)) {
                 Ok(frame) => return Ok(Ok(frame)),
                 Err(Flaw::Bad(reason)) => return Ok(Err(reason)),
                 Err(Flaw::Short(needed)) if needed > wanted || bytes.len() >= wanted => wanted = needed,
@@ -109,6 +111,7 @@ fn later_frame(
         if bytes.starts_with(&FRAME_MAGIC.to_le_bytes())
             && let Ok((frame, _)) = frames.frame(at)?
             && is_later(frame.group, torn)
+            && !planted(Fault::DamageTakenForTornTail)
         {
             return Ok(Some(at));
         }

@@ -15,6 +15,7 @@ use super::recover::part_of;
 use super::segment::Segment;
 use super::writer::is_no_space;
 use super::{Shared, Unread};
+use crate::planted::{Fault, off_by, unless};
 use crate::{AppendError, JournalHealth, Position, ReadError, Retention, Timestamp, Version};
 
 mod rewrite;
@@ -243,7 +244,8 @@ impl Scavenging<'_> {
             }
         };
         let Some((known, entry)) = known else { return Ok(false) };
-        if version < known.kept.first_kept(known.last) {
+        let first_kept = known.kept.first_kept(known.last).plus(off_by(Fault::ScavengedTooMuch));
+        if version < first_kept {
             if known.kept.max_age.is_some() {
                 self.aged.insert(key, version.next());
             }
@@ -306,7 +308,7 @@ impl Scavenging<'_> {
             rewrite::Stopped::Io(source) => failure(&files, &path, source),
             rewrite::Stopped::Read(error) => ScavengeError::Read(error),
         })?;
-        file.sync_data().map_err(failed)?;
+        unless(Fault::ScavengedNotSynced, || file.sync_data()).map_err(failed)?;
         let segment = Arc::new(Segment::new(path.clone(), header, file));
         // Read back before anything is given up for it.
         let part = part_of(&segment, written.end).map_err(super::read_error)?;

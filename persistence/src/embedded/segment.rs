@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::format::{self, HEADER_BYTES, Header};
 use super::record::Base;
+use crate::planted::{Fault, unless};
 use crate::{OpenError, ReadError, Vfs, VfsFile};
 
 /// What a file is called that is made ahead to be the next segment.
@@ -31,7 +32,8 @@ impl Segment {
     pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: Header, bytes: u64) -> io::Result<Arc<Self>> {
         let path = segment_path(dir, header.number);
         let file = vfs.create(&path)?;
-        let made = file.reserve(bytes).and_then(|()| begin(&*file, &header)).and_then(|()| vfs.sync_dir(dir));
+        let made =
+            file.reserve(bytes).and_then(|()| begin(&*file, &header)).and_then(|()| sync_name(vfs, dir));
         match made {
             Ok(()) => Ok(Arc::new(Self::new(path, header, file))),
             Err(error) => {
@@ -51,7 +53,7 @@ impl Segment {
         let path = segment_path(dir, header.number);
         begin(&*spare, &header)?;
         vfs.rename(&dir.join(SPARE), &path)?;
-        vfs.sync_dir(dir)?;
+        sync_name(vfs, dir)?;
         Ok(Arc::new(Self::new(path, header, spare)))
     }
 
@@ -80,7 +82,12 @@ impl Segment {
 
 fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {
     file.write_all_at(&header.encode(), 0)?;
-    file.sync_data()
+    unless(Fault::SegmentHeaderNotSynced, || file.sync_data())
+}
+
+/// Makes the name durable that a segment was given.
+fn sync_name(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    unless(Fault::SegmentNameNotSynced, || vfs.sync_dir(dir))
 }
 
 /// Removes a segment that could not be made, durably: groups that are written to the one before it would otherwise be

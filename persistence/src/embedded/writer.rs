@@ -19,9 +19,10 @@ use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
 use super::retention;
 use super::segment::{Segment, segment_bytes};
+use crate::planted::{Fault, once, only, planted};
 use crate::{
     AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Retention, Timestamp, Version,
-    Vfs,
+    Vfs, VfsFile,
 };
 
 /// The most bytes written with one sync, unless a single batch is larger.
@@ -154,6 +155,9 @@ impl Writer {
         match written {
             Ok(()) => {}
             Err(Failure::NoSpace(source)) => self.refuse(count, source),
+            Err(Failure::Fatal(error)) if planted(Fault::FailureForgiven) && !self.answers.is_empty() => {
+                self.answers.iter_mut().for_each(|(_, answer)| *answer = Err(error.clone()));
+            }
             Err(Failure::Fatal(error)) => return Err(error),
         }
         self.shared.queue.release(bytes);
@@ -164,7 +168,8 @@ impl Writer {
     fn next_group(&self) -> (usize, usize) {
         let mut bytes = 0;
         let count = self.backlog.submissions.iter().take_while(|submission| {
-            let fits = bytes == 0 || bytes + submission.bytes <= GROUP_BYTES_MAX;
+            let may_share = !planted(Fault::BatchInTwoGroups);
+            let fits = bytes == 0 || may_share && bytes + submission.bytes <= GROUP_BYTES_MAX;
             bytes += if fits { submission.bytes } else { 0 };
             fits
         });
@@ -180,11 +185,15 @@ impl Writer {
         if self.staged.is_empty() {
             return Ok(());
         }
+        if planted(Fault::AcknowledgedBeforeSync) {
+            self.answer();
+        }
         self.write().map_err(|source| self.fatal("appending to", source))?;
         // The keeper may have found meanwhile that the disk fails.
         self.shared.still_writes().map_err(Failure::Fatal)?;
         self.publish();
-        Ok(())
+        let late = only(Fault::ShownBeforeSync, || self.active.segment.file.sync_data());
+        late.map_err(|source| self.fatal("appending to", source))
     }
 
     /// Decides as many submissions, in order, each on top of those before it.
@@ -232,7 +241,7 @@ impl Writer {
     fn write(&self) -> io::Result<()> {
         let file = &self.active.segment.file;
         let observer = self.shared.options.observer.as_deref();
-        let (write, sync) = (|| file.write_all_at(&self.buffer, self.active.end), || file.sync_data());
+        let (write, sync) = (|| file.write_all_at(&self.buffer, self.active.end), || sync(&**file));
         observed(observer, self.staged.record_count(), self.buffer.len(), write, sync)
     }
 
@@ -336,6 +345,9 @@ impl Writer {
     }
 
     fn answer(&mut self) {
+        if planted(Fault::AnswersReversed) {
+            self.answers.reverse();
+        }
         Completion::complete_each(self.answers.drain(..));
         self.answers.shrink_to(4096);
     }
@@ -349,6 +361,14 @@ impl Writer {
         let pending = decided.chain(backlog).chain(queued);
         Completion::complete_each(pending.map(|done| (done, Err(error.clone()))));
     }
+}
+
+/// Makes a group durable.
+fn sync(file: &dyn VfsFile) -> io::Result<()> {
+    if planted(Fault::GroupNotSynced) || planted(Fault::ShownBeforeSync) {
+        return Ok(());
+    }
+    once(Fault::FailedSyncTriedAgain, || file.sync_data())
 }
 
 /// The writer of a journal whose owner says when it writes ([`Driver::Manual`](super::Driver::Manual)).
@@ -407,7 +427,7 @@ impl Group<'_> {
             return Err(AppendError::StreamGone { stream: append.stream.clone() });
         }
         let actual = self.staged.version(stream);
-        if append.expected.allows(actual) {
+        if append.expected.allows(actual) || planted(Fault::ExpectationUnchecked) {
             return Ok(());
         }
         Err(AppendError::Conflict { stream: append.stream.clone(), expected: append.expected, actual })

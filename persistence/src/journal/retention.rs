@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::planted::{Fault, off_by, planted};
 use crate::{AppendError, Batch, Expected, StreamAppend, StreamId, Version};
 
 /// The type of the event that an aggregate's stream may be truncated before: it holds the state at its version, so that
@@ -49,8 +50,10 @@ impl Retention {
         if self.tombstone {
             return last.next();
         }
-        let by_count = self.max_count.map_or(1, |count| (last.0 + 1).saturating_sub(count.max(1)));
-        Version(by_count.max(self.truncate_before.0).min(last.0).max(1))
+        let end = last.0 + 1 + off_by(Fault::CountOffByOne);
+        let by_count = self.max_count.map_or(1, |count| end.saturating_sub(count.max(1)));
+        let by_version = self.truncate_before.0 + off_by(Fault::TruncationOffByOne);
+        Version(by_count.max(by_version).min(last.0).max(1))
     }
 
     /// In the place of what was set before: neither truncation nor tombstone is ever taken back.
@@ -58,7 +61,7 @@ impl Retention {
         let Some(before) = before else { return self };
         Self {
             truncate_before: self.truncate_before.max(before.truncate_before),
-            tombstone: self.tombstone || before.tombstone,
+            tombstone: self.tombstone || before.tombstone && !planted(Fault::TombstoneRevived),
             ..self
         }
     }

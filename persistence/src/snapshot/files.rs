@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::envelope::Envelope;
 use super::slots::{Slots, newest, next_serial, next_slot, trusted};
 use super::{Snapshot, SnapshotOpenError, SnapshotStore, log_given_up};
+use crate::planted::{Fault, unless};
 use crate::{RealVfs, StreamId, Vfs, VfsLock};
 
 mod names;
@@ -191,7 +192,7 @@ fn put(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> io::Result<()> {
         created => created,
     }?;
     file.write_all_at(bytes, 0)?;
-    file.sync_data()
+    unless(Fault::SnapshotNotSynced, || file.sync_data())
 }
 
 /// `None` when it is in use.

@@ -13,6 +13,7 @@ use crate::embedded::hash::StreamKey;
 use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, Section};
 use crate::embedded::retention::{KEPT_BYTES, kept_bytes, kept_from};
 use crate::embedded::segment::Segment;
+use crate::planted::{Fault, off_by};
 use crate::{Position, Retention, StreamId, Timestamp, Version, VfsFile};
 
 const MAGIC: [u8; 8] = *b"ANNALSIX";
@@ -116,7 +117,7 @@ pub(in crate::embedded) fn index_path(dir: &Path, number: u64) -> PathBuf {
 pub(in crate::embedded) fn index_bytes(segment: &Segment, part: &MemoryPart) -> Vec<u8> {
     let mut sorted: Vec<&PartStream> = part.streams.iter().collect();
     sorted.sort_unstable_by_key(|stream| stream.key);
-    let mut first_offset = 0;
+    let mut first_offset = off_by(Fault::IndexEntryOff) as u32;
     let streams = sorted.iter().map(|stream| {
         let entry = FileStream::new(stream, first_offset);
         first_offset += entry.count;

@@ -11,6 +11,7 @@ use crate::embedded::record::Record;
 use crate::embedded::retention::kept_from;
 use crate::embedded::scan::FrameReader;
 use crate::embedded::segment::Segment;
+use crate::planted::{Fault, planted, unless};
 use crate::{Position, ReadError, Version, VfsFile};
 
 /// So much is written with one call, and synced, so that nobody waits long for the disk behind it.
@@ -227,6 +228,9 @@ impl<'a, 'b> Rewrite<'a, 'b> {
     }
 
     fn frame(&mut self, kind: Kind, group: u64, body: &[u8]) -> Result<(), Halt> {
+        if kind == Kind::Gap && planted(Fault::GapsNotWritten) {
+            return Ok(());
+        }
         let start = format::begin_frame(&mut self.buffer);
         let offset = self.buffer_at + start as u64;
         self.buffer.extend_from_slice(body);
@@ -236,7 +240,7 @@ impl<'a, 'b> Rewrite<'a, 'b> {
 
     fn flush(&mut self) -> Result<(), Halt> {
         self.file.write_all_at(&self.buffer, self.buffer_at).map_err(Halt::Io)?;
-        self.file.sync_data().map_err(Halt::Io)?;
+        unless(Fault::ScavengedNotSynced, || self.file.sync_data()).map_err(Halt::Io)?;
         self.buffer_at += self.buffer.len() as u64;
         self.buffer.clear();
         self.scavenging.rest(self.since);
