@@ -273,7 +273,7 @@ impl EmbeddedJournal {
         });
         let driven = match opened.writing {
             Some((active, watermark)) => {
-                let keeper = Keeper::new(Arc::clone(&shared), watermark);
+                let keeper = Keeper::new(Arc::clone(&shared), watermark, opened.touched);
                 Shared::start_writer(&shared, keeper, active)
                     .map_err(|source| unreadable(&shared.files.dir, source))?
             }

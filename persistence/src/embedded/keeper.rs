@@ -124,9 +124,10 @@ impl Keeping {
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, watermark: Watermark) -> Self {
+    /// A keeper of a log in which as many streams were touched since its last table.
+    pub(super) fn new(shared: Arc<Shared>, watermark: Watermark, touched: usize) -> Self {
         let files = shared.files.clone();
-        Self { shared, files, watermark, touched: 0 }
+        Self { shared, files, watermark, touched }
     }
 
     pub(super) fn start(self) -> io::Result<KeeperThread> {

@@ -22,6 +22,8 @@ pub(super) struct Opened {
     pub(super) index: Index,
     /// Where to append, and where to note how far; `None` when nothing may change.
     pub(super) writing: Option<(Active, Watermark)>,
+    /// See [`Recovery::touched`].
+    pub(super) touched: usize,
 }
 
 impl Opened {
@@ -32,7 +34,7 @@ impl Opened {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no journal in this directory");
             return Err(unreadable(&files.dir, none));
         };
-        Ok(Self { id: last.header.journal, index, writing: None })
+        Ok(Self { id: last.header.journal, index, writing: None, touched: 0 })
     }
 
     pub(super) fn writable(
@@ -53,7 +55,7 @@ impl Opened {
         for (segment, end) in &recovery.untrimmed {
             trim(segment, *end).map_err(|source| segment.unreadable(source))?;
         }
-        let mut index = recovery.walk.index;
+        let (mut index, touched) = (recovery.walk.index, recovery.touched);
         let segment = match &index.active {
             Some(active) => Arc::clone(&active.segment),
             None => first_segment(&mut index, files, options)?,
@@ -65,7 +67,7 @@ impl Opened {
         let active = Active { segment, end, capacity: capacity.min(SEGMENT_BYTES_MAX) };
         let watermark =
             Watermark::open(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
-        Ok(Self { id, index, writing: Some((active, watermark)) })
+        Ok(Self { id, index, writing: Some((active, watermark)), touched })
     }
 }
 

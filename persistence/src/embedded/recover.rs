@@ -54,6 +54,8 @@ pub(super) struct Recovery<'a> {
     pub(super) untrimmed: Vec<(Arc<Segment>, u64)>,
     /// How long the segments are.
     pub(super) bytes: u64,
+    /// How many streams the segments behind the last table have, each counted for itself.
+    pub(super) touched: usize,
 }
 
 impl<'a> Recovery<'a> {
@@ -66,6 +68,7 @@ impl<'a> Recovery<'a> {
             unfinished: None,
             untrimmed: Vec::new(),
             bytes: 0,
+            touched: 0,
         }
     }
 
@@ -278,6 +281,7 @@ impl<'a> Recovery<'a> {
         let mut entries = Vec::new();
         file.each_stream(|stream| entries.push(stream.entry(number)))?;
         let retention = file.retention()?;
+        self.touched += entries.len();
         entries.into_iter().for_each(|entry| index.streams.set(entry));
         retention.into_iter().for_each(|(key, kept)| index.set_kept(key, kept));
         Ok(())
@@ -303,6 +307,7 @@ impl<'a> Recovery<'a> {
     fn settle_last(&mut self) -> Result<(), OpenError> {
         let Some(last) = self.walk.index.sealed.last().cloned() else { return Ok(()) };
         if let (true, SealedPart::Memory(part)) = (self.writable, &last.part) {
+            self.touched += part.streams.len();
             let written = self.files.write_index(&last.segment, part);
             if let Some(file) = written.map_err(|source| unreadable(&self.files.dir, source))? {
                 self.walk.index.replace_sealed(last.with_file(file));

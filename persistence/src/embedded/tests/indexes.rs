@@ -155,3 +155,21 @@ async fn derived_files_that_say_something_else_than_the_segments_are_told_of() {
     let file = index::index_path(dir.path(), number);
     assert_eq!((&fault.file, &*fault.reason), (&file, "it does not say what the segment says"));
 }
+
+#[tokio::test]
+async fn a_table_is_written_also_where_the_journal_restarts_often() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = || {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "tbl")).count()
+    };
+    // Each time as many streams as fill a segment or two, and far fewer than there are.
+    for start in 0..12 {
+        let journal = open(dir.path(), small());
+        for id in 0..60 {
+            append(&journal, &format!("{}", (start * 60 + id) % 300), Expected::Any, b"1").await.unwrap();
+        }
+        journal.close().await;
+    }
+    assert!(tables() > 0, "every start would read all index files");
+}
