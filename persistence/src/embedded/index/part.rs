@@ -54,7 +54,7 @@ impl Marks {
 }
 
 /// A stream's records in the segment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::embedded) struct PartStream {
     pub(in crate::embedded) key: StreamKey,
     pub(in crate::embedded) name: StreamId,

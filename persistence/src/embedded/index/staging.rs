@@ -1,5 +1,7 @@
 //! What a group that is not yet durable will add to the index.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 
 use super::Index;
@@ -14,6 +16,8 @@ pub(in crate::embedded) struct Staging {
     /// Records and gaps, in order.
     pub(super) records: Vec<StagedRecord>,
     pub(super) retention: Vec<(StreamKey, Retention)>,
+    /// The last setting of each stream: a group may have many.
+    kept: HashMap<StreamKey, Retention>,
     /// Streams that began in a gap.
     pub(super) created: Vec<StreamId>,
     count: u64,
@@ -141,12 +145,14 @@ impl Staging {
 
     pub(in crate::embedded) fn retain(&mut self, key: StreamKey, kept: Retention) {
         self.retention.push((key, kept));
+        self.kept.insert(key, kept);
     }
 
     /// What is kept of the stream, once the group is durable.
     pub(in crate::embedded) fn kept(&self, index: &Index, key: StreamKey) -> Option<Retention> {
-        let staged = self.retention.iter().rev().find(|(set, _)| *set == key);
-        staged.map(|(_, kept)| *kept).or_else(|| index.kept(key))
+        // Most groups set nothing, and need no hash of the key.
+        let staged = if self.kept.is_empty() { None } else { self.kept.get(&key) };
+        staged.copied().or_else(|| index.kept(key))
     }
 
     pub(in crate::embedded) const fn record_count(&self) -> u64 {
@@ -179,6 +185,7 @@ impl Staging {
         self.streams.clear();
         self.records.clear();
         self.retention.clear();
+        self.kept.clear();
         self.created.clear();
         self.count = 0;
         self.skipped = 0;

@@ -173,3 +173,34 @@ async fn a_table_is_written_also_where_the_journal_restarts_often() {
     }
     assert!(tables() > 0, "every start would read all index files");
 }
+
+#[test]
+fn a_table_is_the_same_whatever_order_a_segments_streams_are_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Arc::new(EmbeddedJournal::open(dir.path(), small()).unwrap());
+    let shared = &journal.shared;
+    // The keeper leaves sealed segments in memory meanwhile.
+    let nobody_settles = shared.rebuilding.lock();
+    let dynamic: Arc<dyn Journal> = journal.clone();
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+        while shared.index.read().sealed.len() < 2 {
+            append_groups(&dynamic, "1", 2).await;
+            append_groups(&dynamic, "2", 1).await;
+        }
+    });
+    let sealed = shared.index.read().sealed[1].clone();
+    let SealedPart::Memory(part) = &sealed.part else { panic!("it was settled") };
+    let table = || index::TableFile::as_of(&shared.index, 1).unwrap().to_bytes(&sealed.segment);
+    let before = table();
+    let mut reversed = index::MemoryPart::default();
+    part.streams.iter().rev().for_each(|stream| {
+        reversed.add_stream(stream.clone());
+    });
+    assert_eq!(reversed.streams.len(), 2);
+    let reversed = SealedPart::Memory(Arc::new(reversed));
+    shared.index.write().replace_sealed(index::Sealed { part: reversed, ..sealed.clone() });
+    let is_same = table() == before;
+    shared.index.write().replace_sealed(sealed.clone());
+    drop(nobody_settles);
+    assert!(is_same);
+}
