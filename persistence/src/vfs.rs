@@ -81,11 +81,16 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system said; the buffer then holds what it held.
     fn read_behind(&self, buffer: &mut Vec<u8>, count: usize, offset: u64) -> io::Result<usize> {
-        let held = buffer.len();
-        buffer.resize(held + count, 0);
-        let read = self.read_at(&mut buffer[held..], offset);
-        buffer.truncate(held + *read.as_ref().unwrap_or(&0));
-        read
+        // Zeros that the system hands out cost less than zeros that are written.
+        let mut more = vec![0; count];
+        let read = self.read_at(&mut more, offset)?;
+        more.truncate(read);
+        if buffer.is_empty() {
+            *buffer = more;
+        } else {
+            buffer.extend_from_slice(&more);
+        }
+        Ok(read)
     }
 
     /// Writes at an offset, all of it.
