@@ -16,6 +16,8 @@ mod rivals;
 mod scan;
 mod size;
 
+pub use commands::Orders;
+
 /// All there are, in the order in which they run.
 pub const ALL: &[Scenario] = &[
     Scenario { name: "commands-many", run: commands::many },

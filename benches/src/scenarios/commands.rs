@@ -18,7 +18,8 @@ pub(crate) const RAW: &str = "ractor call";
 const CEILING: &str = "ractor + bare log";
 
 /// Live orders, and the node behind them.
-pub(crate) struct Orders {
+#[derive(Debug)]
+pub struct Orders {
     pub(crate) handles: Vec<AggregateRef<Order>>,
     node: Node,
     journal: Arc<dyn Journal>,
@@ -27,7 +28,10 @@ pub(crate) struct Orders {
 
 impl Orders {
     /// As many, each with its first item.
-    pub(crate) fn live(workshop: &Workshop, count: usize) -> Result<Arc<Self>, Failure> {
+    ///
+    /// # Errors
+    /// What the node said.
+    pub fn live(workshop: &Workshop, count: usize) -> Result<Arc<Self>, Failure> {
         let dir = workshop.dir()?;
         workshop.runtime.block_on(async {
             let journal = journals::open(dir.path())?;
@@ -38,7 +42,8 @@ impl Orders {
         })
     }
 
-    pub(crate) fn stop(&self, workshop: &Workshop) {
+    /// Stops the node and closes its journal.
+    pub fn stop(&self, workshop: &Workshop) {
         workshop.runtime.block_on(async {
             self.node.shutdown().await;
             self.journal.close().await;
