@@ -103,7 +103,8 @@ fn discard(vfs: &dyn Vfs, dir: &Path, path: &Path) -> io::Result<()> {
 
 /// Reads this many bytes, fewer where the file ends.
 pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
-    let mut buffer = Vec::with_capacity(bytes);
+    // Room is made where it is read: here it would be there twice.
+    let mut buffer = Vec::new();
     while buffer.len() < bytes {
         let filled = buffer.len();
         match file.read_behind(&mut buffer, bytes - filled, offset + filled as u64) {
