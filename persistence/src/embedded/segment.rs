@@ -101,13 +101,18 @@ fn discard(vfs: &dyn Vfs, dir: &Path, path: &Path) -> io::Result<()> {
     })
 }
 
+/// How many bytes are asked for behind a read that came short.
+const PROBE_BYTES: usize = 64 * 1024;
+
 /// Reads this many bytes, fewer where the file ends.
 pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
     // Room is made where it is read: here it would be there twice.
     let mut buffer = Vec::new();
     while buffer.len() < bytes {
         let filled = buffer.len();
-        match file.read_behind(&mut buffer, bytes - filled, offset + filled as u64) {
+        // Behind a read that came short there is hardly ever more: the file has ended.
+        let wanted = if filled == 0 { bytes } else { (bytes - filled).min(PROBE_BYTES) };
+        match file.read_behind(&mut buffer, wanted, offset + filled as u64) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
