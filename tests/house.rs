@@ -11,6 +11,7 @@ use serde_json::Value;
 
 /// From the ground up: a crate may know those before it.
 const FLOORS: &[&str] = &[
+    "annals-parts",
     "annals-persistence",
     "annals-actors",
     "annals-bus",
@@ -27,6 +28,8 @@ const KEEPERS: &[(&str, &[&str])] = &[
     ("sled", &["annals-persistence", "annals-benches"]),
     ("redb", &["annals-persistence"]),
     ("bincode", &["annals-persistence", "annals-benches"]),
+    ("dapr", &["annals-bus"]),
+    ("tonic", &["annals-bus"]),
 ];
 
 /// Modules that alone may name an outside crate's types, inside the crate that has it.
@@ -35,6 +38,9 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("redb::", "persistence/src", &["persistence/src/snapshot"]),
     ("bincode::", "persistence/src", &["persistence/src/codec.rs"]),
     ("rustix::", "persistence/src", &["persistence/src/vfs"]),
+    ("dapr::dapr::", "bus/src", &["bus/src/broker/dapr"]),
+    ("tonic::", "bus/src", &["bus/src/broker/dapr"]),
+    ("prost_types::", "bus/src", &["bus/src/broker/dapr"]),
     (
         "std::fs",
         "persistence/src",

@@ -11,6 +11,8 @@ use crate::relay::RelayStatus;
 use crate::subscription::{Inlet, SubscriptionStatus};
 use crate::{BusStartError, Envelope, Publications};
 
+#[cfg(feature = "dapr")]
+pub mod dapr;
 mod in_process;
 
 pub use in_process::InProcessBroker;
@@ -84,6 +86,25 @@ pub trait Broker: fmt::Debug + Send + Sync + 'static {
     fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>>;
 }
 
+/// How what carries events is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerHealth {
+    /// The release of what carries them, where there is such a thing and it says so.
+    pub version: Option<String>,
+    /// Why events do not flow; none when they do.
+    pub reasons: Vec<String>,
+    /// What works, and would work better with another release or configuration.
+    pub notes: Vec<String>,
+}
+
+impl BrokerHealth {
+    /// Whether events flow, as far as is known.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
 /// A service's connection to a broker. Dropping it lets go at once, as a crash would.
 pub trait Attachment: fmt::Debug + Send + Sync + 'static {
     /// The relays that read this service's journal.
@@ -91,6 +112,11 @@ pub trait Attachment: fmt::Debug + Send + Sync + 'static {
 
     /// How far this service's subscriptions are, one entry for each source that feeds them.
     fn subscriptions(&self) -> Vec<SubscriptionStatus>;
+
+    /// How the broker itself is doing; one inside the process is always well.
+    fn health(&self) -> BrokerHealth {
+        BrokerHealth::default()
+    }
 
     /// Stops taking and giving events, finishes what is under way, writes cursors.
     fn detach(&self) -> BoxFuture<'_, ()>;

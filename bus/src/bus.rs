@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::broker::Attachment;
+use crate::broker::{Attachment, BrokerHealth};
 use crate::dead_letter::DeadLetters;
 use crate::relay::RelayStatus;
 use crate::subscription::{Inlet, SubscriptionStatus};
@@ -72,6 +72,12 @@ impl Bus {
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
         self.0.attachment.as_ref().map(|attachment| attachment.relays()).unwrap_or_default()
+    }
+
+    /// How the broker is doing; well where there is none.
+    #[must_use]
+    pub fn health(&self) -> BrokerHealth {
+        self.0.attachment.as_ref().map(|attachment| attachment.health()).unwrap_or_default()
     }
 
     /// Where brokers deliver a subscription's events.

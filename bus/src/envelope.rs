@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use annals_persistence::{CausationId, CorrelationId, Position, Timestamp, TraceContext};
+#[cfg(feature = "dapr")]
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -17,6 +19,8 @@ use crate::identity::derived;
 mod read;
 mod trace;
 
+#[cfg(feature = "dapr")]
+pub(crate) use read::Attributes;
 pub use read::EnvelopeError;
 pub(crate) use trace::{parse_trace, trace_id_text, trace_text};
 
@@ -78,6 +82,13 @@ impl Envelope {
             .map_err(|error| EnvelopeError::Malformed { reason: error.to_string() })
     }
 
+    /// As [`Envelope::to_json`], with the content in base64: whoever carries it cannot change a digit of it.
+    #[cfg(feature = "dapr")]
+    pub(crate) fn to_json_with_base64(&self) -> Result<Box<RawValue>, EnvelopeError> {
+        serde_json::value::to_raw_value(&InBase64(self))
+            .map_err(|error| EnvelopeError::Malformed { reason: error.to_string() })
+    }
+
     /// What events must share to be kept in order.
     #[must_use]
     pub fn key(&self) -> &str {
@@ -111,20 +122,7 @@ impl Envelope {
 impl Serialize for Envelope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", "1.0")?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("source", &self.source)?;
-        map.serialize_entry("type", &self.event_type)?;
-        map.serialize_entry("topic", &self.topic)?;
-        let time = self.time.map(time_text);
-        entry(&mut map, "subject", self.subject.as_ref())?;
-        entry(&mut map, "partitionkey", self.partition_key.as_ref())?;
-        entry(&mut map, "sequence", self.sequence.map(|n| n.to_string()).as_ref())?;
-        entry(&mut map, "prevsequence", self.previous.map(|n| n.to_string()).as_ref())?;
-        entry(&mut map, "time", time.as_ref())?;
-        entry(&mut map, "dataschema", self.data_schema.as_ref())?;
-        self.serialize_origin(&mut map)?;
-        self.extensions.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        self.serialize_attributes(&mut map)?;
         if let Some(data) = &self.data {
             map.serialize_entry("datacontenttype", "application/json")?;
             map.serialize_entry("data", data)?;
@@ -133,7 +131,41 @@ impl Serialize for Envelope {
     }
 }
 
+#[cfg(feature = "dapr")]
+struct InBase64<'a>(&'a Envelope);
+
+#[cfg(feature = "dapr")]
+impl Serialize for InBase64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.0.serialize_attributes(&mut map)?;
+        if let Some(data) = &self.0.data {
+            map.serialize_entry("datacontenttype", "application/json")?;
+            map.serialize_entry("data_base64", &BASE64.encode(data.get()))?;
+        }
+        map.end()
+    }
+}
+
 impl Envelope {
+    /// Everything but the content.
+    fn serialize_attributes<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("specversion", "1.0")?;
+        map.serialize_entry("id", &self.id)?;
+        map.serialize_entry("source", &self.source)?;
+        map.serialize_entry("type", &self.event_type)?;
+        map.serialize_entry("topic", &self.topic)?;
+        let time = self.time.map(time_text);
+        entry(map, "subject", self.subject.as_ref())?;
+        entry(map, "partitionkey", self.partition_key.as_ref())?;
+        entry(map, "sequence", self.sequence.map(|n| n.to_string()).as_ref())?;
+        entry(map, "prevsequence", self.previous.map(|n| n.to_string()).as_ref())?;
+        entry(map, "time", time.as_ref())?;
+        entry(map, "dataschema", self.data_schema.as_ref())?;
+        self.serialize_origin(map)?;
+        self.extensions.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))
+    }
+
     fn serialize_origin<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         let trace = self.trace.as_ref().map(trace_text);
         // Dapr overwrites the trace of an envelope that does not have it under both names.

@@ -109,7 +109,9 @@ mod subscription;
 mod topic;
 
 pub use annals_macros::IntegrationEvent;
-pub use broker::{Attachment, Broker, InProcessBroker, PublishError, Publisher, ServicePort};
+#[cfg(feature = "dapr")]
+pub use broker::dapr;
+pub use broker::{Attachment, Broker, BrokerHealth, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
 pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, ReplayStream, ReplaySummary,

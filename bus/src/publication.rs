@@ -150,6 +150,12 @@ impl Publications {
         self.declared.iter()
     }
 
+    /// Whether nothing is ever published.
+    #[cfg(feature = "dapr")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.translators.is_empty()
+    }
+
     /// Whether something may be published on this topic.
     pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
         !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains(topic))

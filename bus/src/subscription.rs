@@ -247,14 +247,23 @@ impl Inlet {
     pub async fn deliver_body(&self, content_type: &str, body: &[u8]) -> Result<(), DeliveryError> {
         match Envelope::from_body(content_type, body, &self.core.topic) {
             Ok(envelope) => self.deliver(Arc::new(envelope)).await,
-            Err(error) => {
-                let envelope = Arc::new(unreadable::envelope(&self.core.topic, content_type, body));
-                let permit =
-                    Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
-                let manner = Manner { fault: Some(error.to_string()), ..Manner::default() };
-                self.hand_over(envelope, permit, manner).await
-            }
+            Err(error) => self.deliver_unreadable(content_type, body, error.to_string()).await,
         }
+    }
+
+    /// Takes what is no event that can be handled: it becomes a dead letter with this reason.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when it is to be delivered again.
+    pub async fn deliver_unreadable(
+        &self,
+        content_type: &str,
+        body: &[u8],
+        reason: String,
+    ) -> Result<(), DeliveryError> {
+        let envelope = Arc::new(unreadable::envelope(&self.core.topic, content_type, body));
+        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
+        self.hand_over(envelope, permit, Manner { fault: Some(reason), ..Manner::default() }).await
     }
 
     /// Takes an event from a broker that keeps the order of each key, waiting while there is no room.

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use annals_persistence::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -22,7 +24,7 @@ pub enum EnvelopeError {
         reason: String,
     },
     /// The content type is not JSON.
-    #[error("content type \"{content_type}\" is neither application/json nor application/cloudevents+json")]
+    #[error("content type \"{content_type}\" is not JSON")]
     ContentType {
         /// What it is.
         content_type: String,
@@ -51,7 +53,8 @@ impl EnvelopeError {
     }
 }
 
-type Attributes = BTreeMap<String, Box<RawValue>>;
+/// An envelope's attributes by name.
+pub(crate) type Attributes = BTreeMap<String, Box<RawValue>>;
 
 impl Envelope {
     /// Reads an envelope as a broker delivers it: with its content type, whatever parameters that has.
@@ -59,8 +62,7 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] when the type is not JSON or the body is no envelope.
     pub fn from_body(content_type: &str, body: &[u8], topic: &Topic) -> Result<Self, EnvelopeError> {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
+        match essence(content_type).as_str() {
             "application/json" | "application/cloudevents+json" => Self::from_json(body, topic),
             _ => Err(EnvelopeError::ContentType { content_type: content_type.to_owned() }),
         }
@@ -72,8 +74,12 @@ impl Envelope {
     /// [`EnvelopeError::Malformed`] when it is no JSON object, lacks an id, a source or a type, or an attribute is
     /// of the wrong kind.
     pub fn from_json(json: &[u8], topic: &Topic) -> Result<Self, EnvelopeError> {
-        let mut attributes: Attributes =
-            serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?;
+        let attributes = serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?;
+        Self::from_attributes(attributes, topic)
+    }
+
+    /// Reads an envelope whose attributes came one by one.
+    pub(crate) fn from_attributes(mut attributes: Attributes, topic: &Topic) -> Result<Self, EnvelopeError> {
         check_version(&mut attributes)?;
         let envelope = Self {
             id: required(&mut attributes, "id")?,
@@ -90,12 +96,40 @@ impl Envelope {
             trace: trace(&mut attributes)?,
             correlation_id: lenient(&mut attributes, "correlationid"),
             causation_id: lenient(&mut attributes, "causationid"),
-            data: attributes.remove("data").map(Arc::from),
+            data: content(&mut attributes)?,
             extensions: BTreeMap::new(),
         };
-        attributes.remove("datacontenttype");
         Ok(Self { extensions: attributes, ..envelope })
     }
+}
+
+/// A content type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The content as JSON text: as it stands, or out of base64, which is how bytes travel that must arrive as they are.
+fn content(attributes: &mut Attributes) -> Result<Option<Arc<RawValue>>, EnvelopeError> {
+    if let Some(content_type) = take::<String>(attributes, "datacontenttype")? {
+        let essence = essence(&content_type);
+        // The standard counts every type that ends so as JSON.
+        if !(essence.is_empty() || essence.ends_with("/json") || essence.ends_with("+json")) {
+            return Err(EnvelopeError::ContentType { content_type });
+        }
+    }
+    let encoded = take::<String>(attributes, "data_base64")?;
+    match (attributes.remove("data"), encoded) {
+        (Some(data), _) => Ok(Some(Arc::from(data))),
+        (None, Some(encoded)) => decoded(&encoded).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn decoded(encoded: &str) -> Result<Arc<RawValue>, EnvelopeError> {
+    let bad = |reason: String| malformed(format!("\"data_base64\": {reason}"));
+    let bytes = BASE64.decode(encoded).map_err(|error| bad(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
+    RawValue::from_string(text).map(Arc::from).map_err(|error| bad(error.to_string()))
 }
 
 fn malformed(reason: impl Into<String>) -> EnvelopeError {

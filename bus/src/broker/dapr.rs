@@ -1,0 +1,146 @@
+//! The Dapr broker: events go to and come from other services through a sidecar, whatever broker that speaks to.
+//!
+//! One [`DaprBroker`] is one sidecar, so one service. Publishing goes over the sidecar's gRPC API. Deliveries come in
+//! either over gRPC, to a server of ours ([`AppChannel::Grpc`]), or over HTTP, to routes that the service's host serves
+//! ([`AppChannel::Http`], with [`DaprApp`] behind them). Both are Dapr's own contracts, so that applications in any
+//! language are at the other end: <https://docs.dapr.io/reference/api/pubsub_api/>.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use annals_persistence::StreamId;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::{Attachment, Broker, ServicePort};
+use crate::BusStartError;
+use crate::relay::{Relay, RelayParts};
+
+mod app;
+mod attached;
+mod callback;
+mod endpoint;
+mod options;
+mod probe;
+mod publish;
+mod secret;
+mod sidecar;
+mod version;
+mod wire;
+
+pub use app::{AppAnswer, AppSubscription, DaprApp};
+pub use endpoint::{EndpointError, SidecarEndpoint};
+pub use options::{AppChannel, DaprOptions, PublishCalls};
+pub use secret::Secret;
+pub use version::SidecarVersion;
+
+use attached::{Attached, Connected};
+use callback::CallbackServer;
+use probe::Probe;
+use publish::DaprPublisher;
+use sidecar::Sidecar;
+
+/// Carries a service's events through its Dapr sidecar. Cloning is cheap; all clones are the same sidecar.
+///
+/// The sidecar need not be there yet: events stay in the journal until it is.
+#[derive(Clone)]
+pub struct DaprBroker {
+    options: Arc<DaprOptions>,
+    app: DaprApp,
+    /// Where the service that it carries stands, for as long as it is attached.
+    listening: Arc<Mutex<Option<SocketAddr>>>,
+}
+
+impl fmt::Debug for DaprBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaprBroker").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl DaprBroker {
+    /// A broker that nothing is attached to yet.
+    #[must_use]
+    pub fn new(options: DaprOptions) -> Self {
+        let app = DaprApp::new(&options);
+        Self { options: Arc::new(options), app, listening: Arc::default() }
+    }
+
+    /// What a host's HTTP routes hand deliveries to.
+    #[must_use]
+    pub fn app(&self) -> &DaprApp {
+        &self.app
+    }
+
+    /// Where the sidecar reaches this service over gRPC, once it is attached: the sidecar's `--app-port`.
+    #[must_use]
+    pub fn app_address(&self) -> Option<SocketAddr> {
+        *self.listening.lock()
+    }
+
+    async fn connect(&self, port: ServicePort) -> Result<Arc<dyn Attachment>, BusStartError> {
+        let service = Arc::clone(&port.service);
+        let refused = |reason: String| BusStartError::Broker { reason };
+        let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
+        if !self.app.attach(&port.subscriptions) {
+            return Err(BusStartError::ServiceTaken { service });
+        }
+        let callback = match self.start_callback().await {
+            Ok(callback) => callback,
+            Err(reason) => {
+                self.app.detach();
+                return Err(refused(reason));
+            }
+        };
+        *self.listening.lock() = callback.as_ref().map(CallbackServer::address);
+        let relay = match self.relay(&port, &sidecar) {
+            Ok(relay) => relay.map(Arc::new),
+            Err(error) => {
+                self.app.detach();
+                return Err(error);
+            }
+        };
+        let probe = Probe::start(sidecar, &self.options, &self.app, &port, relay.clone());
+        let connected =
+            Connected { app: self.app.clone(), inlets: port.subscriptions, relay, callback, probe };
+        Ok(Arc::new(Attached::new(service, connected)))
+    }
+
+    async fn start_callback(&self) -> Result<Option<CallbackServer>, String> {
+        let AppChannel::Grpc(address) = self.options.app_channel else { return Ok(None) };
+        let started = CallbackServer::start(address, self.app.clone()).await;
+        started.map(Some).map_err(|error| format!("cannot listen on {address} for the sidecar: {error}"))
+    }
+
+    /// What publishes, if the service publishes anything.
+    fn relay(&self, port: &ServicePort, sidecar: &Sidecar) -> Result<Option<Relay>, BusStartError> {
+        if port.publications.is_empty() {
+            return Ok(None);
+        }
+        let name: Arc<str> = format!("{} to {}", port.service, self.options.pubsub).into();
+        let cursor = StreamId::internal(&format!("cursor-dapr-{}", self.options.pubsub))
+            .map_err(|source| BusStartError::InvalidName { name: Arc::clone(&name), source })?;
+        let publisher = DaprPublisher::new(sidecar.clone(), self.app.state(), &self.options);
+        Ok(Some(Relay::start(RelayParts {
+            name,
+            cursor,
+            journal: Arc::clone(&port.journal),
+            publications: Arc::clone(&port.publications),
+            topic: None,
+            publisher: Arc::new(publisher),
+            clock: Arc::clone(&port.clock),
+            options: self.options.relay.clone(),
+        })))
+    }
+}
+
+impl Broker for DaprBroker {
+    fn name(&self) -> &'static str {
+        "dapr"
+    }
+
+    fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>> {
+        self.connect(port).boxed()
+    }
+}

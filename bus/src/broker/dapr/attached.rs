@@ -1,0 +1,84 @@
+//! A service's connection to its sidecar.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::DaprApp;
+use super::callback::CallbackServer;
+use super::probe::Probe;
+use crate::broker::{Attachment, BrokerHealth};
+use crate::relay::{Relay, RelayStatus};
+use crate::subscription::{Inlet, SubscriptionStatus};
+
+/// What a connection consists of.
+pub(super) struct Connected {
+    pub(super) app: DaprApp,
+    pub(super) inlets: Vec<Arc<Inlet>>,
+    pub(super) relay: Option<Arc<Relay>>,
+    pub(super) callback: Option<CallbackServer>,
+    pub(super) probe: Probe,
+}
+
+/// A service's connection to its sidecar, until it is detached or dropped.
+pub(super) struct Attached {
+    service: Arc<str>,
+    app: DaprApp,
+    inlets: Vec<Arc<Inlet>>,
+    relay: Option<Arc<Relay>>,
+    callback: Mutex<Option<CallbackServer>>,
+    _probe: Probe,
+}
+
+impl Attached {
+    pub(super) fn new(service: Arc<str>, connected: Connected) -> Self {
+        let Connected { app, inlets, relay, callback, probe } = connected;
+        Self { service, app, inlets, relay, callback: Mutex::new(callback), _probe: probe }
+    }
+
+    async fn end(&self) {
+        // First no more deliveries, which a sidecar sees by the app's health; then what is under way.
+        self.app.drain();
+        if let Some(relay) = &self.relay {
+            relay.stop().await;
+        }
+        let callback = self.callback.lock().take();
+        if let Some(callback) = callback {
+            callback.stop().await;
+        }
+        self.app.detach();
+    }
+}
+
+impl fmt::Debug for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attached").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+impl Attachment for Attached {
+    fn relays(&self) -> Vec<RelayStatus> {
+        self.relay.iter().map(|relay| relay.status()).collect()
+    }
+
+    fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        self.inlets.iter().map(|inlet| inlet.unfed()).collect()
+    }
+
+    fn health(&self) -> BrokerHealth {
+        self.app.state().borrow().health()
+    }
+
+    fn detach(&self) -> BoxFuture<'_, ()> {
+        self.end().boxed()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.app.detach();
+    }
+}

@@ -1,0 +1,96 @@
+//! How a service and its sidecar work together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Secret, SidecarEndpoint};
+use crate::RelayOptions;
+
+/// How long connecting may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often, and for how long, a silent connection is asked whether it lives.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Where deliveries come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppChannel {
+    /// To a gRPC server of the adapter's own, on this address; port 0 takes a free one. Sidecars before 1.17 prove
+    /// nothing about themselves here, so it should be a loopback address.
+    Grpc(SocketAddr),
+    /// To HTTP routes that the host serves.
+    Http,
+}
+
+/// How events are handed to the sidecar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishCalls {
+    /// One event in a call, so many calls at once.
+    Single {
+        /// How many.
+        calls: usize,
+    },
+    /// Events of different keys that wait for a call share it. A key has one event under way at a time, so no order
+    /// is lost.
+    Bulk {
+        /// How many calls at once.
+        calls: usize,
+        /// How many events share a call, at most.
+        events: usize,
+    },
+}
+
+/// How a service and its sidecar work together.
+#[derive(Debug, Clone)]
+pub struct DaprOptions {
+    /// Where the sidecar's gRPC API is.
+    pub endpoint: SidecarEndpoint,
+    /// What opens that API, where it asks for a token (`DAPR_API_TOKEN`).
+    pub api_token: Option<Secret>,
+    /// What the sidecar shows with deliveries, where it was given one (`APP_API_TOKEN`).
+    pub app_token: Option<Secret>,
+    /// The name of the pub/sub component.
+    pub pubsub: Arc<str>,
+    /// Where deliveries come in.
+    pub app_channel: AppChannel,
+    /// Whether the sidecar asks the service what it subscribes to. Where operators write `Subscription` resources
+    /// instead, it is told nothing.
+    pub programmatic: bool,
+    /// How events are handed to the sidecar.
+    pub publish: PublishCalls,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+    /// How long a delivery waits for its effect before the sidecar is told to come again; the effect goes on, and the
+    /// next delivery finds it. It must be shorter than the sidecar's own timeout for deliveries, where that has one.
+    pub answer_within: Duration,
+    /// How often the sidecar is asked how it is.
+    pub probe_every: Duration,
+    /// The largest body of a delivery, in bytes; a larger one becomes a dead letter.
+    pub body_bytes_max: usize,
+    /// The relay's limits and habits.
+    pub relay: RelayOptions,
+}
+
+impl DaprOptions {
+    /// For this pub/sub component, on a sidecar at its usual place, with deliveries over gRPC to a free port of the
+    /// loopback interface.
+    #[must_use]
+    pub fn new(pubsub: impl Into<Arc<str>>) -> Self {
+        Self {
+            endpoint: SidecarEndpoint::default(),
+            api_token: None,
+            app_token: None,
+            pubsub: pubsub.into(),
+            app_channel: AppChannel::Grpc(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            programmatic: true,
+            publish: PublishCalls::Bulk { calls: 4, events: 100 },
+            call_timeout: Duration::from_secs(5),
+            answer_within: Duration::from_secs(8),
+            probe_every: Duration::from_secs(2),
+            body_bytes_max: 4 * 1024 * 1024,
+            relay: RelayOptions::default(),
+        }
+    }
+}

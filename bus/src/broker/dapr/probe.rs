@@ -1,0 +1,188 @@
+//! Watches the sidecar: whether it is there, what it is, whether it has what the service needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::Clock;
+use dapr::dapr::proto::runtime::v1::GetMetadataResponse;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use super::sidecar::Sidecar;
+use super::{DaprApp, DaprOptions, SidecarVersion};
+use crate::broker::{BrokerHealth, ServicePort};
+use crate::relay::Relay;
+
+/// What is known of the sidecar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SidecarState {
+    /// It was not asked yet.
+    Unknown,
+    /// It does not answer.
+    Unreachable { reason: String },
+    /// It answers, and must not be used: a release known to lose something.
+    Refused { reason: String },
+    /// It answers, and lacks something.
+    Lacking { reason: String, version: Option<SidecarVersion> },
+    /// It has all that is needed. `None` for a build that is no release.
+    Ready { version: Option<SidecarVersion> },
+}
+
+impl SidecarState {
+    pub(super) fn version(&self) -> Option<SidecarVersion> {
+        match self {
+            Self::Ready { version } | Self::Lacking { version, .. } => *version,
+            Self::Unknown | Self::Unreachable { .. } | Self::Refused { .. } => None,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Unknown => Some("the sidecar has not answered yet"),
+            Self::Unreachable { reason } | Self::Refused { reason } | Self::Lacking { reason, .. } => {
+                Some(reason)
+            }
+            Self::Ready { .. } => None,
+        }
+    }
+
+    pub(super) fn health(&self) -> BrokerHealth {
+        let costs = self.version().map(SidecarVersion::costs).unwrap_or_default();
+        BrokerHealth {
+            version: self.version().map(|version| version.to_string()),
+            reasons: self.reason().map(str::to_owned).into_iter().collect(),
+            notes: costs.into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// Asks the sidecar, again and again, for as long as this lives.
+pub(super) struct Probe {
+    task: JoinHandle<()>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What is asked, and who is told.
+struct Watcher {
+    sidecar: Sidecar,
+    app: DaprApp,
+    pubsub: Arc<str>,
+    service: Arc<str>,
+    state: watch::Sender<SidecarState>,
+    relay: Option<Arc<Relay>>,
+}
+
+impl Probe {
+    pub(super) fn start(
+        sidecar: Sidecar,
+        options: &DaprOptions,
+        app: &DaprApp,
+        port: &ServicePort,
+        relay: Option<Arc<Relay>>,
+    ) -> Self {
+        let watcher = Watcher {
+            sidecar,
+            app: app.clone(),
+            pubsub: Arc::clone(&options.pubsub),
+            service: Arc::clone(&port.service),
+            state: app.state(),
+            relay,
+        };
+        Self { task: tokio::spawn(watcher.run(Arc::clone(&port.clock), options.probe_every)) }
+    }
+}
+
+impl Watcher {
+    async fn run(self, clock: Arc<dyn Clock>, every: Duration) {
+        loop {
+            let state = match self.sidecar.metadata().await {
+                Ok(metadata) => self.judge(&metadata),
+                Err(status) => SidecarState::Unreachable { reason: unreachable(&status) },
+            };
+            self.take(state);
+            clock.sleep(every).await;
+        }
+    }
+
+    fn judge(&self, metadata: &GetMetadataResponse) -> SidecarState {
+        let version = metadata.runtime_version.parse::<SidecarVersion>().ok();
+        if let Some(reason) = version.and_then(SidecarVersion::fault) {
+            return SidecarState::Refused { reason };
+        }
+        match self.lacking(metadata) {
+            Some(reason) => SidecarState::Lacking { reason, version },
+            None => SidecarState::Ready { version },
+        }
+    }
+
+    fn lacking(&self, metadata: &GetMetadataResponse) -> Option<String> {
+        let pubsub = &self.pubsub;
+        let component = metadata.registered_components.iter().find(|component| *component.name == **pubsub);
+        let Some(component) = component else {
+            return Some(format!(
+                "the sidecar has no component \"{pubsub}\"; look for it in its log and its resources"
+            ));
+        };
+        if !component.r#type.starts_with("pubsub.") {
+            return Some(format!(
+                "the sidecar's component \"{pubsub}\" is a {}, no pub/sub",
+                component.r#type
+            ));
+        }
+        let subscribed = |topic: &crate::Topic| {
+            metadata
+                .subscriptions
+                .iter()
+                .any(|one| *one.pubsub_name == **pubsub && one.topic == topic.as_str())
+        };
+        let missing = self.app.topics().into_iter().find(|topic| !subscribed(topic))?;
+        Some(format!(
+            "the sidecar does not subscribe to \"{missing}\": it asks for subscriptions only when it starts, so restart \
+             it if it was started before this service knew the topic, and look into its log"
+        ))
+    }
+
+    fn take(&self, state: SidecarState) {
+        let ready = matches!(state, SidecarState::Ready { .. });
+        metrics::gauge!("annals_bus_sidecar_ready", "service" => self.service.to_string()).set(if ready {
+            1.0
+        } else {
+            0.0
+        });
+        if *self.state.borrow() == state {
+            return;
+        }
+        self.tell(&state);
+        self.state.send_replace(state);
+        if let (true, Some(relay)) = (ready, &self.relay) {
+            // What was parked for want of it may go now.
+            relay.resume();
+        }
+    }
+
+    fn tell(&self, state: &SidecarState) {
+        let service = &self.service;
+        match state {
+            SidecarState::Ready { version } => {
+                let version =
+                    version.map_or_else(|| "of no release".to_owned(), |version| version.to_string());
+                tracing::info!(%service, version, "the sidecar is ready");
+                for note in state.health().notes {
+                    tracing::warn!(%service, note, "what this sidecar's version costs");
+                }
+            }
+            SidecarState::Refused { reason } => tracing::error!(%service, reason, "the sidecar is not used"),
+            other => tracing::warn!(%service, reason = other.reason(), "the sidecar is not ready"),
+        }
+    }
+}
+
+fn unreachable(status: &Status) -> String {
+    format!("the sidecar does not answer: {:?}: {}", status.code(), status.message())
+}

@@ -1,0 +1,81 @@
+//! Two services, each with a sidecar, over one broker.
+
+use std::sync::Arc;
+
+use annals_actors::Node;
+use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions, SidecarEndpoint};
+use annals_bus::{Bus, Handler, SubscriptionOptions, Topic};
+use annals_parts::{App, Broker, Resources, Sidecar, SidecarOptions, free_port};
+use annals_persistence::MemoryJournal;
+
+use crate::support::{CustomerAddressUpdated, customer_publications, node, until};
+
+/// What the component is called.
+pub(crate) const PUBSUB: &str = "bus";
+
+/// The topic that customers publish on.
+pub(crate) fn topic() -> Topic {
+    Topic::of::<CustomerAddressUpdated>()
+}
+
+/// A service with its sidecar.
+pub(crate) struct Party {
+    pub(crate) node: Node,
+    pub(crate) bus: Bus,
+    _sidecar: Sidecar,
+}
+
+/// A sidecar for an app on this port.
+pub(crate) fn sidecar_options(broker: &dyn Broker, app_id: &str, app: App) -> SidecarOptions {
+    let component = broker.component(PUBSUB, app_id, &[topic().as_str()]);
+    SidecarOptions::new(app_id, app, Resources::default().pubsub(&component))
+}
+
+/// Options for the sidecar on this port, with the app on that.
+pub(crate) fn options(sidecar: &Sidecar, app_port: u16) -> DaprOptions {
+    let mut options = DaprOptions::new(PUBSUB);
+    options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
+    options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], app_port).into());
+    options.probe_every = std::time::Duration::from_millis(100);
+    options
+}
+
+/// The customer service, which publishes.
+pub(crate) async fn customers(broker: &dyn Broker) -> Party {
+    let port = free_port();
+    let sidecar = Sidecar::start(sidecar_options(broker, "customer", App::Grpc(port)));
+    let journal = Arc::new(MemoryJournal::new());
+    let node = node(&journal).await;
+    let bus = Bus::builder(node.clone(), "customer")
+        .publications(customer_publications())
+        .broker(Arc::new(DaprBroker::new(options(&sidecar, port))))
+        .start()
+        .await
+        .unwrap();
+    Party { node, bus, _sidecar: sidecar }
+}
+
+/// The order service, which handles what customers publish.
+pub(crate) async fn orders(
+    broker: &dyn Broker,
+    subscription: SubscriptionOptions,
+    handler: impl Handler<CustomerAddressUpdated>,
+) -> Party {
+    let port = free_port();
+    let sidecar = Sidecar::start(sidecar_options(broker, "order", App::Grpc(port)));
+    let journal = Arc::new(MemoryJournal::new());
+    let node = node(&journal).await;
+    let bus = Bus::builder(node.clone(), "order")
+        .subscribe_with::<CustomerAddressUpdated>("address", subscription, handler)
+        .broker(Arc::new(DaprBroker::new(options(&sidecar, port))))
+        .start()
+        .await
+        .unwrap();
+    until_ready(&bus).await;
+    Party { node, bus, _sidecar: sidecar }
+}
+
+/// Waits until the sidecar has all that the service needs.
+pub(crate) async fn until_ready(bus: &Bus) {
+    until("the sidecar is ready", || async { bus.health().is_ready() }).await;
+}
