@@ -67,6 +67,12 @@ impl DaprBroker {
         Self { options: Arc::new(options), app, listening: Arc::default() }
     }
 
+    /// How it was set up.
+    #[must_use]
+    pub fn options(&self) -> &DaprOptions {
+        &self.options
+    }
+
     /// What a host's HTTP routes hand deliveries to.
     #[must_use]
     pub fn app(&self) -> &DaprApp {

@@ -9,11 +9,14 @@ use crate::{Service, telemetry};
 
 mod args;
 mod client;
+mod connected;
 mod error;
 mod inspect;
 mod output;
 mod repair;
 mod run;
+#[cfg(feature = "dapr")]
+mod sidecars;
 mod source;
 mod verify;
 

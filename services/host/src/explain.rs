@@ -107,6 +107,8 @@ const PAGES: &[(&str, &str)] = pages! {
     "service_start_failed",
     "service_taken",
     "service_unreachable",
+    "sidecar_failed",
+    "sidecar_unauthorized",
     "snapshots_given_up",
     "snapshots_in_use",
     "state_not_encodable",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use annals_bus::{BrokerHealth, Bus};
 use annals_persistence::{Journal, JournalHealth};
 use axum::extract::State;
 use axum::response::Response;
@@ -21,7 +22,7 @@ mod tests;
 /// What readiness hangs on, one for each service.
 pub(crate) struct Watched {
     pub(crate) service: &'static str,
-    pub(crate) broker: &'static str,
+    pub(crate) bus: Option<Bus>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) read_models: Vec<Arc<dyn Follows>>,
 }
@@ -49,6 +50,12 @@ struct Readiness {
 #[derive(Serialize)]
 struct ServiceReadiness {
     broker: &'static str,
+    /// The release of the sidecar, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecar: Option<String>,
+    /// What would work better with another release.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     journal: &'static str,
 }
 
@@ -88,6 +95,8 @@ impl Health {
             if let Some(reason) = journal_reason(&service.journal.health()) {
                 reasons.push(format!("{}: {reason}", service.service));
             }
+            let broker = service.bus.iter().flat_map(|bus| bus.health().reasons);
+            reasons.extend(broker.map(|reason| format!("{}: {reason}", service.service)));
             let models = service.read_models.iter().filter_map(|model| model.not_ready());
             reasons.extend(models.map(|reason| format!("{}: {reason}", service.service)));
         }
@@ -96,10 +105,7 @@ impl Health {
 
     fn readiness(&self) -> Readiness {
         let reasons = self.reasons();
-        let services = self.0.services.iter().map(|service| {
-            let journal = journal_word(&service.journal.health());
-            (service.service, ServiceReadiness { broker: service.broker, journal })
-        });
+        let services = self.0.services.iter().map(|service| (service.service, service.readiness()));
         Readiness {
             status: if reasons.is_empty() { "ready" } else { "not_ready" },
             broker: self.0.broker,
@@ -115,6 +121,18 @@ impl Health {
             .route("/readyz", get(ready))
             .route("/startupz", get(started))
             .with_state(self)
+    }
+}
+
+impl Watched {
+    fn readiness(&self) -> ServiceReadiness {
+        let BrokerHealth { version, notes, .. } = self.bus.as_ref().map(Bus::health).unwrap_or_default();
+        ServiceReadiness {
+            broker: self.bus.as_ref().map_or("none", Bus::broker),
+            sidecar: version,
+            notes,
+            journal: journal_word(&self.journal.health()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::Node;
-use annals_bus::{Broker, Bus, InProcessBroker};
+use annals_bus::Bus;
 use annals_persistence::{EmbeddedOptions, SnapshotOptions};
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, Access, AdminService};
+use crate::broker::{Brokers, Carrier};
 use crate::data::{self, DataDir, Opened};
 use crate::health::{Health, Watched};
 use crate::metrics::CommitMetrics;
@@ -39,8 +40,8 @@ pub struct HostOptions {
     pub listen: SocketAddr,
     /// Where the data is; `None` takes a temporary directory, removed at the end.
     pub data: Option<PathBuf>,
-    /// Whether the services are connected by a broker inside the process.
-    pub in_process_broker: bool,
+    /// What carries the services' events.
+    pub carrier: Carrier,
     /// What opens the admin API from other machines.
     pub admin_token: Option<Arc<str>>,
     /// How the services' journals are written.
@@ -57,7 +58,7 @@ impl Default for HostOptions {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             data: None,
-            in_process_broker: true,
+            carrier: Carrier::default(),
             admin_token: None,
             journal: EmbeddedOptions::default(),
             snapshots: SnapshotOptions::default(),
@@ -187,17 +188,16 @@ impl Host {
         let address = listener.local_addr().unwrap_or(options.listen);
         drop(metrics::install());
         let data = DataDir::new(options.data.clone()).map_err(HostError::Directory)?;
-        let broker: Option<Arc<dyn Broker>> =
-            options.in_process_broker.then(|| Arc::new(InProcessBroker::default()) as Arc<dyn Broker>);
-        let broker_name = broker.as_ref().map_or("none", |broker| broker.name());
+        let brokers = Brokers::of(&options.carrier);
         let ground = Ground {
             data: &data,
             journal: &options.journal,
             snapshots: &options.snapshots,
-            broker: broker.as_ref(),
+            brokers: &brokers,
         };
-        let (hosted, routers) = start_all(services, ground).await?;
-        let health = Health::new(broker_name, hosted.iter().map(Hosted::watched).collect());
+        let (hosted, mut routers) = start_all(services, ground).await?;
+        routers.extend(brokers.routes());
+        let health = Health::new(brokers.name(), hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
         let access = Access {
             loopback_listener: address.ip().to_canonical().is_loopback(),
@@ -282,7 +282,7 @@ struct Ground<'a> {
     data: &'a DataDir,
     journal: &'a EmbeddedOptions,
     snapshots: &'a SnapshotOptions,
-    broker: Option<&'a Arc<dyn Broker>>,
+    brokers: &'a Brokers,
 }
 
 /// Starts every service; if one cannot, the others are stopped again.
@@ -317,7 +317,7 @@ async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hos
         service: name,
         journal: Arc::clone(&data.journal),
         snapshots: Arc::clone(&data.snapshots),
-        broker: ground.broker.map(Arc::clone),
+        broker: ground.brokers.of_service(name),
         read_models: Arc::clone(&read_models),
     };
     match start_caught(&*service, setup).await {
@@ -359,7 +359,7 @@ impl Hosted {
     fn watched(&self) -> Watched {
         Watched {
             service: self.service.name(),
-            broker: self.bus.as_ref().map_or("none", Bus::broker),
+            bus: self.bus.clone(),
             journal: Arc::clone(&self.data.journal),
             read_models: self.read_models.lock().clone(),
         }

@@ -69,8 +69,11 @@
 
 mod admin;
 mod body;
+mod broker;
 pub mod cli;
 mod context;
+#[cfg(feature = "dapr")]
+mod dapr;
 mod data;
 mod description;
 mod etag;
@@ -106,6 +109,7 @@ pub use utoipa;
 
 pub use admin::ADMIN_TOKEN_ENV;
 pub use body::{BODY_BYTES_MAX, BodyHash, JsonBody, parse_body};
+pub use broker::Carrier;
 pub use context::{ACTOR_HEADER, CORRELATION_HEADER, IDEMPOTENCY_KEY_HEADER, RequestContext};
 pub use data::DataError;
 pub use etag::ETag;

@@ -14,6 +14,9 @@ use super::{DaprApp, DaprOptions, SidecarVersion};
 use crate::broker::{BrokerHealth, ServicePort};
 use crate::relay::Relay;
 
+/// How soon a sidecar that is not ready is asked again.
+const SOON: Duration = Duration::from_millis(250);
+
 /// What is known of the sidecar.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SidecarState {
@@ -105,8 +108,9 @@ impl Watcher {
                 Ok(metadata) => self.judge(&metadata),
                 Err(status) => SidecarState::Unreachable { reason: unreachable(&status) },
             };
+            let ready = matches!(state, SidecarState::Ready { .. });
             self.take(state);
-            clock.sleep(every).await;
+            clock.sleep(if ready { every } else { every.min(SOON) }).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::LogFormat;
 
@@ -77,6 +77,15 @@ pub(super) struct DevArgs {
     /// Where to keep data; without it, a temporary directory that is removed at the end.
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
+    /// Connect the services through Dapr: a sidecar for each is started, and stopped at the end.
+    #[arg(long)]
+    pub(super) dapr: bool,
+    /// The sidecars' components [default: ~/.dapr/components, where `dapr init` puts them].
+    #[arg(long, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR", requires = "dapr")]
+    pub(super) dapr_resources: Option<PathBuf>,
+    /// The pub/sub component's name.
+    #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
+    pub(super) pubsub: String,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +101,50 @@ pub(super) struct ServeArgs {
     /// Where to keep data.
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: PathBuf,
+    #[command(flatten)]
+    pub(super) broker: BrokerArgs,
+}
+
+/// What carries a service's events.
+#[derive(Debug, Args)]
+pub(super) struct BrokerArgs {
+    /// What carries integration events.
+    #[arg(long, env = "ANNALS_BROKER", value_enum, default_value_t, value_name = "BROKER")]
+    pub(super) broker: BrokerKind,
+    /// The pub/sub component's name.
+    #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
+    pub(super) pubsub: String,
+    /// The sidecar's gRPC API [default: 127.0.0.1 and the port of DAPR_GRPC_PORT, or 50001].
+    #[arg(long, env = "DAPR_GRPC_ENDPOINT", value_name = "URL")]
+    pub(super) dapr_endpoint: Option<String>,
+    /// How the sidecar brings events: over HTTP to the listen address, or over gRPC to the app's.
+    #[arg(long, env = "ANNALS_APP_CHANNEL", value_enum, default_value_t, value_name = "CHANNEL")]
+    pub(super) app_channel: ChannelKind,
+    /// Where to listen for the sidecar over gRPC; its --app-port.
+    #[arg(
+        long, env = "ANNALS_APP_LISTEN", default_value = "127.0.0.1:50051", value_parser = address, value_name = "ADDR"
+    )]
+    pub(super) app_listen: SocketAddr,
+}
+
+/// The brokers there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum BrokerKind {
+    /// None: events stay in the journal.
+    #[default]
+    None,
+    /// A Dapr sidecar. DAPR_API_TOKEN opens its API; APP_API_TOKEN is what it shows.
+    Dapr,
+}
+
+/// How a sidecar reaches its app.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ChannelKind {
+    /// Over gRPC.
+    #[default]
+    Grpc,
+    /// Over HTTP.
+    Http,
 }
 
 /// Which services to look at, and where.

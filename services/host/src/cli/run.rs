@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::args::{DevArgs, ServeArgs};
+use super::connected;
 use super::error::CliError;
 use super::output::Output;
 use super::source::chosen;
@@ -19,6 +20,7 @@ pub(super) async fn dev(
     args: DevArgs,
     output: Output,
 ) -> Result<(), CliError> {
+    let connected = connected::of_dev(services, &args).await?;
     let note = match &args.data {
         Some(_) => "Not for production: all services share one process.",
         None => "Not for production: the data is temporary and removed at the end; keep it with --data DIR.",
@@ -26,11 +28,14 @@ pub(super) async fn dev(
     let options = HostOptions {
         listen: args.listen,
         data: args.data,
-        in_process_broker: true,
+        carrier: connected.carrier,
         admin_token: admin_token(),
         ..HostOptions::default()
     };
-    run(services, options, output, note).await
+    let ended = run(services, options, output, note).await;
+    // Sidecars outlive the services, whose last events go through them.
+    connected.sidecars.end();
+    ended
 }
 
 pub(super) async fn serve(
@@ -42,10 +47,11 @@ pub(super) async fn serve(
         return Err(CliError::usage("--data (or ANNALS_DATA) names no directory"));
     }
     let services = chosen(services, Some(&args.service))?;
+    let carrier = connected::of_service(&args.service, &args.broker)?;
     let options = HostOptions {
         listen: args.listen,
         data: Some(args.data),
-        in_process_broker: false,
+        carrier,
         admin_token: admin_token(),
         ..HostOptions::default()
     };

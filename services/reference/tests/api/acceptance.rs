@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::process::{Services, eventually};
 use crate::bodies::{
     CUSTOMER, ORDER, address, created_customer, created_order, customer, id, new_id, order, with,
 };
-use crate::process::{Services, eventually};
 
 /// Customer Service: View customers.
 #[tokio::test]

@@ -140,16 +140,27 @@ impl Response {
     }
 }
 
-/// A connection, opened when it is needed and kept.
+/// Connections, opened when they are needed and kept.
 #[derive(Debug)]
 pub(crate) struct Client {
-    host: SocketAddr,
-    connection: Option<BufReader<TcpStream>>,
+    /// Where paths that begin so lead.
+    hosts: Vec<(String, SocketAddr)>,
+    connections: HashMap<SocketAddr, BufReader<TcpStream>>,
 }
 
 impl Client {
     pub(crate) fn new(host: SocketAddr) -> Self {
-        Self { host, connection: None }
+        Self::routed(vec![(String::new(), host)])
+    }
+
+    /// A client of several services, by how the paths of each begin.
+    pub(crate) fn routed(hosts: Vec<(String, SocketAddr)>) -> Self {
+        Self { hosts, connections: HashMap::new() }
+    }
+
+    fn host_of(&self, path: &str) -> SocketAddr {
+        let found = self.hosts.iter().find(|(prefix, _)| path.starts_with(prefix));
+        found.unwrap_or_else(|| panic!("no service has {path}")).1
     }
 
     /// Sends a request to a service that must be there.
@@ -162,22 +173,23 @@ impl Client {
 
     /// Sends a request to a service that may go away. After an error, whether it was carried out is not known.
     pub(crate) async fn try_send(&mut self, request: &Request) -> io::Result<Response> {
-        let mut connection = match self.connection.take() {
+        let host = self.host_of(&request.path);
+        let mut connection = match self.connections.remove(&host) {
             Some(connection) => connection,
             None => {
-                let stream = TcpStream::connect(self.host).await?;
+                let stream = TcpStream::connect(host).await?;
                 stream.set_nodelay(true)?;
                 BufReader::new(stream)
             }
         };
         // A service that refuses a large body may answer, and close, before all of it is written.
-        let written = connection.get_mut().write_all(&request.bytes(self.host)).await;
+        let written = connection.get_mut().write_all(&request.bytes(host)).await;
         let response = match read_response(&mut connection).await {
             Ok(response) => response,
             Err(error) => return Err(written.err().unwrap_or(error)),
         };
         if response.header("connection") != Some("close") {
-            self.connection = Some(connection);
+            self.connections.insert(host, connection);
         }
         Ok(response)
     }

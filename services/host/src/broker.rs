@@ -1,0 +1,86 @@
+//! What carries the services' events, as the host was told.
+
+#[cfg(feature = "dapr")]
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[cfg(feature = "dapr")]
+use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions};
+use annals_bus::{Broker, InProcessBroker};
+use axum::Router;
+
+/// What carries integration events to and from the services of a host.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// The services of this process, from each other's journals.
+    #[default]
+    InProcess,
+    /// Nothing: events stay in the journal, unpublished.
+    None,
+    /// A Dapr sidecar for each service, by the service's name. One that is not named has no broker.
+    #[cfg(feature = "dapr")]
+    Dapr(HashMap<String, DaprOptions>),
+}
+
+/// The brokers that a host's services get.
+pub(crate) enum Brokers {
+    Shared(Option<Arc<dyn Broker>>),
+    #[cfg(feature = "dapr")]
+    Dapr(HashMap<String, DaprBroker>),
+}
+
+impl Brokers {
+    pub(crate) fn of(carrier: &Carrier) -> Self {
+        match carrier {
+            Carrier::InProcess => Self::Shared(Some(Arc::new(InProcessBroker::default()))),
+            Carrier::None => Self::Shared(None),
+            #[cfg(feature = "dapr")]
+            Carrier::Dapr(services) => {
+                let broker = |(name, options): (&String, &DaprOptions)| {
+                    (name.clone(), DaprBroker::new(options.clone()))
+                };
+                Self::Dapr(services.iter().map(broker).collect())
+            }
+        }
+    }
+
+    /// What all of them are called.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Shared(broker) => broker.as_ref().map_or("none", |broker| broker.name()),
+            #[cfg(feature = "dapr")]
+            Self::Dapr(_) => "dapr",
+        }
+    }
+
+    /// The one for this service.
+    #[cfg_attr(
+        not(feature = "dapr"),
+        expect(unused_variables, reason = "without sidecars all have the same")
+    )]
+    pub(crate) fn of_service(&self, service: &str) -> Option<Arc<dyn Broker>> {
+        match self {
+            Self::Shared(broker) => broker.clone(),
+            #[cfg(feature = "dapr")]
+            Self::Dapr(services) => {
+                services.get(service).map(|broker| Arc::new(broker.clone()) as Arc<dyn Broker>)
+            }
+        }
+    }
+
+    /// Routes for deliveries over HTTP, on the host's own listener.
+    #[cfg(feature = "dapr")]
+    pub(crate) fn routes(&self) -> Option<Router> {
+        let Self::Dapr(services) = self else { return None };
+        let over_http = |broker: &&DaprBroker| broker.options().app_channel == AppChannel::Http;
+        services.values().find(over_http).map(|broker| crate::dapr::router(broker.app().clone()))
+    }
+
+    /// Routes for deliveries over HTTP: only sidecars need any.
+    #[cfg(not(feature = "dapr"))]
+    #[expect(clippy::unused_self, reason = "as with sidecars")]
+    pub(crate) fn routes(&self) -> Option<Router> {
+        None
+    }
+}
