@@ -15,9 +15,9 @@ use crate::client::Client;
 use crate::process::{PATIENCE, binary};
 
 /// What the component is called.
-const PUBSUB: &str = "bus";
+pub(crate) const PUBSUB: &str = "bus";
 /// The topic between the services.
-const TOPIC: &str = "v1.CustomerAddressUpdated";
+pub(crate) const TOPIC: &str = "v1.CustomerAddressUpdated";
 /// What opens the sidecars' API, and what they show their apps.
 const TOKENS: (&str, &str) = ("api-secret", "app-secret");
 
@@ -42,7 +42,7 @@ impl Started for Nats {
 pub(crate) struct Services<B, const HTTP: bool> {
     customer: Member,
     order: Member,
-    _broker: B,
+    broker: B,
     _data: TempDir,
 }
 
@@ -54,7 +54,16 @@ impl<B: Started, const HTTP: bool> Services<B, HTTP> {
         // The subscriber first: some brokers keep nothing for a subscriber that was never there.
         let order = Member::start("order", &broker, HTTP, data.path());
         let customer = Member::start("customer", &broker, HTTP, data.path());
-        Self { customer, order, _broker: broker, _data: data }
+        Self { customer, order, broker, _data: data }
+    }
+
+    pub(crate) fn broker(&self) -> &B {
+        &self.broker
+    }
+
+    /// A new client of the Order service alone.
+    pub(crate) fn order_client(&self) -> Client {
+        Client::new(self.order.address)
     }
 
     /// A new client of both.
