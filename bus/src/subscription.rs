@@ -43,8 +43,12 @@ pub struct SubscriptionOptions {
     pub handler_timeout: Duration,
     /// How many events of one key may wait for an earlier one, on brokers that do not keep the order.
     pub reorder_capacity: usize,
-    /// How long they wait.
+    /// How long they wait before the broker is to bring them again. Short: a delivery that waits takes up one of the
+    /// places that the earlier event may need.
     pub reorder_timeout: Duration,
+    /// How long, over all its deliveries, the first event of a key that was never seen waits for the one before it, which
+    /// a broker that has lost nothing brings again: longer than its time for that. Then it is taken for the first.
+    pub unseen_timeout: Duration,
     /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
     /// a duplicate that comes later runs again only if it has none, as events of other platforms.
     pub remember: Duration,
@@ -63,7 +67,8 @@ impl Default for SubscriptionOptions {
             commands_in_flight: 64,
             handler_timeout: Duration::from_secs(60),
             reorder_capacity: 64,
-            reorder_timeout: Duration::from_secs(5),
+            reorder_timeout: Duration::from_millis(500),
+            unseen_timeout: Duration::from_secs(120),
             remember: Duration::from_secs(7 * 24 * 60 * 60),
             remember_max: 1_000_000,
         }

@@ -19,7 +19,7 @@ mod resources;
 mod sidecar;
 
 pub use nats::Nats;
-pub use process::{free_port, wait_for_port};
+pub use process::{Process, free_port, wait_for_port};
 pub use rabbit::Rabbit;
 pub use redis::Redis;
 pub use resources::{PubSub, Resources};

@@ -83,7 +83,7 @@ impl Broker for Nats {
                 ("deliverPolicy", "all"),
                 ("ackPolicy", "explicit"),
                 ("ackWait", "5s"),
-                ("maxAckPending", "64"),
+                ("maxAckPending", "512"),
             ],
         )
     }

@@ -38,14 +38,15 @@ pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
 
 /// A child process with its output in a file.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts it; what it says is appended to this file.
-    pub(crate) fn start(mut command: Command, log: &Path) -> Self {
+    #[must_use]
+    pub fn start(mut command: Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log file");
         let errors = file.try_clone().expect("a log file");
         // Some are scripts with the real program as their child; a group ends as one.
@@ -66,18 +67,20 @@ impl Process {
     }
 
     /// All that it has said.
-    pub(crate) fn said(&self) -> String {
+    #[must_use]
+    pub fn said(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    pub(crate) fn kill(&mut self) {
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
         // It may have ended by itself.
         kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
         drop(self.child.wait());
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
-    pub(crate) fn terminate(&mut self, patience: Duration) -> ExitStatus {
+    pub fn terminate(&mut self, patience: Duration) -> ExitStatus {
         self.ask_to_end();
         let deadline = Instant::now() + patience;
         loop {
@@ -90,7 +93,7 @@ impl Process {
     }
 
     /// SIGTERM, without waiting.
-    pub(crate) fn ask_to_end(&self) {
+    pub fn ask_to_end(&self) {
         if let Err(error) = kill_process(Pid::from_child(&self.child), Signal::TERM) {
             eprintln!("SIGTERM was not sent: {error}");
         }

@@ -9,6 +9,7 @@ pub struct PubSub {
     name: String,
     kind: String,
     metadata: Vec<(String, String)>,
+    retries: u32,
 }
 
 impl PubSub {
@@ -17,7 +18,15 @@ impl PubSub {
     pub fn new(name: &str, kind: &str, metadata: &[(&str, &str)]) -> Self {
         let metadata =
             metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { name: name.to_owned(), kind: kind.to_owned(), metadata }
+        Self { name: name.to_owned(), kind: kind.to_owned(), metadata, retries: 0 }
+    }
+
+    /// How often the sidecar tries a delivery again by itself before it leaves that to the broker. A try takes up one of
+    /// its places for deliveries, so that a few events that wait for an earlier one would keep that one out.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
     }
 
     /// With another setting, or another value for it.
@@ -29,7 +38,7 @@ impl PubSub {
     }
 
     fn yaml(&self) -> String {
-        let Self { name, kind, metadata } = self;
+        let Self { name, kind, metadata, .. } = self;
         let mut text = format!(
             "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {{ name: {name} }}\n\
              spec:\n  type: {kind}\n  version: v1\n  metadata:\n"
@@ -40,14 +49,22 @@ impl PubSub {
         text
     }
 
-    /// Retries until an answer comes, a little apart, and gives up on one that does not come.
+    /// Gives up a delivery that is not answered.
     fn resiliency(&self) -> String {
+        let Self { name, retries, .. } = self;
+        let (policy, use_it) = match retries {
+            0 => (String::new(), ""),
+            most => {
+                let policy = format!(
+                    "    retries: {{ inbound: {{ policy: constant, duration: 300ms, maxRetries: {most} }} }}\n"
+                );
+                (policy, ", retry: inbound")
+            }
+        };
         format!(
             "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata: {{ name: {name}-resiliency }}\n\
-             spec:\n  policies:\n    timeouts: {{ handler: 10s }}\n    retries:\n      \
-             inbound: {{ policy: constant, duration: 300ms, maxRetries: -1 }}\n  \
-             targets:\n    components:\n      {name}:\n        inbound: {{ timeout: handler, retry: inbound }}\n",
-            name = self.name
+             spec:\n  policies:\n    timeouts: {{ handler: 10s }}\n{policy}\
+             \x20 targets:\n    components:\n      {name}:\n        inbound: {{ timeout: handler{use_it} }}\n"
         )
     }
 }
@@ -59,7 +76,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// A component, and that its deliveries are tried again until they are answered.
+    /// A component, and how deliveries from it are tried again.
     #[must_use]
     pub fn pubsub(self, component: &PubSub) -> Self {
         let name = component.name.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use super::desk::{Arrival, Desk, Job, Outcome, Step};
+use super::desk::{Arrival, Desk, Job, Limits, Outcome, Step};
 use super::run::run;
 use super::{Core, DeliveryError, SubscriptionOptions};
 use crate::inbox::{Index, OrderKey};
@@ -41,7 +41,8 @@ impl Actor for SubscriptionActor {
         _myself: ActorRef<Message>,
         (core, index): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let desk = Desk::new(index, core.options.reorder_capacity);
+        let SubscriptionOptions { reorder_capacity, unseen_timeout, .. } = core.options;
+        let desk = Desk::new(index, Limits { reorder_capacity, unseen_timeout });
         Ok(State { core, desk, forgets: false })
     }
 
@@ -52,14 +53,14 @@ impl Actor for SubscriptionActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         let steps = match message {
-            Message::Arrived(arrival) => state.desk.admit(*arrival),
+            Message::Arrived(arrival) => state.desk.admit(*arrival, state.core.clock.now()),
             Message::Finished(finished) => {
                 let (job, outcome) = *finished;
                 let steps = state.desk.finish(&job, outcome, state.core.clock.now());
                 state.report_forgotten();
                 steps
             }
-            Message::Overdue { lane, watch } => state.desk.overdue(lane, watch),
+            Message::Overdue { lane, watch } => state.desk.overdue(lane, watch, state.core.clock.now()),
             Message::Refuse => {
                 state.desk.refuse();
                 Vec::new()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_persistence::{Timestamp, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -85,8 +86,22 @@ pub(super) struct Desk {
     index: Index,
     lanes: HashMap<OrderKey, Lane>,
     replies: HashMap<u128, Vec<Reply>>,
-    reorder_capacity: usize,
+    limits: Limits,
+    /// Since when a key that was never seen waits for an event before its first.
+    waiting_since: HashMap<OrderKey, Timestamp>,
 }
+
+/// What the desk goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How many events of one key may wait for an earlier one.
+    pub(super) reorder_capacity: usize,
+    /// How long the first of a key that was never seen waits for the one before it.
+    pub(super) unseen_timeout: Duration,
+}
+
+/// How many keys that were never seen are waited with; when there are more, all begin to wait anew.
+const WAITING_MAX: usize = 65_536;
 
 /// Where an event stands in its lane.
 enum Standing {
@@ -96,12 +111,13 @@ enum Standing {
 }
 
 impl Desk {
-    pub(super) fn new(index: Index, reorder_capacity: usize) -> Self {
-        Self { index, lanes: HashMap::new(), replies: HashMap::new(), reorder_capacity }
+    pub(super) fn new(index: Index, limits: Limits) -> Self {
+        let (lanes, replies, waiting_since) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { index, lanes, replies, limits, waiting_since }
     }
 
     /// Takes an event in.
-    pub(super) fn admit(&mut self, arrival: Arrival) -> Vec<Step> {
+    pub(super) fn admit(&mut self, arrival: Arrival, now: Timestamp) -> Vec<Step> {
         let Arrival { event, lane, envelope, manner, reply } = arrival;
         if let Some(waiting) = self.replies.get_mut(&event) {
             // A duplicate of one under way waits for what becomes of the first.
@@ -113,7 +129,7 @@ impl Desk {
             return Vec::new();
         }
         self.replies.insert(event, vec![reply]);
-        self.place(Job { event, lane, envelope, manner, plan: self.index.open_plan(event) })
+        self.place(Job { event, lane, envelope, manner, plan: self.index.open_plan(event) }, now)
     }
 
     fn is_done(&self, event: u128, manner: &Manner) -> bool {
@@ -124,12 +140,12 @@ impl Desk {
         }
     }
 
-    fn place(&mut self, job: Job) -> Vec<Step> {
+    fn place(&mut self, job: Job, now: Timestamp) -> Vec<Step> {
         let key = job.lane;
         match self.standing(&job) {
             Standing::Next => self.line_up(job),
             Standing::Passed => self.answer(job.event, &Ok(())),
-            Standing::Early => return self.keep_early(job),
+            Standing::Early => return self.keep_early(job, now),
         }
         self.advance(key)
     }
@@ -161,15 +177,17 @@ impl Desk {
         let lane = self.lanes.entry(job.lane).or_default();
         if let Some((_, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) {
             lane.tail = Some(sequence);
+            self.waiting_since.remove(&job.lane);
         }
         lane.queue.push_back(job);
     }
 
-    fn keep_early(&mut self, job: Job) -> Vec<Step> {
+    fn keep_early(&mut self, job: Job, now: Timestamp) -> Vec<Step> {
         let (key, event) = (job.lane, job.event);
+        self.wait_from(key, now);
         let sequence = job.envelope.sequence.unwrap_or_default();
         let lane = self.lanes.entry(key).or_default();
-        if lane.early.len() >= self.reorder_capacity || lane.early.contains_key(&sequence) {
+        if lane.early.len() >= self.limits.reorder_capacity || lane.early.contains_key(&sequence) {
             self.answer(
                 event,
                 &Err(DeliveryError::Again { reason: "too many events wait for an earlier one".into() }),
@@ -214,22 +232,46 @@ impl Desk {
         }
     }
 
-    /// The lane's early events have waited long enough: of a key never seen the first is taken, others go back.
-    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64) -> Vec<Step> {
+    /// The lane's early events have waited as long as they may at a time: they go back, and come again. The first of a
+    /// key that was never seen is taken once that has gone on for longer than any broker takes to bring the one before.
+    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64, now: Timestamp) -> Vec<Step> {
         let never_seen = self.tail(key).is_none();
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.watch == watch) else {
             return Vec::new();
         };
         lane.watched = false;
-        if never_seen {
-            if let Some((_, first)) = lane.early.pop_first() {
-                self.line_up(first);
+        let early = std::mem::take(&mut lane.early);
+        if never_seen && !early.is_empty() && self.has_waited(key, now) {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.early = early;
+                if let Some((_, first)) = lane.early.pop_first() {
+                    self.line_up(first);
+                }
             }
         } else {
-            let early = std::mem::take(&mut lane.early);
             self.send_back(early.into_values(), "an earlier event of its key has not arrived");
         }
         self.advance(key)
+    }
+
+    /// Whether a key that was never seen has waited long enough for an event before its first.
+    fn has_waited(&mut self, key: OrderKey, now: Timestamp) -> bool {
+        let since = self.waiting_since.get(&key).copied().unwrap_or(now);
+        if now.since(since) >= self.limits.unseen_timeout {
+            self.waiting_since.remove(&key);
+            return true;
+        }
+        false
+    }
+
+    fn wait_from(&mut self, key: OrderKey, now: Timestamp) {
+        if self.tail(key).is_some() {
+            return;
+        }
+        if self.waiting_since.len() >= WAITING_MAX {
+            self.waiting_since.clear();
+        }
+        self.waiting_since.entry(key).or_insert(now);
     }
 
     /// Sends back everything that does not run yet.

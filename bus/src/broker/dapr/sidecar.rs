@@ -19,6 +19,9 @@ use super::{DaprOptions, EndpointError};
 /// What a message to or from the sidecar may have, in bytes; the sidecar's own limit is usually lower.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How much later than we the sidecar gives a call up.
+const LONGER: Duration = Duration::from_secs(2);
+
 /// Shows the sidecar its token.
 #[derive(Clone)]
 struct ApiToken(Option<MetadataValue<Ascii>>);
@@ -71,10 +74,26 @@ impl Sidecar {
         Ok(Self { client, timeout: options.call_timeout, bulk: Arc::default() })
     }
 
+    /// A request that the sidecar gives up a little after we have: a broker's client that takes a call given up for one
+    /// that succeeded, as RabbitMQ's does while it connects again, then says so to nobody.
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
+        request.set_timeout(self.timeout + LONGER);
         request
+    }
+
+    /// An answer, if it comes in time.
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Status> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => answer.map(tonic::Response::into_inner),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "the sidecar has not answered within {:?}",
+                self.timeout
+            ))),
+        }
     }
 
     /// Publishes one event.
@@ -87,7 +106,7 @@ impl Sidecar {
         if let Some(trace) = trace.and_then(|trace| trace.parse().ok()) {
             request.metadata_mut().insert("traceparent", trace);
         }
-        self.client.clone().publish_event(request).await.map(drop)
+        self.in_time(self.client.clone().publish_event(request)).await
     }
 
     /// Publishes several events, by the name under which the sidecar knows that.
@@ -121,20 +140,19 @@ impl Sidecar {
     }
 
     async fn bulk_stable(&self, events: BulkPublishRequest) -> Result<BulkPublishResponse, Status> {
-        let answer = self.client.clone().bulk_publish_event(self.request(events)).await;
-        answer.map(tonic::Response::into_inner)
+        self.in_time(self.client.clone().bulk_publish_event(self.request(events))).await
     }
 
     async fn bulk_alpha(&self, events: BulkPublishRequest) -> Result<BulkPublishResponse, Status> {
+        let mut client = self.client.clone();
         #[expect(deprecated, reason = "the only name that sidecars before 1.17 know")]
-        let answer = self.client.clone().bulk_publish_event_alpha1(self.request(events)).await;
-        answer.map(tonic::Response::into_inner)
+        let call = client.bulk_publish_event_alpha1(self.request(events));
+        self.in_time(call).await
     }
 
     /// What the sidecar says of itself.
     pub(super) async fn metadata(&self) -> Result<GetMetadataResponse, Status> {
-        let answer = self.client.clone().get_metadata(self.request(GetMetadataRequest {})).await;
-        answer.map(tonic::Response::into_inner)
+        self.in_time(self.client.clone().get_metadata(self.request(GetMetadataRequest {}))).await
     }
 }
 

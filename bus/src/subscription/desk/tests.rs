@@ -7,6 +7,8 @@ use super::*;
 use crate::Topic;
 use crate::identity::event_key;
 
+const LIMITS: Limits = Limits { reorder_capacity: 2, unseen_timeout: Duration::from_secs(9) };
+
 type Answer = oneshot::Receiver<Result<(), DeliveryError>>;
 
 struct Bench {
@@ -38,7 +40,7 @@ fn envelope(id: &str, place: Option<(u64, u64)>) -> Arc<Envelope> {
 impl Bench {
     fn new() -> Self {
         let index = Index::new(Duration::from_secs(60), 1000);
-        Self { desk: Desk::new(index, 2), room: Arc::new(Semaphore::new(100)) }
+        Self { desk: Desk::new(index, LIMITS), room: Arc::new(Semaphore::new(100)) }
     }
 
     fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Vec<Step>, Answer) {
@@ -51,7 +53,7 @@ impl Bench {
             manner,
             reply: Reply { sender, _permit: permit },
         };
-        (self.desk.admit(arrival), answer)
+        (self.desk.admit(arrival, Timestamp(0)), answer)
     }
 
     /// Events are called by their sequence.
@@ -144,21 +146,41 @@ fn an_early_event_goes_back_when_nothing_comes() {
     bench.handle(&first);
     let (steps, mut third) = bench.admit(2, 3);
     let (lane, number) = watch(&steps);
-    assert!(bench.desk.overdue(lane, number).is_empty());
+    assert!(bench.desk.overdue(lane, number, Timestamp(0)).is_empty());
     assert!(matches!(third.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
     assert!(bench.desk.lanes.is_empty());
 }
 
 #[test]
-fn a_subject_never_seen_is_accepted_after_the_buffers_time() {
+fn a_subject_never_seen_is_accepted_when_no_broker_would_bring_more() {
     let mut bench = Bench::new();
-    let (steps, _answers) = bench.admit(7, 8);
+    let late = Timestamp(9_000_000);
+    // Its first delivery goes back, since the one before it may only be late.
+    let (steps, mut refused) = bench.admit(7, 8);
+    let (lane, number) = watch(&steps);
+    assert!(bench.desk.overdue(lane, number, Timestamp(late.0 - 1)).is_empty());
+    assert!(matches!(refused.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
+    // Its next one is taken, after all that time.
+    let (steps, _answer) = bench.admit(7, 8);
     let (lane, number) = watch(&steps);
     let (nothing, _later) = bench.admit(8, 9);
     assert!(nothing.is_empty());
-    let eighth = run(bench.desk.overdue(lane, number));
+    let eighth = run(bench.desk.overdue(lane, number, late));
     assert_eq!(&*eighth.envelope.id, "8");
     assert_eq!(&*run(bench.handle(&eighth)).envelope.id, "9");
+    assert!(bench.desk.waiting_since.is_empty());
+}
+
+#[test]
+fn the_event_before_the_first_that_came_is_not_lost() {
+    let mut bench = Bench::new();
+    let (steps, mut second) = bench.admit(1, 2);
+    let (lane, number) = watch(&steps);
+    assert!(bench.desk.overdue(lane, number, Timestamp(1)).is_empty());
+    assert!(second.try_recv().unwrap().is_err());
+    let first = run(bench.admit(0, 1).0);
+    assert!(bench.handle(&first).is_empty());
+    run(bench.admit(1, 2).0);
 }
 
 #[test]
