@@ -93,6 +93,8 @@ pub struct BrokerHealth {
     pub version: Option<String>,
     /// Why events do not flow; none when they do.
     pub reasons: Vec<String>,
+    /// What goes wrong with some events while others may flow: nothing is lost by it, and it may want somebody's hand.
+    pub degraded: Vec<String>,
     /// What works, and would work better with another release or configuration.
     pub notes: Vec<String>,
 }

@@ -74,10 +74,13 @@ impl Bus {
         self.0.attachment.as_ref().map(|attachment| attachment.relays()).unwrap_or_default()
     }
 
-    /// How the broker is doing; well where there is none.
+    /// How the broker is doing, and what of the events does not flow; well where there is none.
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
-        self.0.attachment.as_ref().map(|attachment| attachment.health()).unwrap_or_default()
+        let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
+        let health = attachment.health();
+        let troubles = attachment.relays().iter().filter_map(RelayStatus::trouble).collect();
+        BrokerHealth { degraded: troubles, ..health }
     }
 
     /// Where brokers deliver a subscription's events.

@@ -109,6 +109,8 @@ pub struct RelayStatus {
     pub in_flight: usize,
     /// How many events it has published since it was started.
     pub published: u64,
+    /// How many of those have failed and are tried again.
+    pub retrying: usize,
     /// What needs somebody to change something, as long as something is parked; of several the one parked first.
     pub parked: Option<String>,
     /// What failed last.
@@ -120,6 +122,17 @@ impl RelayStatus {
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.durable.0.saturating_sub(self.cursor.0)
+    }
+
+    /// What keeps events from leaving, if anything does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(reason) = &self.parked {
+            return Some(format!("relay \"{}\" is parked: {reason}", self.name));
+        }
+        let last = self.last_error.as_deref().unwrap_or("no reason is known");
+        (self.retrying > 0)
+            .then(|| format!("relay \"{}\" tries {} events again: {last}", self.name, self.retrying))
     }
 }
 
@@ -178,6 +191,7 @@ struct Shared {
     /// Everything up to here is acknowledged.
     floor: AtomicU64,
     in_flight: AtomicUsize,
+    retrying: AtomicUsize,
     published: AtomicU64,
     trouble: Mutex<Trouble>,
     /// Counts the calls to go on, so that none that comes while something is being parked is missed.
@@ -198,6 +212,7 @@ impl Shared {
             journal: Arc::clone(&parts.journal),
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            retrying: AtomicUsize::new(0),
             published: AtomicU64::new(0),
             trouble: Mutex::default(),
             resume: watch::Sender::new(0),
@@ -212,6 +227,7 @@ impl Shared {
             cursor: self.cursor(),
             durable: self.journal.durable().borrow().external,
             in_flight: self.in_flight.load(Ordering::Relaxed),
+            retrying: self.retrying.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
             parked: trouble.parked.first().map(str::to_owned),
             last_error: trouble.last_error.clone(),

@@ -1,22 +1,32 @@
 //! Child processes: started, watched, killed.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::PATIENCE;
 
-/// A port of the loopback interface that nobody listens on. Somebody else may take it before it is used; the operating
-/// system hands out others first.
+/// The ports that were handed out.
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port of the loopback interface that nobody listens on, and that this process was not given before. Another process
+/// may take it before it is used; the operating system hands out others first.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        if TAKEN.lock().expect("no thread has panicked here").insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Waits until somebody listens on a port of the loopback interface.

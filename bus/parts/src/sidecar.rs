@@ -1,5 +1,7 @@
 //! Dapr's sidecar.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -161,4 +163,21 @@ fn start(options: &SidecarOptions, (grpc, http, internal): (u16, u16, u16), dir:
     let mut process = Process::start(command, &dir.join("daprd.log"));
     process.wait_for_port(grpc, "daprd");
     process
+}
+
+impl Sidecar {
+    /// Publishes over its HTTP API, as an application in any language does; answers with the status.
+    #[must_use]
+    pub fn publish(&self, pubsub: &str, topic: &str, content_type: &str, body: &[u8]) -> u16 {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.http)).expect("the sidecar's API");
+        let head = format!(
+            "POST /v1.0/publish/{pubsub}/{topic} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).and_then(|()| connection.write_all(body)).expect("a socket");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+    }
 }

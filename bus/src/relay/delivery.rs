@@ -1,6 +1,7 @@
 //! One event until it is acknowledged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
@@ -22,6 +23,22 @@ pub(super) enum Delivered {
     },
     /// The relay stops before it has.
     GivenUp,
+}
+
+/// An event that has failed and is tried again, for as long as this lives.
+struct Retrying(Arc<Shared>);
+
+impl Retrying {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.retrying.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Retrying {
+    fn drop(&mut self) {
+        self.0.retrying.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What every delivery needs.
@@ -69,6 +86,7 @@ impl Deliverer {
 
     async fn publish(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
         let (mut failures, mut parking) = (0, Parking::new(&self.shared));
+        let mut retrying = None;
         loop {
             match self.publisher.publish(&job.envelope).await {
                 Ok(()) => {
@@ -78,6 +96,7 @@ impl Deliverer {
                 }
                 Err(error) => {
                     failures += 1;
+                    retrying.get_or_insert_with(|| Retrying::begin(&self.shared));
                     if self.wait_after(&error, failures, &mut parking).await {
                         return Delivered::GivenUp;
                     }

@@ -12,5 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod letters;
+mod outages;
 mod pair;
 mod real;

@@ -1,6 +1,7 @@
 //! Two services, each with a sidecar, over one broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_actors::Node;
 use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions, SidecarEndpoint};
@@ -22,7 +23,7 @@ pub(crate) fn topic() -> Topic {
 pub(crate) struct Party {
     pub(crate) node: Node,
     pub(crate) bus: Bus,
-    _sidecar: Sidecar,
+    pub(crate) sidecar: Sidecar,
 }
 
 /// A sidecar for an app on this port.
@@ -36,14 +37,20 @@ pub(crate) fn options(sidecar: &Sidecar, app_port: u16) -> DaprOptions {
     let mut options = DaprOptions::new(PUBSUB);
     options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
     options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], app_port).into());
-    options.probe_every = std::time::Duration::from_millis(100);
+    options.probe_every = Duration::from_millis(100);
+    options.relay.parked_retry = Duration::from_millis(300);
     options
 }
 
 /// The customer service, which publishes.
 pub(crate) async fn customers(broker: &dyn Broker) -> Party {
+    customers_with(|app| Sidecar::start(sidecar_options(broker, "customer", app))).await
+}
+
+/// The customer service, with a sidecar of one's own.
+pub(crate) async fn customers_with(sidecar: impl FnOnce(App) -> Sidecar) -> Party {
     let port = free_port();
-    let sidecar = Sidecar::start(sidecar_options(broker, "customer", App::Grpc(port)));
+    let sidecar = sidecar(App::Grpc(port));
     let journal = Arc::new(MemoryJournal::new());
     let node = node(&journal).await;
     let bus = Bus::builder(node.clone(), "customer")
@@ -52,7 +59,7 @@ pub(crate) async fn customers(broker: &dyn Broker) -> Party {
         .start()
         .await
         .unwrap();
-    Party { node, bus, _sidecar: sidecar }
+    Party { node, bus, sidecar }
 }
 
 /// The order service, which handles what customers publish.
@@ -61,18 +68,30 @@ pub(crate) async fn orders(
     subscription: SubscriptionOptions,
     handler: impl Handler<CustomerAddressUpdated>,
 ) -> Party {
+    orders_with(broker, subscription, handler, |_| {}).await
+}
+
+/// The order service, with other options.
+pub(crate) async fn orders_with(
+    broker: &dyn Broker,
+    subscription: SubscriptionOptions,
+    handler: impl Handler<CustomerAddressUpdated>,
+    change: impl FnOnce(&mut DaprOptions),
+) -> Party {
     let port = free_port();
     let sidecar = Sidecar::start(sidecar_options(broker, "order", App::Grpc(port)));
     let journal = Arc::new(MemoryJournal::new());
     let node = node(&journal).await;
+    let mut options = options(&sidecar, port);
+    change(&mut options);
     let bus = Bus::builder(node.clone(), "order")
         .subscribe_with::<CustomerAddressUpdated>("address", subscription, handler)
-        .broker(Arc::new(DaprBroker::new(options(&sidecar, port))))
+        .broker(Arc::new(DaprBroker::new(options)))
         .start()
         .await
         .unwrap();
     until_ready(&bus).await;
-    Party { node, bus, _sidecar: sidecar }
+    Party { node, bus, sidecar }
 }
 
 /// Waits until the sidecar has all that the service needs.

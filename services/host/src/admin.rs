@@ -23,6 +23,7 @@ use crate::view::{Part, ServiceView, absence};
 use crate::{PathText, Problem, json_response};
 
 mod access;
+mod flow;
 mod load;
 
 pub(crate) use access::Access;
@@ -86,6 +87,7 @@ pub(crate) fn router(
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_all))
         .route("/dead-letters/{id}/replay", post(replay))
+        .route("/bus", get(flow::list))
         .route("/describe", get(describe))
         .with_state(admin)
         .layer(middleware::from_fn_with_state(access, access::check));

@@ -20,7 +20,7 @@ mod sidecars;
 mod source;
 mod verify;
 
-use args::{Cli, Command, DlqCommand, LogCommand};
+use args::{Cli, Command, DlqCommand, LogCommand, Target};
 use error::CliError;
 use output::Output;
 
@@ -61,6 +61,10 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         Command::Streams { command } => runtime(false)?.block_on(inspect::streams(services, command, output)),
         Command::Aggregate { command } => {
             runtime(false)?.block_on(inspect::aggregate(services, command, output))
+        }
+        Command::Bus { service, url } => {
+            let target = Target { service, url, data: None };
+            runtime(false)?.block_on(inspect::bus(services, target, output))
         }
         Command::Dlq { command: DlqCommand::Ls(target) } => {
             runtime(false)?.block_on(inspect::dead_letters(services, target, output))

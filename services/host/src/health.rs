@@ -53,6 +53,9 @@ struct ServiceReadiness {
     /// The release of the sidecar, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     sidecar: Option<String>,
+    /// What goes wrong with some events; the service is ready all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
     /// What would work better with another release.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
@@ -126,10 +129,12 @@ impl Health {
 
 impl Watched {
     fn readiness(&self) -> ServiceReadiness {
-        let BrokerHealth { version, notes, .. } = self.bus.as_ref().map(Bus::health).unwrap_or_default();
+        let BrokerHealth { version, degraded, notes, .. } =
+            self.bus.as_ref().map(Bus::health).unwrap_or_default();
         ServiceReadiness {
             broker: self.bus.as_ref().map_or("none", Bus::broker),
             sidecar: version,
+            degraded,
             notes,
             journal: journal_word(&self.journal.health()),
         }

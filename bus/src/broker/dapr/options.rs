@@ -90,7 +90,8 @@ impl DaprOptions {
             answer_within: Duration::from_secs(8),
             probe_every: Duration::from_secs(2),
             body_bytes_max: 4 * 1024 * 1024,
-            relay: RelayOptions::default(),
+            // A sidecar that was started again with another configuration does not tell.
+            relay: RelayOptions { parked_retry: Duration::from_secs(10), ..RelayOptions::default() },
         }
     }
 }

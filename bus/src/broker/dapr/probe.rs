@@ -55,6 +55,7 @@ impl SidecarState {
         BrokerHealth {
             version: self.version().map(|version| version.to_string()),
             reasons: self.reason().map(str::to_owned).into_iter().collect(),
+            degraded: Vec::new(),
             notes: costs.into_iter().map(str::to_owned).collect(),
         }
     }

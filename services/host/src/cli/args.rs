@@ -37,6 +37,15 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: AggregateCommand,
     },
+    /// How events flow: what carries them, what is published and handled, and what keeps any of it up.
+    Bus {
+        /// Only this service.
+        #[arg(long, value_name = "NAME")]
+        service: Option<String>,
+        /// Where the service runs [default: http:// and the address of ANNALS_LISTEN, or 127.0.0.1:8080].
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
     /// Dead letters: events that a subscription could not handle.
     Dlq {
         #[command(subcommand)]

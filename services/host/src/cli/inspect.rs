@@ -82,6 +82,30 @@ fn instance_text(json: &str) -> String {
     format!("{kind} {id} at version {version} ({time})\n{state}\n")
 }
 
+/// What events pass, of running services.
+pub(super) async fn bus(
+    services: &[Arc<dyn Service>],
+    target: Target,
+    output: Output,
+) -> Result<(), CliError> {
+    super::source::chosen(services, target.service.as_deref())?;
+    let items = Source::running(&target)?.flow().await?;
+    output
+        .heading(&flow_text(["SERVICE", "WHAT", "NAME", "STATE", "LAG", "UNDER WAY"].map(str::to_owned)))?;
+    print(items, output, flow_line).await
+}
+
+fn flow_line(item: &Value) -> String {
+    let line =
+        flow_text(["service", "kind", "name", "state", "lag", "inFlight"].map(|name| field(item, name)));
+    let reasons = item["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    reasons.fold(line, |text, reason| format!("{text}\n    {reason}"))
+}
+
+fn flow_text([service, kind, name, state, lag, in_flight]: [String; 6]) -> String {
+    format!("{service:<12} {kind:<13} {name:<36} {state:<9} {lag:>8} {in_flight:>9}")
+}
+
 pub(super) async fn dead_letters(
     services: &[Arc<dyn Service>],
     target: Target,

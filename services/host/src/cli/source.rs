@@ -75,6 +75,17 @@ impl Source {
         }
     }
 
+    /// What events pass; a stopped service has none.
+    pub(super) async fn flow(&self) -> Result<Items, CliError> {
+        match self {
+            Self::Running { client, service } => {
+                let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
+                client.lines(Method::GET, &path("/bus", &query)).await
+            }
+            Self::Stopped(_) => Err(CliError::usage("events flow in a running service: use --url")),
+        }
+    }
+
     pub(super) async fn tail(&self, stream: Option<&str>) -> Result<Items, CliError> {
         match self {
             Self::Running { client, service } => {

@@ -1,0 +1,80 @@
+//! What cannot be handled becomes a dead letter with its reason, other keys flow on, and a replay delivers it once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals_bus::{Delivery, HandlerError, Reaction};
+use annals_parts::Redis;
+use serde_json::json;
+
+use crate::pair::{self, PUBSUB, topic};
+use crate::support::{CustomerAddressUpdated, follow, quick, streets, until};
+
+/// What is delivered in these tests has at most so many bytes.
+const BYTES_MAX: usize = 2_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
+    let redis = Redis::start();
+    let mended = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&mended);
+    let handler = move |event: CustomerAddressUpdated, delivery: Delivery| {
+        let mended = flag.load(Ordering::Relaxed);
+        async move {
+            match event.street.as_str() {
+                "poison" if !mended => Err(HandlerError::poison("it is poison")),
+                "stubborn" if !mended => Err(HandlerError::retry("not yet")),
+                _ => follow(event, delivery).await as Result<Reaction, HandlerError>,
+            }
+        }
+    };
+    let orders =
+        pair::orders_with(&redis, quick(), handler, |options| options.body_bytes_max = BYTES_MAX).await;
+    let publish = |content_type: &str, body: String| {
+        let status = orders.sidecar.publish(PUBSUB, topic().as_str(), content_type, body.as_bytes());
+        assert_eq!(status, 204, "{body}");
+    };
+    let data = |customer: &str, street: &str| json!({"customerId": customer, "street": street}).to_string();
+
+    publish("application/json", data("1", "poison"));
+    publish("application/json", data("2", "stubborn"));
+    publish("text/plain", "hello".to_owned());
+    publish("application/octet-stream", "\u{1}\u{2}".to_owned());
+    publish("application/json", json!({"customerId": 5}).to_string());
+    publish("application/json", data("3", &"x".repeat(BYTES_MAX)));
+    let unknown = json!({
+        "specversion": "1.0", "id": "u", "source": "elsewhere", "type": "SomethingElse.v1", "subject": "4",
+        "sequence": "1", "prevsequence": "0", "datacontenttype": "application/json",
+        "data": {"customerId": "4", "street": "4 Oak"},
+    });
+    publish("application/cloudevents+json", unknown.to_string());
+    publish("application/json", data("9", "9 Elm"));
+
+    until("the others flow on", || async { streets(&orders.node, "9").await == ["9 Elm"] }).await;
+    let letters = || async { orders.bus.dead_letters().list().await.unwrap() };
+    until("all seven are dead letters", || async { letters().await.len() == 7 }).await;
+    let found = letters().await;
+    for part in [
+        "it is poison",
+        "not yet",
+        "\"text/plain\" is not JSON",
+        "\"application/octet-stream\" is not JSON",
+        "cannot be decoded",
+        "more than the 2000 that are taken",
+        "SomethingElse.v1",
+    ] {
+        assert!(found.iter().any(|letter| letter.reason.contains(part)), "{part}: {found:#?}");
+    }
+
+    mended.store(true, Ordering::Relaxed);
+    for part in ["it is poison", "not yet"] {
+        let letter = found.iter().find(|letter| letter.reason.contains(part)).unwrap();
+        orders.bus.dead_letters().replay(letter.id).await.unwrap();
+        let again = orders.bus.dead_letters().replay(letter.id).await.unwrap_err();
+        assert_eq!(again.code(), "dead_letter_not_found", "it is handled, and no dead letter any more");
+    }
+    assert_eq!(streets(&orders.node, "1").await, ["poison"]);
+    assert_eq!(streets(&orders.node, "2").await, ["stubborn"]);
+    assert_eq!(letters().await.len(), 5);
+    orders.bus.shutdown().await;
+}

@@ -1,0 +1,84 @@
+//! How events flow: relays, subscriptions, and what carries them.
+
+use annals_bus::{Bus, RelayStatus, SubscriptionStatus};
+use axum::extract::State;
+use axum::response::Response;
+use futures_util::stream;
+use serde::Serialize;
+
+use super::{Admin, Asked, asked, lines};
+use crate::Problem;
+
+/// One of the things that events pass.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FlowItem {
+    service: &'static str,
+    /// `broker`, `relay` or `subscription`.
+    kind: &'static str,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<String>,
+    /// `well`, `degraded`, or `down`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+}
+
+impl FlowItem {
+    fn new(service: &'static str, kind: &'static str, name: impl Into<String>) -> Self {
+        let (name, reasons) = (name.into(), Vec::new());
+        Self { service, kind, name, topic: None, state: "well", lag: None, in_flight: None, reasons }
+    }
+
+    fn broker(service: &'static str, bus: &Bus) -> Self {
+        let health = bus.health();
+        let state = match (health.reasons.is_empty(), health.degraded.is_empty()) {
+            (false, _) => "down",
+            (true, false) => "degraded",
+            (true, true) => "well",
+        };
+        let version = health.version.map(|version| format!(" (sidecar {version})")).unwrap_or_default();
+        let reasons = health.reasons.into_iter().chain(health.degraded).chain(health.notes).collect();
+        Self { state, reasons, ..Self::new(service, "broker", format!("{}{version}", bus.broker())) }
+    }
+
+    fn relay(service: &'static str, status: &RelayStatus) -> Self {
+        let trouble = status.trouble();
+        Self {
+            state: if trouble.is_some() { "degraded" } else { "well" },
+            lag: Some(status.lag()),
+            in_flight: Some(status.in_flight),
+            reasons: trouble.into_iter().collect(),
+            ..Self::new(service, "relay", &*status.name)
+        }
+    }
+
+    fn subscription(service: &'static str, status: &SubscriptionStatus) -> Self {
+        Self {
+            topic: Some(status.topic.to_string()),
+            // Only who feeds it in this process knows how far it is.
+            lag: status.source.is_some().then(|| status.lag()),
+            in_flight: Some(status.in_flight),
+            reasons: status.last_error.iter().map(|error| format!("last error: {error}")).collect(),
+            ..Self::new(service, "subscription", &*status.name)
+        }
+    }
+}
+
+/// `GET /admin/v1/bus`: a line for the broker, each relay and each subscription of every service.
+pub(super) async fn list(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {
+    let mut items = Vec::new();
+    for service in admin.chosen(&asked(query)?)? {
+        let Some(bus) = &service.bus else { continue };
+        let name = service.view.service;
+        items.push(FlowItem::broker(name, bus));
+        items.extend(bus.relays().iter().map(|status| FlowItem::relay(name, status)));
+        items.extend(bus.subscriptions().iter().map(|status| FlowItem::subscription(name, status)));
+    }
+    Ok(lines(stream::iter(items.into_iter().map(Ok::<_, std::io::Error>))))
+}
