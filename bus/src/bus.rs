@@ -10,6 +10,7 @@ use crate::broker::{Attachment, BrokerHealth};
 use crate::dead_letter::DeadLetters;
 use crate::relay::RelayStatus;
 use crate::subscription::{Inlet, SubscriptionStatus};
+use crate::{Publications, SchemaRegistry};
 
 mod builder;
 
@@ -29,6 +30,8 @@ struct Inner {
     inlets: Arc<[Arc<Inlet>]>,
     attachment: Option<Arc<dyn Attachment>>,
     dead_letters: DeadLetters,
+    registry: Option<SchemaRegistry>,
+    publications: Arc<Publications>,
 }
 
 impl fmt::Debug for Bus {
@@ -57,6 +60,18 @@ impl Bus {
     #[must_use]
     pub fn dead_letters(&self) -> &DeadLetters {
         &self.0.dead_letters
+    }
+
+    /// The schemas of what is published, where the bus keeps any.
+    #[must_use]
+    pub fn schemas(&self) -> Option<&SchemaRegistry> {
+        self.0.registry.as_ref()
+    }
+
+    /// What is published.
+    #[must_use]
+    pub fn publications(&self) -> &Publications {
+        &self.0.publications
     }
 
     /// How the subscriptions are doing: one entry for each source that feeds one, one for each that nothing feeds.

@@ -6,6 +6,7 @@ use annals_persistence::InvalidStreamId;
 
 use crate::Topic;
 use crate::inbox::InboxError;
+use crate::schema::SchemaError;
 
 /// Why a bus does not start. Nothing runs then.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,17 @@ pub enum BusStartError {
         #[source]
         source: InboxError,
     },
+    /// A topic's schema is none, or may not follow the one that is registered.
+    #[error(
+        "the schema of topic \"{topic}\" is refused; give the changed event a new version, or change the topic's mode"
+    )]
+    Schema {
+        /// The topic.
+        topic: Topic,
+        /// Why.
+        #[source]
+        source: SchemaError,
+    },
     /// Another service is attached to the broker under this name.
     #[error("a service called \"{service}\" is attached to the broker already")]
     ServiceTaken {
@@ -81,6 +93,7 @@ impl BusStartError {
             Self::InvalidTopic { .. } => "invalid_topic",
             Self::InvalidLimit { .. } => "invalid_subscription_limit",
             Self::Inbox { source, .. } => source.code(),
+            Self::Schema { source, .. } => source.code(),
             Self::ServiceTaken { .. } => "service_taken",
             Self::Broker { .. } => "broker_refused",
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use crate::schema::{SchemaError, SchemaValidator, all};
 use crate::{Envelope, IntegrationEvent, Reaction};
 
 /// What a handler may know of an event beside its content. Cloning is cheap.
@@ -126,18 +127,22 @@ where
 
 /// A handler without its types: takes the event as it arrives.
 pub(crate) trait AnyHandler: Send + Sync {
+    /// Takes only content that satisfies the schema of its event type from now on.
+    fn validate(&mut self) -> Result<(), SchemaError>;
+
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>>;
 }
 
 pub(crate) struct TypedHandler<E, H> {
     handler: H,
     type_name: String,
+    schema: Option<SchemaValidator>,
     event: PhantomData<fn(E)>,
 }
 
 impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
     pub(crate) fn new(handler: H) -> Self {
-        Self { handler, type_name: E::type_name(), event: PhantomData }
+        Self { handler, type_name: E::type_name(), schema: None, event: PhantomData }
     }
 
     fn decode(&self, envelope: &Envelope) -> Result<E, HandlerError> {
@@ -148,11 +153,28 @@ impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
                 "the event is a \"{found}\", this handles \"{wanted}\""
             )));
         }
+        self.check(envelope)?;
         envelope.decode().map_err(HandlerError::poison)
+    }
+
+    fn check(&self, envelope: &Envelope) -> Result<(), HandlerError> {
+        let (Some(schema), Some(data)) = (&self.schema, &envelope.data) else { return Ok(()) };
+        schema.validate_text(data.get()).map_err(|faults| {
+            HandlerError::poison(format!(
+                "schema_mismatch: the data is no \"{}\": {}",
+                self.type_name,
+                all(&faults)
+            ))
+        })
     }
 }
 
 impl<E: IntegrationEvent, H: Handler<E>> AnyHandler for TypedHandler<E, H> {
+    fn validate(&mut self) -> Result<(), SchemaError> {
+        self.schema = Some(SchemaValidator::new(&E::schema().to_value())?);
+        Ok(())
+    }
+
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>> {
         let handling = async move {
             let event = self.decode(&delivery.envelope)?;

@@ -105,6 +105,7 @@ mod reaction;
 mod record;
 mod relay;
 mod retry;
+mod schema;
 mod subscription;
 mod topic;
 
@@ -126,6 +127,10 @@ pub use publication::{Outgoing, Publications, TranslationError};
 pub use reaction::Reaction;
 pub use relay::{Relay, RelayOptions, RelayParts, RelayStatus, StartFrom};
 pub use retry::RetryPolicy;
+pub use schema::{
+    Compatibility, Incompatibility, Registered, RegisteredSchema, SCHEMA_BYTES_MAX, SchemaError, SchemaFault,
+    SchemaOptions, SchemaRegistry, SchemaValidator, TopicSchemas, incompatibilities,
+};
 pub use subscription::{DeliveryError, Inlet, SubscriptionOptions, SubscriptionStatus};
 pub use topic::{TOPIC_BYTES_MAX, Topic, TopicArguments, TopicParts};
 

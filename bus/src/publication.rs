@@ -1,14 +1,18 @@
 //! What a service publishes: the translation of its domain events into integration events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use annals_actors::Aggregate;
 use annals_persistence::{EventError, RecordedEvent, StreamId};
+use schemars::Schema;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::broker::Publisher;
+use crate::schema::{Checked, Schemas};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
 mod sealing;
@@ -25,6 +29,7 @@ pub struct Outgoing {
     pub(crate) subject: Option<Arc<str>>,
     /// What could not be encoded is found out when it is to be published.
     pub(crate) data: Result<Arc<RawValue>, String>,
+    schema: fn() -> Schema,
 }
 
 impl Outgoing {
@@ -40,7 +45,13 @@ impl Outgoing {
             event_type: E::type_name().into(),
             subject: None,
             data: serde_json::value::to_raw_value(event).map(Arc::from).map_err(|error| error.to_string()),
+            schema: E::schema,
         }
+    }
+
+    /// The schema of its type.
+    pub(crate) fn schema(&self) -> Value {
+        (self.schema)().to_value()
     }
 
     /// About something else than the aggregate instance. Events of several streams have no common numbers, so it
@@ -94,7 +105,8 @@ type Translator = Box<dyn Fn(&RecordedEvent) -> Result<Vec<Outgoing>, EventError
 pub struct Publications {
     source: Arc<str>,
     translators: HashMap<&'static str, Vec<Translator>>,
-    declared: BTreeSet<Topic>,
+    declared: BTreeMap<Topic, fn() -> Schema>,
+    schemas: Option<Arc<Schemas>>,
 }
 
 impl fmt::Debug for Publications {
@@ -102,7 +114,7 @@ impl fmt::Debug for Publications {
         f.debug_struct("Publications")
             .field("source", &self.source)
             .field("aggregates", &self.translators.keys())
-            .field("declared", &self.declared)
+            .field("declared", &self.declared.keys())
             .finish()
     }
 }
@@ -111,14 +123,14 @@ impl Publications {
     /// Nothing yet, published under this source name: the service's.
     #[must_use]
     pub fn new(source: impl Into<Arc<str>>) -> Self {
-        Self { source: source.into(), translators: HashMap::new(), declared: BTreeSet::new() }
+        Self { source: source.into(), translators: HashMap::new(), declared: BTreeMap::new(), schemas: None }
     }
 
     /// Says that this event is published, on its own topic. Optional; but with one topic declared, all must be:
     /// subscriptions to others are not fed from here, and a translation into another topic is parked as a mistake.
     #[must_use]
     pub fn publishes<E: IntegrationEvent>(mut self) -> Self {
-        self.declared.insert(Topic::of::<E>());
+        self.declared.insert(Topic::of::<E>(), E::schema);
         self
     }
 
@@ -147,7 +159,31 @@ impl Publications {
 
     /// The topics that were declared, in the order of their names.
     pub fn declared(&self) -> impl Iterator<Item = &Topic> {
-        self.declared.iter()
+        self.declared.keys()
+    }
+
+    /// The topics that were declared, each with the schema of its type.
+    pub(crate) fn declared_schemas(&self) -> impl Iterator<Item = (&Topic, Value)> {
+        self.declared.iter().map(|(topic, schema)| (topic, schema().to_value()))
+    }
+
+    /// Held against the schemas of this registry.
+    pub(crate) fn with_schemas(mut self, schemas: Arc<Schemas>) -> Self {
+        self.schemas = Some(schemas);
+        self
+    }
+
+    /// The registry that the events are held against, if any.
+    pub(crate) fn schemas(&self) -> Option<&Arc<Schemas>> {
+        self.schemas.as_ref()
+    }
+
+    /// A publisher for these events, that takes only what satisfies its schema where that is wanted.
+    pub(crate) fn publisher(&self, publisher: Arc<dyn Publisher>) -> Arc<dyn Publisher> {
+        match self.schemas.as_ref().filter(|schemas| schemas.options.on_publish) {
+            Some(schemas) => Arc::new(Checked { schemas: Arc::clone(schemas), publisher }),
+            None => publisher,
+        }
     }
 
     /// Whether nothing is ever published.
@@ -158,7 +194,7 @@ impl Publications {
 
     /// Whether something may be published on this topic.
     pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
-        !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains(topic))
+        !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains_key(topic))
     }
 
     /// What an event translates into, on all topics.

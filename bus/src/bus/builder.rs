@@ -13,8 +13,9 @@ use crate::broker::{Broker, InProcessBroker, ServicePort};
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
+use crate::schema::Schemas;
 use crate::subscription::{Core, Inlet, SubscriptionOptions};
-use crate::{BusStartError, IntegrationEvent, Publications, Topic};
+use crate::{BusStartError, IntegrationEvent, Publications, SchemaOptions, SchemaRegistry, Topic};
 
 /// The most events that a subscription may have in flight.
 const IN_FLIGHT_MAX: usize = 1 << 20;
@@ -27,6 +28,7 @@ pub struct BusBuilder {
     publications: Option<Publications>,
     subscriptions: Vec<Described>,
     broker: Option<Arc<dyn Broker>>,
+    schemas: Option<SchemaOptions>,
 }
 
 /// A subscription before it runs.
@@ -56,6 +58,7 @@ impl Bus {
             publications: None,
             subscriptions: Vec::new(),
             broker: None,
+            schemas: None,
         }
     }
 }
@@ -99,24 +102,40 @@ impl BusBuilder {
         self
     }
 
+    /// Keeps schemas of what is published, and holds events against them. Without this, nothing is held against anything.
+    pub fn schemas(mut self, options: SchemaOptions) -> Self {
+        self.schemas = Some(options);
+        self
+    }
+
     /// Reads the inboxes back, starts the subscriptions, attaches to the broker.
     ///
     /// # Errors
     /// [`BusStartError`]; nothing runs then.
     pub async fn start(self) -> Result<Bus, BusStartError> {
         self.check()?;
-        let Self { node, service, publications, subscriptions, broker } = self;
+        let Self { node, service, publications, subscriptions, broker, schemas } = self;
+        let publications = publications.unwrap_or_else(|| Publications::new(Arc::clone(&service)));
+        let publications = match schemas {
+            Some(options) => registered(&node, publications, options).await?,
+            None => publications,
+        };
+        let on_receive = schemas.is_some_and(|options| options.on_receive);
         // Whatever fails from here on drops what was started, which stops it.
         let mut opening = Opening { inlets: Vec::new() };
-        for described in subscriptions {
+        for mut described in subscriptions {
+            if on_receive {
+                described.validate()?;
+            }
             opening.inlets.push(Arc::new(open(&node, &service, described).await?));
         }
-        let publications = Arc::new(publications.unwrap_or_else(|| Publications::new(Arc::clone(&service))));
+        let registry = publications.schemas().map(|schemas| schemas.registry.clone());
+        let publications = Arc::new(publications);
         let port = ServicePort {
             service: Arc::clone(&service),
             journal: Arc::clone(node.journal()),
             clock: Arc::clone(node.clock()),
-            publications,
+            publications: Arc::clone(&publications),
             subscriptions: opening.inlets.clone(),
         };
         let attachment = match &broker {
@@ -126,7 +145,7 @@ impl BusBuilder {
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
         let broker = broker.map_or("none", |broker| broker.name());
-        Ok(Bus(Arc::new(Inner { service, broker, inlets, attachment, dead_letters })))
+        Ok(Bus(Arc::new(Inner { service, broker, inlets, attachment, dead_letters, registry, publications })))
     }
 
     fn check(&self) -> Result<(), BusStartError> {
@@ -145,6 +164,29 @@ impl BusBuilder {
         }
         Ok(())
     }
+}
+
+impl Described {
+    fn validate(&mut self) -> Result<(), BusStartError> {
+        self.handler.validate().map_err(|source| BusStartError::Schema { topic: self.topic.clone(), source })
+    }
+}
+
+/// Publications with a registry, in which every declared topic has its type's schema.
+async fn registered(
+    node: &Node,
+    publications: Publications,
+    options: SchemaOptions,
+) -> Result<Publications, BusStartError> {
+    let (journal, clock) = (Arc::clone(node.journal()), Arc::clone(node.clock()));
+    let registry = SchemaRegistry::new(journal, clock, options.compatibility);
+    if options.register {
+        for (topic, schema) in publications.declared_schemas() {
+            let registered = registry.register(topic, &schema).await;
+            registered.map_err(|source| BusStartError::Schema { topic: topic.clone(), source })?;
+        }
+    }
+    Ok(publications.with_schemas(Arc::new(Schemas { registry, options })))
 }
 
 /// Subscriptions opened so far; stopped again if they do not all come up.

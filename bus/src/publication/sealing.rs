@@ -7,6 +7,7 @@ use annals_persistence::{EventId, Journal, ReadError, RecordedEvent};
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
+use crate::schema::SchemaError;
 use crate::{Envelope, Topic};
 
 /// Why the envelopes of an event could not be made.
@@ -16,6 +17,8 @@ pub(crate) enum SealError {
     Translation(#[from] TranslationError),
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
 }
 
 /// The envelopes of one domain event.
@@ -39,7 +42,11 @@ pub(crate) async fn seal(
             None => Some(sequences.previous(publications, journal, recorded, &outgoing.topic).await?),
             Some(_) => None,
         };
-        sealed.push(Arc::new(envelope(publications, recorded, outgoing, index, previous)));
+        let name = match publications.schemas() {
+            Some(schemas) => schemas.name_of(&outgoing).await?,
+            None => None,
+        };
+        sealed.push(Arc::new(envelope(publications, recorded, outgoing, (index, previous), name)));
     }
     Ok(sealed)
 }
@@ -56,14 +63,14 @@ fn envelope(
     publications: &Publications,
     recorded: &RecordedEvent,
     outgoing: Outgoing,
-    index: usize,
-    previous: Option<u64>,
+    (index, previous): (usize, Option<u64>),
+    schema: Option<Arc<str>>,
 ) -> Envelope {
     let about_instance = outgoing.subject.is_none();
     Envelope {
         id: id(recorded, &outgoing.topic, index).to_string().into(),
         source: Arc::clone(publications.source()),
-        data_schema: Some(format!("urn:annals:schema:{}", outgoing.topic).into()),
+        data_schema: schema.or_else(|| Some(format!("urn:annals:schema:{}", outgoing.topic).into())),
         event_type: outgoing.event_type,
         subject: Some(outgoing.subject.unwrap_or_else(|| recorded.stream.instance().into())),
         // Instances of two aggregate types may share an id, so the key is the stream.

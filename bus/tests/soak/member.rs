@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals_bus::Topic;
 use annals_parts::{App, Broker, Process, Resources, Sidecar, SidecarOptions, free_port};
@@ -70,6 +70,18 @@ impl Member {
 
     /// Asks the process to end, and starts it again when it has.
     pub(crate) fn terminate(&mut self) {
+        // One that has hardly begun does not know the signal yet.
+        let id = self.process.id().to_string();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while std::fs::read_to_string(self.dir.join("begun")).unwrap_or_default() != id {
+            assert!(
+                Instant::now() < deadline,
+                "{} does not begin: {}",
+                self.role.name(),
+                self.process.said()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let status = self.process.terminate(Duration::from_secs(60));
         assert!(status.success(), "{} ended with {status}: {}", self.role.name(), self.process.said());
         self.again();

@@ -15,7 +15,7 @@ use annals_persistence::{
 };
 use futures_util::StreamExt;
 use rand::Rng;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::domain::{Counted, Counter, Tally, publications};
 use crate::member::{PUBSUB, told};
@@ -47,6 +47,7 @@ fn tell<T: FromStr>(name: &str) -> T {
 /// A service: its journal, its node, and a bus to be described.
 struct Stage {
     dir: PathBuf,
+    end: Signal,
     journal: Arc<dyn Journal>,
     node: Node,
 }
@@ -54,6 +55,8 @@ struct Stage {
 impl Stage {
     async fn open() -> Self {
         let dir: PathBuf = tell(told::DIR);
+        let end = signal(SignalKind::terminate()).unwrap();
+        std::fs::write(dir.join("begun"), std::process::id().to_string()).unwrap();
         let journal = open(&dir.join("journal"));
         let shared = Arc::clone(&journal);
         let node = Node::builder()
@@ -63,7 +66,7 @@ impl Stage {
             .start()
             .await
             .unwrap();
-        Self { dir, journal, node }
+        Self { dir, end, journal, node }
     }
 
     fn bus(&self, service: &'static str) -> BusBuilder {
@@ -74,8 +77,8 @@ impl Stage {
     }
 
     /// Waits for the end, then stops in order.
-    async fn end(self, bus: Bus) {
-        signal(SignalKind::terminate()).unwrap().recv().await;
+    async fn end(mut self, bus: Bus) {
+        self.end.recv().await;
         bus.shutdown().await;
         self.node.shutdown().await;
         self.journal.close().await;

@@ -83,6 +83,7 @@ impl<B: Broker> Run<B> {
 
     fn happen(&mut self, fault: Fault) {
         *self.done.entry(fault).or_default() += 1;
+        println!("after {} events: {fault:?}", self.subscriber.progress());
         match fault {
             Fault::KillPublisher => self.publisher.kill(),
             Fault::KillSubscriber => self.subscriber.kill(),

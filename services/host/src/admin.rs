@@ -26,7 +26,7 @@ mod access;
 mod flow;
 mod load;
 
-pub(crate) use access::Access;
+pub(crate) use access::{Access, check};
 
 /// The media type of lists: one JSON document a line.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -90,7 +90,7 @@ pub(crate) fn router(
         .route("/bus", get(flow::list))
         .route("/describe", get(describe))
         .with_state(admin)
-        .layer(middleware::from_fn_with_state(access, access::check));
+        .layer(middleware::from_fn_with_state(access, check));
     Router::new().nest("/admin/v1", routes)
 }
 

@@ -55,17 +55,34 @@ impl<T: FromFields, S: Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        let bytes = read_body(&parts.headers, body).await?;
-        if !is_json(&parts.headers) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "send the body as application/json",
-            ));
-        }
+        let bytes = read_json(request).await?;
         Ok(Self { value: parse_body(&bytes)?, hash: BodyHash::of(bytes) })
     }
+}
+
+/// Any JSON as a body; what is wrong is told in the order of [`JsonBody`].
+pub(crate) struct AnyJson(pub(crate) serde_json::Value);
+
+impl<S: Sync> FromRequest<S> for AnyJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let bytes = read_json(request).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| malformed(&error))
+    }
+}
+
+async fn read_json(request: Request) -> Result<Bytes, Problem> {
+    let (parts, body) = request.into_parts();
+    let bytes = read_body(&parts.headers, body).await?;
+    if is_json(&parts.headers) {
+        return Ok(bytes);
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        "send the body as application/json",
+    ))
 }
 
 /// Reads a body up to the limit.

@@ -15,6 +15,7 @@ mod inspect;
 mod output;
 mod repair;
 mod run;
+mod schema;
 #[cfg(feature = "dapr")]
 mod sidecars;
 mod source;
@@ -62,6 +63,7 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         Command::Aggregate { command } => {
             runtime(false)?.block_on(inspect::aggregate(services, command, output))
         }
+        Command::Schema { command } => runtime(false)?.block_on(schema::run(services, command, output)),
         Command::Bus { service, url } => {
             let target = Target { service, url, data: None };
             runtime(false)?.block_on(inspect::bus(services, target, output))

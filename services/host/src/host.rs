@@ -27,7 +27,7 @@ use crate::service::ReadModels;
 use crate::view::ServiceView;
 use crate::{
     BODY_BYTES_MAX, ConnectionOptions, DataError, ReadModelError, Running, Service, ServiceError, Setup,
-    description, metrics, openapi, panics, server,
+    description, metrics, openapi, panics, schemas, server,
 };
 
 /// How long requests under way may take after the end was asked for.
@@ -203,6 +203,8 @@ impl Host {
             loopback_listener: address.ip().to_canonical().is_loopback(),
             token: options.admin_token,
         };
+        let buses = hosted.iter().filter_map(|one| Some((one.service.name(), one.bus.clone()?))).collect();
+        routers.push(schemas::router(buses, access.clone()));
         let admin = admin::router(
             hosted.iter().map(Hosted::admin).collect(),
             serde_json::to_value(description::of(services)).unwrap_or_default(),

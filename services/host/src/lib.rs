@@ -95,6 +95,7 @@ mod problem;
 mod query;
 mod read_model;
 mod read_only;
+mod schemas;
 mod server;
 mod service;
 mod telemetry;

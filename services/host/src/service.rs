@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_actors::{Inspector, Node, NodeBuilder, StartError};
-use annals_bus::{Broker, Bus, BusBuilder, BusStartError};
+use annals_bus::{Broker, Bus, BusBuilder, BusStartError, SchemaOptions};
 use annals_persistence::{Journal, SnapshotStore};
 use axum::Router;
 use futures_util::future::BoxFuture;
@@ -135,9 +135,10 @@ impl Setup {
         Node::builder().journal(Arc::clone(&self.journal)).snapshots(Arc::clone(&self.snapshots))
     }
 
-    /// A bus for the service, on the broker that the host has; it lacks publications and subscriptions.
+    /// A bus for the service, on the broker that the host has, with schemas as they are by default; it lacks publications
+    /// and subscriptions.
     pub fn bus(&self, node: &Node) -> BusBuilder {
-        let builder = Bus::builder(node.clone(), self.service);
+        let builder = Bus::builder(node.clone(), self.service).schemas(SchemaOptions::default());
         match &self.broker {
             Some(broker) => builder.broker(Arc::clone(broker)),
             None => builder,

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use annals_bus::Compatibility;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::LogFormat;
@@ -45,6 +46,11 @@ pub(super) enum Command {
         /// Where the service runs [default: http:// and the address of ANNALS_LISTEN, or 127.0.0.1:8080].
         #[arg(long, value_name = "URL")]
         url: Option<String>,
+    },
+    /// Schemas of topics.
+    Schema {
+        #[command(subcommand)]
+        command: SchemaCommand,
     },
     /// Dead letters: events that a subscription could not handle.
     Dlq {
@@ -223,6 +229,49 @@ pub(super) enum AggregateCommand {
         #[command(flatten)]
         target: Target,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SchemaCommand {
+    /// List topics and the last version of each.
+    Ls(Target),
+    /// Print a topic's schema.
+    Show {
+        /// The topic.
+        topic: String,
+        /// This version, not the last.
+        #[arg(long, value_name = "N")]
+        version: Option<u32>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Say whether a schema could follow the topic's last one; exit code 1 when not, with every reason.
+    Check {
+        #[command(flatten)]
+        given: GivenSchema,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Register a schema as the topic's next version, with a running service.
+    Register {
+        #[command(flatten)]
+        given: GivenSchema,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// A topic and a schema for it.
+#[derive(Debug, Args)]
+pub(super) struct GivenSchema {
+    /// The topic.
+    pub(super) topic: String,
+    /// The file with the schema.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// By this mode instead of the topic's (none, backward, forward, full); registering sets it.
+    #[arg(long, value_name = "MODE")]
+    pub(super) compatibility: Option<Compatibility>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http::{Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -43,7 +43,7 @@ impl Client {
         method: Method,
         path: &str,
     ) -> Result<BoxStream<'static, Result<String, CliError>>, CliError> {
-        let body = self.call(method, path).await?.into_body();
+        let body = self.call(method, path, None).await?.into_body();
         let lines = Lines { body, buffer: Vec::new(), searched: 0 };
         Ok(stream::try_unfold(
             lines,
@@ -54,12 +54,26 @@ impl Client {
 
     /// Asks for one document.
     pub(super) async fn document(&self, method: Method, path: &str) -> Result<String, CliError> {
-        let body = self.call(method, path).await?.into_body();
+        self.exchange(method, path, None).await
+    }
+
+    /// Sends a document and takes one.
+    pub(super) async fn send(&self, method: Method, path: &str, body: String) -> Result<String, CliError> {
+        self.exchange(method, path, Some(body)).await
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Option<String>) -> Result<String, CliError> {
+        let body = self.call(method, path, body).await?.into_body();
         let bytes = body.collect().await.map_err(|error| self.lost(&error))?.to_bytes();
         String::from_utf8(bytes.into()).map_err(|error| CliError::failed("invalid_answer", &error))
     }
 
-    async fn call(&self, method: Method, path: &str) -> Result<Response<Incoming>, CliError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Response<Incoming>, CliError> {
         let stream = TcpStream::connect(&self.authority).await.map_err(|error| CliError::Failed {
             code: "service_unreachable".to_owned(),
             message: format!(
@@ -73,17 +87,27 @@ impl Client {
             .map_err(|error| self.lost(&error))?;
         // Its errors reach whoever waits for the answer.
         tokio::spawn(connection);
-        let request = self.request(method, path)?;
+        let request = self.request(method, path, body)?;
         let response = sender.send_request(request).await.map_err(|error| self.lost(&error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<Request<Empty<Bytes>>, CliError> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Request<Full<Bytes>>, CliError> {
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.authority);
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        request.body(Empty::new()).map_err(|error| CliError::failed("invalid_request", &error))
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(Full::from(body.unwrap_or_default()))
+            .map_err(|error| CliError::failed("invalid_request", &error))
     }
 
     fn lost(&self, error: &hyper::Error) -> CliError {
@@ -106,6 +130,11 @@ async fn refused(response: Response<Incoming>) -> CliError {
     if status == StatusCode::UNPROCESSABLE_ENTITY {
         return CliError::usage(message);
     }
+    let reasons = problem["errors"].as_array().into_iter().flatten();
+    let message = reasons.fold(message, |message, error| {
+        let part = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        format!("{message}\n  {} {}", part("path"), part("reason"))
+    });
     match text("code") {
         Some(code) => CliError::Failed { code, message },
         None => CliError::Failed { code: "unexpected_answer".to_owned(), message },

@@ -26,4 +26,5 @@ mod lists;
 mod openapi;
 mod orders;
 mod process;
+mod schemas;
 mod time_travel;

@@ -1,0 +1,74 @@
+//! What is published, held against its topic's schema.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::{SchemaError, SchemaOptions, SchemaRegistry, all};
+use crate::broker::{PublishError, Publisher};
+use crate::publication::Outgoing;
+use crate::{Envelope, Topic};
+
+/// A bus's registry, and what the bus does with it.
+#[derive(Debug)]
+pub(crate) struct Schemas {
+    pub(crate) registry: SchemaRegistry,
+    pub(crate) options: SchemaOptions,
+}
+
+impl Schemas {
+    /// The name of the schema that an event is published under, if its topic has one; a topic without one gets that of
+    /// the event's type, where that is wanted.
+    pub(crate) async fn name_of(&self, outgoing: &Outgoing) -> Result<Option<Arc<str>>, SchemaError> {
+        let topic = &outgoing.topic;
+        let current = match self.registry.current(topic) {
+            Some(known) => known,
+            None => self.registry.look_up(topic).await?,
+        };
+        if current.is_none() && self.options.register && self.never_had_one(topic).await? {
+            self.registry.register(topic, &outgoing.schema()).await?;
+            return Ok(self.registry.current(topic).flatten().map(|current| current.name));
+        }
+        Ok(current.map(|current| current.name))
+    }
+
+    /// A topic whose schema somebody removed is to go without.
+    async fn never_had_one(&self, topic: &Topic) -> Result<bool, SchemaError> {
+        match self.registry.versions(topic).await {
+            Ok(_) => Ok(false),
+            Err(SchemaError::NotFound { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Holds an event's content against its topic's schema.
+    fn check(&self, envelope: &Envelope) -> Result<(), PublishError> {
+        let Some(current) = self.registry.current(&envelope.topic).flatten() else { return Ok(()) };
+        let data = envelope.data.as_ref().map_or("null", |data| data.get());
+        current.validator.validate_text(data).map_err(|faults| {
+            let (topic, version) = (&envelope.topic, current.version);
+            PublishError::configuration(format!(
+                "schema_mismatch: event {} is not what version {version} of the schema of \"{topic}\" says: {}",
+                envelope.id,
+                all(&faults)
+            ))
+        })
+    }
+}
+
+/// Publishes what satisfies its schema. What does not is refused until somebody changes the schema: it stays where it
+/// is, in front of the later events of its key, while other keys go on.
+pub(crate) struct Checked {
+    pub(crate) schemas: Arc<Schemas>,
+    pub(crate) publisher: Arc<dyn Publisher>,
+}
+
+impl Publisher for Checked {
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
+        match self.schemas.check(envelope) {
+            Ok(()) => self.publisher.publish(envelope),
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+use serde_json::json;
+
+use super::*;
+
+use Compatibility::{Backward, Forward, Full, None};
+
+/// An object with these properties, of which some are required.
+fn object(properties: &Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn allowed(old: &Value, new: &Value) -> Vec<Compatibility> {
+    [None, Backward, Forward, Full]
+        .into_iter()
+        .filter(|mode| incompatibilities(old, new, *mode).is_empty())
+        .collect()
+}
+
+#[test]
+fn the_matrix_of_changes_and_modes() {
+    let base = object(&json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &["a"]);
+    let colours = |names: &[&str]| object(&json!({"c": {"type": "string", "enum": names}}), &["c"]);
+    let nested = |inner: Value| {
+        object(&json!({"in": {"$ref": "#/$defs/In"}}), &["in"])
+            .as_object()
+            .map(|map| {
+                let mut map = map.clone();
+                map.insert("$defs".to_owned(), json!({"In": inner}));
+                Value::Object(map)
+            })
+            .unwrap()
+    };
+    let list = |items: Value| object(&json!({"l": {"type": "array", "items": items}}), &["l"]);
+    let number = |schema: Value| object(&json!({"n": schema}), &["n"]);
+    let all = vec![None, Backward, Forward, Full];
+    let cases: Vec<(&str, Value, Value, Vec<Compatibility>)> = vec![
+        ("nothing changes", base.clone(), base.clone(), all.clone()),
+        (
+            "add optional",
+            base.clone(),
+            object(
+                &json!({"a": {"type": "string"}, "b": {"type": "integer"}, "x": {"type": "string"}}),
+                &["a"],
+            ),
+            all.clone(),
+        ),
+        (
+            "add required",
+            base.clone(),
+            object(
+                &json!({"a": {"type": "string"}, "b": {"type": "integer"}, "x": {"type": "string"}}),
+                &["a", "x"],
+            ),
+            vec![None, Forward],
+        ),
+        ("remove optional", base.clone(), object(&json!({"a": {"type": "string"}}), &["a"]), all),
+        (
+            "remove required",
+            base.clone(),
+            object(&json!({"b": {"type": "integer"}}), &[]),
+            vec![None, Backward],
+        ),
+        (
+            "rename required",
+            base.clone(),
+            object(&json!({"z": {"type": "string"}, "b": {"type": "integer"}}), &["z"]),
+            vec![None],
+        ),
+        (
+            "optional becomes required",
+            base.clone(),
+            object(&json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &["a", "b"]),
+            vec![None, Forward],
+        ),
+        (
+            "required becomes optional",
+            base.clone(),
+            object(&json!({"a": {"type": "string"}, "b": {"type": "integer"}}), &[]),
+            vec![None, Backward],
+        ),
+        (
+            "retype",
+            base.clone(),
+            object(&json!({"a": {"type": "integer"}, "b": {"type": "integer"}}), &["a"]),
+            vec![None],
+        ),
+        (
+            "widen a type",
+            base.clone(),
+            object(&json!({"a": {"type": "string"}, "b": {"type": "number"}}), &["a"]),
+            vec![None, Backward],
+        ),
+        (
+            "narrow a type",
+            object(&json!({"b": {"type": "number"}}), &[]),
+            object(&json!({"b": {"type": "integer"}}), &[]),
+            vec![None, Forward],
+        ),
+        (
+            "let null in",
+            base.clone(),
+            object(&json!({"a": {"type": ["string", "null"]}, "b": {"type": "integer"}}), &["a"]),
+            vec![None, Backward],
+        ),
+        (
+            "widen a format",
+            number(json!({"type": "integer", "format": "int32"})),
+            number(json!({"type": "integer", "format": "int64"})),
+            vec![None, Backward],
+        ),
+        (
+            "lose a sign",
+            number(json!({"type": "integer", "format": "int32"})),
+            number(json!({"type": "integer", "format": "uint32", "minimum": 0})),
+            vec![None],
+        ),
+        (
+            "loosen a bound",
+            number(json!({"type": "integer", "maximum": 9})),
+            number(json!({"type": "integer", "maximum": 99})),
+            vec![None, Backward],
+        ),
+        (
+            "drop a bound",
+            number(json!({"type": "integer", "minimum": 0})),
+            number(json!({"type": "integer"})),
+            vec![None, Backward],
+        ),
+        (
+            "tighten a length",
+            number(json!({"type": "string"})),
+            number(json!({"type": "string", "maxLength": 9})),
+            vec![None, Forward],
+        ),
+        ("an enumeration grows", colours(&["red"]), colours(&["red", "blue"]), vec![None, Backward]),
+        ("an enumeration shrinks", colours(&["red", "blue"]), colours(&["red"]), vec![None, Forward]),
+        (
+            "an enumeration becomes text",
+            colours(&["red"]),
+            object(&json!({"c": {"type": "string"}}), &["c"]),
+            vec![None, Backward],
+        ),
+        (
+            "a nested property is added",
+            nested(object(&json!({}), &[])),
+            nested(object(&json!({"x": {"type": "string"}}), &["x"])),
+            vec![None, Forward],
+        ),
+        (
+            "items change their type",
+            list(json!({"type": "string"})),
+            list(json!({"type": "integer"})),
+            vec![None],
+        ),
+        (
+            "items get wider",
+            list(json!({"type": "integer"})),
+            list(json!({"type": "number"})),
+            vec![None, Backward],
+        ),
+        (
+            "the door is closed",
+            base,
+            json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false}),
+            vec![None, Forward],
+        ),
+        (
+            "an alternative is added",
+            json!({"oneOf": [{"const": "a"}]}),
+            json!({"oneOf": [{"const": "a"}, {"type": "object"}]}),
+            vec![None, Backward],
+        ),
+        (
+            "a pattern is demanded",
+            number(json!({"type": "string"})),
+            number(json!({"type": "string", "pattern": "^a"})),
+            vec![None, Forward],
+        ),
+    ];
+    for (what, old, new, expected) in cases {
+        assert_eq!(allowed(&old, &new), expected, "{what}: {:?}", incompatibilities(&old, &new, Full));
+    }
+}
+
+#[test]
+fn every_reason_is_told_with_its_place() {
+    let old = object(
+        &json!({"a": {"type": "string"}, "in": object(&json!({"x": {"type": "string"}}), &[])}),
+        &["a"],
+    );
+    let new = object(
+        &json!({"a": {"type": "integer"}, "in": object(&json!({"x": {"type": "string"}}), &["x"])}),
+        &["a", "y/z"],
+    );
+    let mut paths: Vec<_> =
+        incompatibilities(&old, &new, Backward).into_iter().map(|reason| reason.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/a", "/in/x", "/y~1z"]);
+}
+
+#[test]
+fn types_that_refer_to_themselves_are_compared_to_their_end() {
+    let tree = |leaf: &str| {
+        json!({
+            "$ref": "#/$defs/Tree",
+            "$defs": {"Tree": {"type": "object", "properties": {
+                "leaf": {"type": leaf}, "left": {"$ref": "#/$defs/Tree"}, "right": {"$ref": "#/$defs/Tree"},
+            }}},
+        })
+    };
+    assert_eq!(incompatibilities(&tree("string"), &tree("string"), Full), []);
+    assert_eq!(incompatibilities(&tree("string"), &tree("integer"), Backward).len(), 1);
+    let mut deep = json!({"type": "string"});
+    for _ in 0..100 {
+        deep = object(&json!({"d": deep}), &[]);
+    }
+    assert_eq!(incompatibilities(&deep, &deep, Backward).len(), 1, "refused, not followed for ever");
+}
+
+#[test]
+fn modes_have_names() {
+    for mode in [None, Backward, Forward, Full] {
+        assert_eq!(mode.name().parse(), Ok(mode));
+    }
+    assert!("sideways".parse::<Compatibility>().unwrap_err().contains("backward"));
+}

@@ -1,0 +1,310 @@
+//! The registry: what is registered, by topic, in a journal.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use annals_actors::Clock;
+use annals_persistence::{
+    AppendError, Batch, Direction, Expected, Journal, JournalExt, StreamId, Timestamp, Version,
+};
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::stream::{Entry, SchemaEvent, TopicFold};
+use super::{Compatibility, Incompatibility, SchemaError, SchemaValidator, incompatibilities};
+use crate::envelope::time_text;
+use crate::{Topic, record};
+
+/// What the full names of the streams begin with.
+const STREAM_NAMES: &str = "$schema-";
+/// How many streams are listed at a time.
+const PAGE_STREAMS: usize = 256;
+
+/// What came of registering a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    /// The version that the schema has.
+    pub version: u32,
+    /// Whether it is a new one; otherwise the topic's last version is the same.
+    pub created: bool,
+}
+
+/// A version of a topic's schema.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegisteredSchema {
+    /// The topic.
+    pub topic: Topic,
+    /// The version, from 1.
+    pub version: u32,
+    /// When it was registered, as RFC 3339.
+    pub time: String,
+    /// The schema.
+    pub schema: Value,
+}
+
+/// A topic in the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicSchemas {
+    /// The topic.
+    pub topic: Topic,
+    /// What may follow what.
+    pub compatibility: Compatibility,
+    /// The last version.
+    pub version: u32,
+    /// When it was registered, as RFC 3339.
+    pub time: String,
+}
+
+/// The last version that is enforced, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Current {
+    pub(crate) version: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) validator: Arc<SchemaValidator>,
+}
+
+/// Schemas by topic, in a journal. Cloning is cheap; all clones are the same registry.
+#[derive(Clone)]
+pub struct SchemaRegistry {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    mode: Compatibility,
+    /// What publishing goes by; kept up by whatever this registry reads and writes.
+    current: Arc<Mutex<HashMap<Topic, Option<Current>>>>,
+}
+
+impl fmt::Debug for SchemaRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SchemaRegistry").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl SchemaRegistry {
+    /// The registry in this journal; topics that nobody has said anything else for go by this mode.
+    #[must_use]
+    pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, mode: Compatibility) -> Self {
+        Self { journal, clock, mode, current: Arc::default() }
+    }
+
+    /// Registers a schema as a topic's next version. One that is the last version already stays that.
+    ///
+    /// Of any number who register at once, through any number of registries on the journal, each sees what the ones
+    /// before it registered.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; nothing is registered then.
+    pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
+        SchemaValidator::new(schema)?;
+        loop {
+            let fold = self.read(topic).await?;
+            if let Some(latest) = fold.latest() {
+                if latest.schema == *schema {
+                    return Ok(Registered { version: latest.number, created: false });
+                }
+                self.allowed(topic, &fold, latest, schema)?;
+            }
+            let number = fold.next_number();
+            let event = SchemaEvent::Registered { number, schema: schema.clone() };
+            if self.append(topic, &fold, &event).await? {
+                self.read(topic).await?;
+                return Ok(Registered { version: number, created: true });
+            }
+        }
+    }
+
+    fn allowed(
+        &self,
+        topic: &Topic,
+        fold: &TopicFold,
+        latest: &Entry,
+        schema: &Value,
+    ) -> Result<(), SchemaError> {
+        let mode = fold.mode.unwrap_or(self.mode);
+        let reasons = incompatibilities(&latest.schema, schema, mode);
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        Err(SchemaError::Incompatible { topic: topic.clone(), version: latest.number, mode, reasons })
+    }
+
+    /// Why a schema could not be registered now, under the topic's mode or another; nothing when it could.
+    ///
+    /// # Errors
+    /// [`SchemaError`] when it is no schema, or the topic's cannot be read.
+    pub async fn check(
+        &self,
+        topic: &Topic,
+        schema: &Value,
+        mode: Option<Compatibility>,
+    ) -> Result<Vec<Incompatibility>, SchemaError> {
+        SchemaValidator::new(schema)?;
+        let fold = self.read(topic).await?;
+        let mode = mode.or(fold.mode).unwrap_or(self.mode);
+        Ok(fold.latest().map(|latest| incompatibilities(&latest.schema, schema, mode)).unwrap_or_default())
+    }
+
+    /// Sets what may follow what on a topic.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; it is as it was then.
+    pub async fn set_compatibility(&self, topic: &Topic, mode: Compatibility) -> Result<(), SchemaError> {
+        loop {
+            let fold = self.read(topic).await?;
+            if fold.mode == Some(mode) || self.append(topic, &fold, &SchemaEvent::ModeSet { mode }).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a topic's schema out of use: nothing is held against it any more. Its versions stay where they are, and the
+    /// next to be registered gets the next number.
+    ///
+    /// # Errors
+    /// [`SchemaError`], also when there is none.
+    pub async fn remove(&self, topic: &Topic) -> Result<(), SchemaError> {
+        loop {
+            let fold = self.read(topic).await?;
+            if fold.latest().is_none() {
+                return Err(SchemaError::NotFound { topic: topic.clone() });
+            }
+            if self.append(topic, &fold, &SchemaEvent::Removed {}).await? {
+                self.read(topic).await?;
+                return Ok(());
+            }
+        }
+    }
+
+    /// A topic's schema: the last version, or this one, which is found also after the topic's was removed.
+    ///
+    /// # Errors
+    /// [`SchemaError`], also when there is none.
+    pub async fn get(&self, topic: &Topic, version: Option<u32>) -> Result<RegisteredSchema, SchemaError> {
+        let fold = self.read(topic).await?;
+        let entry = match version {
+            Some(version) => fold.entries.iter().find(|entry| entry.number == version),
+            None => fold.latest(),
+        };
+        entry.map(|entry| shown(topic, entry)).ok_or_else(|| SchemaError::NotFound { topic: topic.clone() })
+    }
+
+    /// Every version there ever was of a topic's schema, the oldest first.
+    ///
+    /// # Errors
+    /// [`SchemaError`], also when there is none.
+    pub async fn versions(&self, topic: &Topic) -> Result<Vec<RegisteredSchema>, SchemaError> {
+        let fold = self.read(topic).await?;
+        if fold.entries.is_empty() {
+            return Err(SchemaError::NotFound { topic: topic.clone() });
+        }
+        Ok(fold.entries.iter().map(|entry| shown(topic, entry)).collect())
+    }
+
+    /// What may follow what on a topic.
+    ///
+    /// # Errors
+    /// [`SchemaError`] when it cannot be read.
+    pub async fn compatibility(&self, topic: &Topic) -> Result<Compatibility, SchemaError> {
+        Ok(self.read(topic).await?.mode.unwrap_or(self.mode))
+    }
+
+    /// Every topic that has a schema, in the order of their names.
+    ///
+    /// # Errors
+    /// [`SchemaError`] when they cannot be read.
+    pub async fn list(&self) -> Result<Vec<TopicSchemas>, SchemaError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.stream.clone());
+            for info in &page {
+                let topic = Topic::named(info.stream.as_str().trim_start_matches(STREAM_NAMES));
+                let fold = self.read(&topic).await?;
+                found.extend(fold.latest().map(|latest| TopicSchemas {
+                    compatibility: fold.mode.unwrap_or(self.mode),
+                    version: latest.number,
+                    time: time_text(latest.time),
+                    topic,
+                }));
+            }
+        }
+    }
+
+    /// What publishing on a topic goes by, as far as is known here; `None` when the topic was not looked at yet.
+    pub(crate) fn current(&self, topic: &Topic) -> Option<Option<Current>> {
+        self.current.lock().get(topic).cloned()
+    }
+
+    /// Looks a topic up for publishing.
+    pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Option<Current>, SchemaError> {
+        self.read(topic).await?;
+        Ok(self.current(topic).flatten())
+    }
+
+    async fn read(&self, topic: &Topic) -> Result<TopicFold, SchemaError> {
+        let stream = stream(topic)?;
+        let mut fold = TopicFold::default();
+        let mut events = self.journal.read_stream(&stream, Version(1), Direction::Forward);
+        while let Some(recorded) = events.next().await {
+            let recorded = recorded?;
+            fold.apply(record::read(&recorded)?, recorded.version, recorded.command.time);
+        }
+        self.keep(topic, &fold)?;
+        Ok(fold)
+    }
+
+    /// Keeps what publishing goes by; compiled anew only where it has changed.
+    fn keep(&self, topic: &Topic, fold: &TopicFold) -> Result<(), SchemaError> {
+        let latest = fold.latest();
+        let mut current = self.current.lock();
+        let known = current.get(topic).map(|known| known.as_ref().map(|known| known.version));
+        if known == Some(latest.map(|latest| latest.number)) {
+            return Ok(());
+        }
+        let compiled = latest.map(|latest| compiled(topic, latest)).transpose()?;
+        current.insert(topic.clone(), compiled);
+        Ok(())
+    }
+
+    /// Appends if nobody else was faster; whether that is so.
+    async fn append(
+        &self,
+        topic: &Topic,
+        fold: &TopicFold,
+        event: &SchemaEvent,
+    ) -> Result<bool, SchemaError> {
+        let now: Timestamp = self.clock.now();
+        let event = record::record(event, now)?;
+        let batch = Batch::of(stream(topic)?, Expected::Version(fold.read), [event]);
+        match self.journal.append(batch).await {
+            Ok(_) => Ok(true),
+            Err(AppendError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn compiled(topic: &Topic, entry: &Entry) -> Result<Current, SchemaError> {
+    let name = format!("urn:annals:schema:{topic}:{}", entry.number).into();
+    Ok(Current { version: entry.number, name, validator: Arc::new(SchemaValidator::new(&entry.schema)?) })
+}
+
+fn shown(topic: &Topic, entry: &Entry) -> RegisteredSchema {
+    let (topic, time) = (topic.clone(), time_text(entry.time));
+    RegisteredSchema { topic, version: entry.number, time, schema: entry.schema.clone() }
+}
+
+fn stream(topic: &Topic) -> Result<StreamId, SchemaError> {
+    if let Some(reason) = topic.fault() {
+        return Err(SchemaError::InvalidTopic { topic: topic.clone(), reason: reason.to_owned() });
+    }
+    Ok(StreamId::internal(&format!("schema-{topic}"))?)
+}
+
+#[cfg(test)]
+mod tests;

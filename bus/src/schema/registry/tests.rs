@@ -1,0 +1,90 @@
+use annals_actors::SystemClock;
+use annals_persistence::MemoryJournal;
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::*;
+
+fn registry_on(journal: &Arc<MemoryJournal>) -> SchemaRegistry {
+    let journal = Arc::clone(journal) as Arc<dyn Journal>;
+    SchemaRegistry::new(journal, Arc::new(SystemClock), Compatibility::Backward)
+}
+
+fn topic() -> Topic {
+    Topic::named("v1.moved")
+}
+
+fn with(properties: &Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w23_a_hundred_who_publish_first_register_one_schema() {
+    let journal = Arc::new(MemoryJournal::new());
+    let schema = Arc::new(with(&json!({"a": {"type": "string"}}), &["a"]));
+    let racers = (0..100).map(|_| {
+        // Each with a registry of its own, as other processes have.
+        let (registry, schema) = (registry_on(&journal), Arc::clone(&schema));
+        tokio::spawn(async move { registry.register(&topic(), &schema).await.unwrap() })
+    });
+    let registered: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
+    assert!(registered.iter().all(|one| one.version == 1));
+    assert_eq!(registered.iter().filter(|one| one.created).count(), 1);
+    assert_eq!(registry_on(&journal).versions(&topic()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn w23_an_update_is_checked_and_history_stays() {
+    let journal = Arc::new(MemoryJournal::new());
+    let registry = registry_on(&journal);
+    let first = with(&json!({"a": {"type": "string"}}), &["a"]);
+    let wider = with(&json!({"a": {"type": ["string", "null"]}}), &[]);
+    let other = with(&json!({"a": {"type": "integer"}}), &["a", "b"]);
+    assert_eq!(registry.register(&topic(), &first).await.unwrap(), Registered { version: 1, created: true });
+    assert_eq!(registry.register(&topic(), &wider).await.unwrap().version, 2);
+    let refused = registry.register(&topic(), &other).await.unwrap_err();
+    let SchemaError::Incompatible { version: 2, reasons, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(reasons.len(), 3, "{refused}");
+    assert_eq!(registry.check(&topic(), &other, Some(Compatibility::None)).await.unwrap(), []);
+
+    registry.set_compatibility(&topic(), Compatibility::None).await.unwrap();
+    assert_eq!(registry.register(&topic(), &other).await.unwrap().version, 3);
+    // As after a restart.
+    let registry = registry_on(&Arc::new(journal.reopened()));
+    let versions = registry.versions(&topic()).await.unwrap();
+    assert_eq!(versions.iter().map(|version| &version.schema).collect::<Vec<_>>(), [&first, &wider, &other]);
+    assert_eq!(registry.get(&topic(), Some(1)).await.unwrap().schema, first);
+    assert_eq!(registry.list().await.unwrap()[0].compatibility, Compatibility::None);
+
+    registry.remove(&topic()).await.unwrap();
+    assert_eq!(registry.get(&topic(), None).await.unwrap_err().code(), "schema_not_found");
+    assert_eq!(registry.list().await.unwrap(), []);
+    assert_eq!(registry.versions(&topic()).await.unwrap().len(), 3);
+    assert_eq!(registry.register(&topic(), &first).await.unwrap(), Registered { version: 4, created: true });
+}
+
+#[tokio::test]
+async fn what_is_no_schema_is_refused_with_the_reason() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let large = json!({"title": "x".repeat(300_000)});
+    for bad in
+        [json!("text"), json!({"type": "nonsense"}), json!({"$ref": "https://elsewhere/schema"}), large]
+    {
+        assert_eq!(registry.register(&topic(), &bad).await.unwrap_err().code(), "not_a_schema");
+    }
+    let bad = registry.register(&Topic::named("a b"), &json!({})).await.unwrap_err();
+    assert_eq!(bad.code(), "invalid_topic");
+}
+
+#[test]
+fn every_wrong_path_is_named() {
+    let schema =
+        with(&json!({"a": {"type": "string"}, "n": {"type": "integer", "minimum": 0}}), &["a", "n", "z"]);
+    let validator = SchemaValidator::new(&schema).unwrap();
+    assert_eq!(validator.validate_text(r#"{"a":"x","n":1,"z":null}"#), Ok(()));
+    let faults = validator.validate_text(r#"{"a":5,"n":-1}"#).unwrap_err();
+    let mut paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["", "/a", "/n"], "{faults:?}");
+    assert_eq!(validator.validate_text("{").unwrap_err().len(), 1);
+}
