@@ -27,6 +27,12 @@ pub enum PublishError {
         /// What the broker said.
         reason: String,
     },
+    /// Never, unless somebody changes the schema of its topic.
+    #[error("schema_mismatch: {reason}")]
+    Schema {
+        /// What of the event is not as the schema says.
+        reason: String,
+    },
     /// Never, unless somebody changes the configuration.
     #[error("the broker refuses the event: {reason}")]
     Configuration {
@@ -51,6 +57,7 @@ impl PublishError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unavailable { .. } => "publish_unavailable",
+            Self::Schema { .. } => "schema_mismatch",
             Self::Configuration { .. } => "publish_refused",
         }
     }

@@ -111,7 +111,7 @@ impl Deliverer {
             .increment(1);
         let resumed = self.resumed();
         let pause = match error {
-            PublishError::Configuration { .. } => {
+            PublishError::Configuration { .. } | PublishError::Schema { .. } => {
                 parking.park(&error.to_string());
                 self.parked_retry
             }

@@ -48,11 +48,11 @@ impl Schemas {
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
             let (topic, version) = (&envelope.topic, current.version);
-            PublishError::configuration(format!(
-                "schema_mismatch: event {} is not what version {version} of the schema of \"{topic}\" says: {}",
-                envelope.id,
-                all(&faults)
-            ))
+            let (id, faults) = (&envelope.id, all(&faults));
+            let reason = format!(
+                "event {id} is not what version {version} of the schema of \"{topic}\" says: {faults}"
+            );
+            PublishError::Schema { reason }
         })
     }
 }
