@@ -28,8 +28,8 @@ const KEEPERS: &[(&str, &[&str])] = &[
     ("sled", &["annals-persistence", "annals-benches"]),
     ("redb", &["annals-persistence"]),
     ("bincode", &["annals-persistence", "annals-benches"]),
-    ("dapr", &["annals-bus"]),
-    ("tonic", &["annals-bus"]),
+    ("dapr", &["annals-bus", "annals-benches"]),
+    ("tonic", &["annals-bus", "annals-benches"]),
 ];
 
 /// Modules that alone may name an outside crate's types, inside the crate that has it.

@@ -23,6 +23,7 @@
 
 mod arguments;
 pub mod baselines;
+pub mod bus;
 mod clients;
 mod goal;
 pub mod harness;

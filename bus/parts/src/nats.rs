@@ -30,6 +30,12 @@ impl Nats {
         make_stream(port);
         Self { port, process, dir }
     }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 fn start(port: u16, dir: &Path) -> Process {

@@ -42,6 +42,12 @@ impl Rabbit {
         let process = start(ports, dir.path());
         Self { ports, process, _epmd: epmd, dir }
     }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
 }
 
 fn start(ports: Ports, dir: &Path) -> Process {

@@ -134,7 +134,7 @@ impl DaprBroker {
             journal: Arc::clone(&port.journal),
             publications: Arc::clone(&port.publications),
             topic: None,
-            publisher: port.publications.publisher(Arc::new(publisher)),
+            publisher: Arc::new(publisher),
             clock: Arc::clone(&port.clock),
             options: self.options.relay.clone(),
         })))

@@ -133,7 +133,7 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
         journal: Arc::clone(&source.journal),
         publications: Arc::clone(&source.publications),
         topic: Some(inlet.topic().clone()),
-        publisher: source.publications.publisher(Arc::new(InletPublisher(Arc::clone(inlet)))),
+        publisher: Arc::new(InletPublisher(Arc::clone(inlet))),
         clock: Arc::clone(&source.clock),
         options,
     });

@@ -53,6 +53,7 @@ impl Pump {
     pub(super) fn new(parts: RelayParts, shared: Arc<Shared>) -> Self {
         let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
+        let publisher = publications.publisher(publisher);
         Self {
             parking: Parking::new(&shared),
             deliverer: Arc::new(Deliverer::new(&shared, publisher, Arc::clone(&clock), &options)),

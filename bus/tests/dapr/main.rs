@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deployed;
 mod letters;
 mod outages;
 mod pair;

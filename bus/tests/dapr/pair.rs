@@ -78,8 +78,19 @@ pub(crate) async fn orders_with(
     handler: impl Handler<CustomerAddressUpdated>,
     change: impl FnOnce(&mut DaprOptions),
 ) -> Party {
+    let sidecar = |app| Sidecar::start(sidecar_options(broker, "order", app));
+    orders_on(sidecar, subscription, handler, change).await
+}
+
+/// The order service, with a sidecar of one's own.
+pub(crate) async fn orders_on(
+    sidecar: impl FnOnce(App) -> Sidecar,
+    subscription: SubscriptionOptions,
+    handler: impl Handler<CustomerAddressUpdated>,
+    change: impl FnOnce(&mut DaprOptions),
+) -> Party {
     let port = free_port();
-    let sidecar = Sidecar::start(sidecar_options(broker, "order", App::Grpc(port)));
+    let sidecar = sidecar(App::Grpc(port));
     let journal = Arc::new(MemoryJournal::new());
     let node = node(&journal).await;
     let mut options = options(&sidecar, port);

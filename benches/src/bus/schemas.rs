@@ -1,0 +1,105 @@
+//! What it costs to hold every event against its topic's schema.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals::bus::{
+    Attachment, Broker, Bus, BusStartError, Envelope, PublishError, Publisher, Relay, RelayOptions,
+    RelayParts, RelayStatus, SchemaOptions, ServicePort, SubscriptionStatus,
+};
+use annals::persistence::{MemoryJournal, StreamId};
+use annals::prelude::*;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+
+use super::{filled, node, publications};
+use crate::{Failure, Measurement, System, Workshop, alternate};
+
+const WITHOUT: &str = "without";
+/// What validation may leave of the relay's own rate, with a broker that costs nothing.
+const GOAL: f64 = 0.9;
+
+/// Events published a second to a broker that takes them at once, written out as they would be for any.
+pub(super) fn schemas(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
+    let source = filled(workshop, workshop.plan.stream_events * 10)?;
+    let held = SchemaOptions::default();
+    let free = SchemaOptions { on_publish: false, ..held };
+    let systems = vec![
+        System::new("with schemas", |window| published(workshop, &source, held, window)),
+        System::new(WITHOUT, |window| published(workshop, &source, free, window)),
+    ];
+    let measured = alternate("relay, events held against their schema", "events/s", &workshop.plan, systems)?;
+    Ok(vec![measured.with_goal(WITHOUT, GOAL)])
+}
+
+fn published(
+    workshop: &Workshop,
+    source: &Arc<MemoryJournal>,
+    options: SchemaOptions,
+    window: Duration,
+) -> Result<f64, Failure> {
+    // Without the cursor of the turn before.
+    let journal: Arc<dyn Journal> = Arc::new(source.reopened());
+    workshop.runtime.block_on(async {
+        let sales = node(&journal).await?;
+        let builder = Bus::builder(sales, "sales").publications(publications()).schemas(options);
+        let begin = Instant::now();
+        let bus = builder.broker(Arc::new(Sink)).start().await?;
+        tokio::time::sleep(window).await;
+        let published: u64 = bus.relays().iter().map(|relay| relay.published).sum();
+        Ok(published as f64 / begin.elapsed().as_secs_f64())
+    })
+}
+
+/// Takes everything at once.
+#[derive(Debug)]
+struct Sink;
+
+#[derive(Debug)]
+struct Attached(Relay);
+
+impl Publisher for Sink {
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
+        let written = envelope.to_json().map_err(|error| PublishError::configuration(error.to_string()));
+        ready(written.map(|json| drop(std::hint::black_box(json)))).boxed()
+    }
+}
+
+impl Broker for Sink {
+    fn name(&self) -> &'static str {
+        "sink"
+    }
+
+    fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>> {
+        let attached = StreamId::internal("cursor-sink")
+            .map_err(|source| BusStartError::InvalidName { name: "sink".into(), source })
+            .map(|cursor| {
+                let relay = Relay::start(RelayParts {
+                    name: "to the sink".into(),
+                    cursor,
+                    journal: port.journal,
+                    publications: port.publications,
+                    topic: None,
+                    publisher: Arc::new(Self),
+                    clock: port.clock,
+                    options: RelayOptions::default(),
+                });
+                Arc::new(Attached(relay)) as Arc<dyn Attachment>
+            });
+        ready(attached).boxed()
+    }
+}
+
+impl Attachment for Attached {
+    fn relays(&self) -> Vec<RelayStatus> {
+        vec![self.0.status()]
+    }
+
+    fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        Vec::new()
+    }
+
+    fn detach(&self) -> BoxFuture<'_, ()> {
+        self.0.stop().boxed()
+    }
+}
