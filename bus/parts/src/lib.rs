@@ -23,7 +23,7 @@ pub use process::{Process, free_port, wait_for_port};
 pub use rabbit::Rabbit;
 pub use redis::Redis;
 pub use resources::{PubSub, Resources};
-pub use sidecar::{App, Sidecar, SidecarOptions};
+pub use sidecar::{App, Sidecar, SidecarOptions, daprd};
 
 use std::time::Duration;
 

@@ -38,9 +38,7 @@ impl Program {
     /// A command that runs it, and that ends it when the thread that started it ends in whatever way: so it is to be
     /// started by a test's own thread, not by one of a pool.
     pub(crate) fn command(&self) -> Command {
-        let Some(program) = self.find() else {
-            panic!("{} is missing: {}; or name it with {}", self.name, self.how, self.variable)
-        };
+        let program = self.path();
         match on_path("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
@@ -49,6 +47,12 @@ impl Program {
             }
             None => Command::new(program),
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        let missing = || panic!("{} is missing: {}; or name it with {}", self.name, self.how, self.variable);
+        self.find().unwrap_or_else(missing)
     }
 
     fn find(&self) -> Option<PathBuf> {

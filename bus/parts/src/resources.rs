@@ -91,7 +91,8 @@ impl Resources {
         self
     }
 
-    pub(crate) fn write(&self, dir: &Path) {
+    /// Writes them into a directory, which is made if need be.
+    pub fn write(&self, dir: &Path) {
         std::fs::create_dir_all(dir).expect("a directory");
         for (name, content) in &self.files {
             std::fs::write(dir.join(name), content).expect("a file");

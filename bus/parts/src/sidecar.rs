@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -14,6 +14,12 @@ use crate::program::DAPRD;
 
 /// How long a sidecar goes on delivering answers after it was asked to end.
 const BLOCK_SHUTDOWN: &str = "3s";
+
+/// Where the sidecar's program is, for who starts one by other means.
+#[must_use]
+pub fn daprd() -> PathBuf {
+    DAPRD.path()
+}
 
 /// Where a sidecar finds its app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,9 +54,19 @@ impl Services {
 
     /// Starts services with these arguments beside the usual ones.
     pub(crate) fn with(data: &Arc<TempDir>, arguments: &[&str]) -> Self {
+        Self::with_environment(data, arguments, &[])
+    }
+
+    /// The same with these environment variables.
+    pub(crate) fn with_environment(
+        data: &Arc<TempDir>,
+        arguments: &[&str],
+        variables: &[(&str, &Path)],
+    ) -> Self {
         let log = File::options().create(true).append(true).open(log_file(data)).expect("a log file");
         let mut child = binary()
             .args(arguments)
+            .envs(variables.iter().copied())
             .args(["--json", "--listen", "127.0.0.1:0", "--data"])
             .arg(data_directory(data))
             .stdin(Stdio::null())

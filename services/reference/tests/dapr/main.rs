@@ -16,6 +16,7 @@
 mod bodies;
 #[path = "../api/client.rs"]
 mod client;
+mod dev;
 mod interop;
 mod over_jetstream;
 mod over_redis;
