@@ -90,6 +90,8 @@ impl Broker for Nats {
                 ("ackPolicy", "explicit"),
                 ("ackWait", "5s"),
                 ("maxAckPending", "512"),
+                // The default is one at a time.
+                ("concurrency", "parallel"),
             ],
         )
     }

@@ -150,3 +150,6 @@ impl Broker for DaprBroker {
         self.connect(port).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;
