@@ -245,6 +245,13 @@ pub(super) fn parse_frame(bytes: &[u8], offset: u64, seed: u32, available: u64) 
     frame_in(frame)
 }
 
+/// The group and the size that a frame's header says, if these bytes may be one; its checksum is not looked at.
+pub(super) fn parse_header(bytes: &[u8], available: u64) -> Option<(u32, usize)> {
+    let total = frame_bytes(bytes, available).ok()?;
+    Kind::from_byte(bytes[2])?;
+    Some((u32_at(bytes, 12), total))
+}
+
 /// What these bytes, a frame's, say.
 fn frame_in(frame: &[u8]) -> Result<Frame, Flaw> {
     let kind = Kind::from_byte(frame[2]).ok_or(Flaw::Bad("the frame is of no known kind"))?;

@@ -34,6 +34,13 @@ impl<'a> FrameReader<'a> {
         }
     }
 
+    /// The group and the size that the header at this offset says, if there may be a frame.
+    fn header(&mut self, at: u64) -> io::Result<Option<(u32, usize)>> {
+        self.fill(at, FRAME_HEADER_BYTES)?;
+        let available = self.len.saturating_sub(at);
+        Ok(format::parse_header(&self.window[self.within(at)..], available))
+    }
+
     fn find(&mut self, at: u64) -> io::Result<Result<Frame, &'static str>> {
         let mut wanted = FRAME_HEADER_BYTES;
         loop {
@@ -79,7 +86,7 @@ pub(super) enum Tail {
 
 /// Looks at all that lies behind `from`, where the group with number `torn` should begin.
 pub(super) fn look_at_tail(segment: &Segment, from: u64, len: u64, torn: u64) -> io::Result<Tail> {
-    let mut frames = FrameReader::new(segment, len);
+    let mut search = Search::new(segment, from, len, torn);
     let mut used = 0;
     let mut at = from;
     while at < len {
@@ -91,7 +98,7 @@ pub(super) fn look_at_tail(segment: &Segment, from: u64, len: u64, torn: u64) ->
             if page == &PAGE[..page.len()] {
                 continue;
             }
-            if let Some(offset) = later_frame(&mut frames, page, page_at, torn)? {
+            if let Some(offset) = search.later_frame(page, page_at)? {
                 return Ok(Tail::Followed(offset));
             }
             used = page_at + page.len() as u64 - from;
@@ -101,27 +108,60 @@ pub(super) fn look_at_tail(segment: &Segment, from: u64, len: u64, torn: u64) ->
     Ok(if used == 0 { Tail::Clean } else { Tail::Torn(used) })
 }
 
-fn later_frame(
-    frames: &mut FrameReader<'_>,
-    page: &[u8],
-    page_at: u64,
+/// How many times the bytes of a tail are hashed at most, all look-alikes of frames in it together.
+const HASHES_OF_TAIL: u64 = 16;
+
+/// The search for a frame of a later group in a tail.
+struct Search<'a> {
+    frames: FrameReader<'a>,
     torn: u64,
-) -> io::Result<Option<u64>> {
-    for (bytes, at) in page.chunks(8).zip((page_at..).step_by(8)) {
-        if bytes.starts_with(&FRAME_MAGIC.to_le_bytes())
-            && let Ok((frame, _)) = frames.frame(at)?
-            && is_later(frame.group, torn)
-            && !planted(Fault::DamageTakenForTornTail)
-        {
-            return Ok(Some(at));
-        }
-    }
-    Ok(None)
+    /// How many groups fit into the tail: no frame in it is of a later one.
+    groups: u64,
+    /// How many bytes may still be hashed. Payloads may be made of nothing but look-alikes, each as long as the rest of the
+    /// tail. When it is used up, the next one counts as a frame: a torn tail may be taken for damage, which somebody then
+    /// looks at, never damage for a torn tail.
+    budget: u64,
 }
 
-/// Whether the lower half of a group's number is that of a group after this one.
-const fn is_later(group: u32, than: u64) -> bool {
-    (group.wrapping_sub(than as u32) as i32) > 0
+impl<'a> Search<'a> {
+    fn new(segment: &'a Segment, from: u64, len: u64, torn: u64) -> Self {
+        let tail = len.saturating_sub(from);
+        let groups = tail / format::COMMIT_BYTES as u64;
+        Self {
+            frames: FrameReader::new(segment, len),
+            torn,
+            groups,
+            budget: tail.saturating_mul(HASHES_OF_TAIL),
+        }
+    }
+
+    fn later_frame(&mut self, page: &[u8], page_at: u64) -> io::Result<Option<u64>> {
+        for (bytes, at) in page.chunks(8).zip((page_at..).step_by(8)) {
+            if bytes.starts_with(&FRAME_MAGIC.to_le_bytes()) && self.is_later_frame(at)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_later_frame(&mut self, at: u64) -> io::Result<bool> {
+        let Some((group, bytes)) = self.frames.header(at)? else { return Ok(false) };
+        // What is cheap to see comes first.
+        if !self.is_later(group) {
+            return Ok(false);
+        }
+        match self.budget.checked_sub(bytes as u64) {
+            Some(left) => self.budget = left,
+            None => return Ok(true),
+        }
+        Ok(self.frames.frame(at)?.is_ok() && !planted(Fault::DamageTakenForTornTail))
+    }
+
+    /// Whether the lower half of a group's number is that of a group after the torn one, that this tail has room for.
+    const fn is_later(&self, group: u32) -> bool {
+        let ahead = group.wrapping_sub(self.torn as u32) as i32;
+        ahead > 0 && ahead as u64 <= self.groups
+    }
 }
 
 /// Whether there is nothing but zeros from an offset on.
