@@ -9,11 +9,14 @@ use annals::bus::{Bus, Delivery, HandlerError, Reaction, Topic};
 use annals::prelude::*;
 use annals_parts::{App, Redis, free_port};
 use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::runtime::v1::app_callback_health_check_server::{
+    AppCallbackHealthCheck, AppCallbackHealthCheckServer,
+};
 use dapr::dapr::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
 use dapr::dapr::proto::runtime::v1::{
-    BindingEventRequest, BindingEventResponse, JobEventRequest, JobEventResponse, ListInputBindingsResponse,
-    ListTopicSubscriptionsResponse, TopicEventBulkRequest, TopicEventBulkResponse, TopicEventRequest,
-    TopicEventResponse, TopicSubscription,
+    BindingEventRequest, BindingEventResponse, HealthCheckResponse, JobEventRequest, JobEventResponse,
+    ListInputBindingsResponse, ListTopicSubscriptionsResponse, TopicEventBulkRequest, TopicEventBulkResponse,
+    TopicEventRequest, TopicEventResponse, TopicSubscription,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -124,9 +127,11 @@ fn yes(workshop: &Workshop, redis: &Redis, group: &str, events: usize) -> Result
     workshop.runtime.block_on(async {
         let watch = Arc::new(Stopwatch::default());
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-        let service = AppCallbackServer::new(Yes(Arc::clone(&watch)));
-        let server =
-            Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
+        let app = Arc::new(Yes(Arc::clone(&watch)));
+        let server = Server::builder()
+            .add_service(AppCallbackServer::from_arc(Arc::clone(&app)))
+            .add_service(AppCallbackHealthCheckServer::from_arc(app))
+            .serve_with_incoming(TcpListenerStream::new(listener));
         let server = tokio::spawn(server);
         let _sidecar = start(redis, group, App::Grpc(port));
         let rate = watch.rate(events).await;
@@ -187,5 +192,12 @@ impl AppCallback for Yes {
 
     async fn on_job_event(&self, _: Request<JobEventRequest>) -> Result<Response<JobEventResponse>, Status> {
         nothing()
+    }
+}
+
+#[tonic::async_trait]
+impl AppCallbackHealthCheck for Yes {
+    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse::default()))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use annals::bus::{Bus, Delivery, HandlerError, InProcessBroker, Reaction};
+use annals::bus::{Bus, BusBuilder, Delivery, HandlerError, InProcessBroker, Reaction, SchemaOptions};
 use annals::prelude::*;
 
 use super::{ItemSold, filled, node, publications};
@@ -26,7 +26,7 @@ pub(super) fn in_process(workshop: &Workshop) -> Result<Vec<Measurement>, Failur
     let systems = vec![
         System::new("annals", |window| {
             turn += 1;
-            handled(workshop, &source, turn, window)
+            handled(workshop, &source, None, turn, window)
         }),
         System::new(COMMANDS, |window| tasks(runtime, &orders, CLIENTS, plan.instances, window)),
     ];
@@ -36,29 +36,28 @@ pub(super) fn in_process(workshop: &Workshop) -> Result<Vec<Measurement>, Failur
 }
 
 /// How many events a subscriber that was never there handles a second.
-fn handled(
+pub(super) fn handled(
     workshop: &Workshop,
     source: &Arc<dyn Journal>,
+    schemas: Option<SchemaOptions>,
     turn: usize,
     window: Duration,
 ) -> Result<f64, Failure> {
     let dir = workshop.dir()?;
+    let with_schemas = |builder: BusBuilder| match schemas {
+        Some(options) => builder.schemas(options),
+        None => builder,
+    };
     workshop.runtime.block_on(async {
         let broker = InProcessBroker::new();
         let sales = node(source).await?;
         let journal = journals::open(dir.path())?;
         let stock = node(&journal).await?;
-        let subscriber = Bus::builder(stock.clone(), format!("stock{turn}"))
-            .subscribe("sold", take)
-            .in_process(&broker)
-            .start()
-            .await?;
+        let builder = Bus::builder(stock.clone(), format!("stock{turn}")).subscribe("sold", take);
+        let subscriber = with_schemas(builder).in_process(&broker).start().await?;
         let begin = Instant::now();
-        let publisher = Bus::builder(sales.clone(), "sales")
-            .publications(publications())
-            .in_process(&broker)
-            .start()
-            .await?;
+        let builder = Bus::builder(sales.clone(), "sales").publications(publications());
+        let publisher = with_schemas(builder).in_process(&broker).start().await?;
         tokio::time::sleep(window).await;
         let published: u64 = publisher.relays().iter().map(|relay| relay.published).sum();
         let rate = published as f64 / begin.elapsed().as_secs_f64();

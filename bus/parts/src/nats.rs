@@ -90,8 +90,8 @@ impl Broker for Nats {
                 ("ackPolicy", "explicit"),
                 ("ackWait", "5s"),
                 ("maxAckPending", "512"),
-                // The default is one at a time.
-                ("concurrency", "parallel"),
+                // In parallel, the sidecar acknowledges what it has not delivered yet.
+                ("concurrency", "single"),
             ],
         )
     }
