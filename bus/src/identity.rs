@@ -1,5 +1,9 @@
 //! Ids derived from names: the same inputs give the same id, in every process and after every restart.
 
+use std::hash::Hasher as _;
+use std::sync::LazyLock;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use uuid::Uuid;
 
 /// The namespace of everything that the bus derives.
@@ -18,5 +22,18 @@ pub(crate) fn derived(names: &[&str]) -> Uuid {
 
 /// What a subscription knows an event by, in few bytes.
 pub(crate) fn event_key(source: &str, id: &str) -> u128 {
-    derived(&[source, id]).as_u128()
+    in_memory(&[source, id])
+}
+
+/// What a list of names is known by in this process, in few bytes and little time. Keyed by chance, so that nobody can
+/// make two lists that look the same.
+pub(crate) fn in_memory(names: &[&str]) -> u128 {
+    static KEYS: LazyLock<(u64, u64)> = LazyLock::new(|| Uuid::new_v4().as_u64_pair());
+    let (one, two) = *KEYS;
+    let mut hasher = SipHasher13::new_with_keys(one, two);
+    for name in names {
+        hasher.write(&name.len().to_le_bytes());
+        hasher.write(name.as_bytes());
+    }
+    hasher.finish128().as_u128()
 }

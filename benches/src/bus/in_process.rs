@@ -55,12 +55,16 @@ pub(super) fn handled(
         let stock = node(&journal).await?;
         let builder = Bus::builder(stock.clone(), format!("stock{turn}")).subscribe("sold", take);
         let subscriber = with_schemas(builder).in_process(&broker).start().await?;
-        let begin = Instant::now();
         let builder = Bus::builder(sales.clone(), "sales").publications(publications());
         let publisher = with_schemas(builder).in_process(&broker).start().await?;
+        let published = || publisher.relays().iter().map(|relay| relay.published).sum::<u64>();
+        // Every instance is live then, as those are that commands are sent to.
+        while published() < workshop.plan.instances as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (begin, before) = (Instant::now(), published());
         tokio::time::sleep(window).await;
-        let published: u64 = publisher.relays().iter().map(|relay| relay.published).sum();
-        let rate = published as f64 / begin.elapsed().as_secs_f64();
+        let rate = (published() - before) as f64 / begin.elapsed().as_secs_f64();
         subscriber.shutdown().await;
         publisher.shutdown().await;
         stock.shutdown().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use annals_persistence::{Timestamp, Version};
 
 use crate::Envelope;
-use crate::identity::derived;
+use crate::identity::in_memory;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) struct OrderKey(u128);
 
 impl OrderKey {
     pub(crate) fn new(source: &str, key: &str) -> Self {
-        Self(derived(&[source, key]).as_u128())
+        Self(in_memory(&[source, key]))
     }
 
     pub(crate) fn of(envelope: &Envelope) -> Self {
