@@ -89,7 +89,8 @@ impl Broker for Nats {
                 ("deliverPolicy", "all"),
                 ("ackPolicy", "explicit"),
                 ("ackWait", "5s"),
-                ("maxAckPending", "512"),
+                // They wait for one another, and the last of them may not wait longer than for its answer.
+                ("maxAckPending", "32"),
                 // In parallel, the sidecar acknowledges what it has not delivered yet.
                 ("concurrency", "single"),
             ],
