@@ -1,6 +1,7 @@
 //! A command's content as bytes to be hashed: a value in serde's data model, every part with what kind it is and every
-//! text with its length, so that two contents never look alike. Names are part of it and places are not, so that a
-//! release that adds a variant or moves a field reads the same content out of the same command.
+//! text with its length, so that two contents never look alike. Of a variant its name is part of it and its place is not, so
+//! that a release that adds one reads the same content out of the same command. The entries of a map are in the order of
+//! their bytes: a hash map has them in another order in every process.
 
 use std::fmt::{self, Display};
 
@@ -111,14 +112,14 @@ macro_rules! numbers {
     };
 }
 
-impl ser::Serializer for &mut Content<'_> {
+impl<'a, 'b> ser::Serializer for &'b mut Content<'a> {
     type Ok = ();
     type Error = Refusal;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
     type SerializeTupleVariant = Self;
-    type SerializeMap = Self;
+    type SerializeMap = Entries<'a, 'b>;
     type SerializeStruct = Self;
     type SerializeStructVariant = Self;
 
@@ -219,14 +220,15 @@ impl ser::Serializer for &mut Content<'_> {
         self.serialize_seq(Some(len))
     }
 
-    fn serialize_map(self, _len: Option<usize>) -> Result<Self, Refusal> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Entries<'a, 'b>, Refusal> {
         self.mark(MAP);
-        Ok(self)
+        Ok(Entries { content: self, begins: Vec::new() })
     }
 
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self, Refusal> {
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Self, Refusal> {
         self.called(0, name);
-        self.serialize_map(Some(len))
+        self.mark(MAP);
+        Ok(self)
     }
 
     fn serialize_struct_variant(
@@ -234,10 +236,11 @@ impl ser::Serializer for &mut Content<'_> {
         _name: &'static str,
         index: u32,
         variant: &'static str,
-        len: usize,
+        _len: usize,
     ) -> Result<Self, Refusal> {
         self.variant(index, variant);
-        self.serialize_map(Some(len))
+        self.mark(MAP);
+        Ok(self)
     }
 
     fn is_human_readable(&self) -> bool {
@@ -289,22 +292,44 @@ macro_rules! structs {
 
 structs!(SerializeStruct, SerializeStructVariant);
 
-impl ser::SerializeMap for &mut Content<'_> {
+/// A map that is being written, and where each of its entries begins.
+struct Entries<'a, 'b> {
+    content: &'b mut Content<'a>,
+    begins: Vec<usize>,
+}
+
+impl ser::SerializeMap for Entries<'_, '_> {
     type Ok = ();
     type Error = Refusal;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-        key.serialize(&mut **self)
+        self.begins.push(self.content.bytes.len());
+        key.serialize(&mut *self.content)
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        value.serialize(&mut **self)
+        value.serialize(&mut *self.content)
     }
 
     fn end(self) -> Done {
-        self.mark(END);
+        sort(self.content.bytes, &self.begins);
+        self.content.mark(END);
         Ok(())
     }
+}
+
+/// Puts the parts that begin at these places, the last of which goes on to the end, in the order of their bytes.
+fn sort(bytes: &mut Vec<u8>, begins: &[usize]) {
+    let Some(&first) = begins.first() else { return };
+    let ends = begins.iter().skip(1).copied().chain([bytes.len()]);
+    let mut parts: Vec<_> = begins.iter().zip(ends).map(|(begin, end)| &bytes[*begin..end]).collect();
+    if parts.is_sorted() {
+        return;
+    }
+    parts.sort_unstable();
+    let sorted = parts.concat();
+    bytes.truncate(first);
+    bytes.extend_from_slice(&sorted);
 }
 
 #[cfg(test)]

@@ -242,7 +242,7 @@ fn panicked<A: Aggregate>(instance: &Instance<A>, message: String, reply: Reply<
 
 /// What is durable in a journal whose disk has failed may be less than what is there when it is opened again: this very
 /// command may have been carried out before, and nothing that says otherwise can be relied on.
-fn doubt<A: Aggregate>(instance: &Instance<A>) -> Result<(), Failure> {
+pub(crate) fn doubt<A: Aggregate>(instance: &Instance<A>) -> Result<(), Failure> {
     match instance.kind.journal.health() {
         JournalHealth::Poisoned { reason } => Err(Failure::Unknown(reason)),
         _ => Ok(()),

@@ -259,7 +259,7 @@ fn register<A: Aggregate>(parts: &Parts) -> Registered {
         snapshots: parts
             .snapshots
             .clone()
-            .map(|store| Snapshots::of::<A>(store, parts.options.command_ids_max)),
+            .and_then(|store| Snapshots::of::<A>(store, parts.options.command_ids_max)),
         snapshot_writer: parts.snapshot_writer.clone(),
         clock: Arc::clone(&parts.clock),
         options: parts.options.clone(),

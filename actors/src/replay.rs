@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
-    CodecId, Direction, Event, EventId, Journal, JournalExt, PageStream, RecordedEvent, Snapshot,
-    SnapshotStore, StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
+    CodecId, Direction, Event, EventId, Journal, JournalExt, PageStream, RecordedEvent, ShapeWriter,
+    Snapshot, SnapshotStore, StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -145,13 +145,26 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>, memory_capacity: usize) -> Self {
+    /// None for a state that bincode writes and reads back as another: it has no place for what serde's attributes leave
+    /// out.
+    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>, memory_capacity: usize) -> Option<Self> {
         const BODY_LAYOUT: u64 = 1;
+        let mut shape = ShapeWriter::default();
+        A::describe(&mut shape);
+        if let Some(attribute) = shape.self_describing() {
+            let aggregate = A::TYPE;
+            tracing::warn!(
+                aggregate,
+                attribute,
+                "no snapshots are kept of this state: bincode cannot keep it so"
+            );
+            return None;
+        }
         // The aggregate's own shape, ours by its number, and how many commands are remembered: a memory that was
         // cut to another length is not the one that replay would give.
         let memory = (memory_capacity as u64).rotate_left(32);
         let fingerprint = fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) ^ memory ^ reading::<A::Event>();
-        Self { store, fingerprint }
+        Some(Self { store, fingerprint })
     }
 }
 
@@ -175,8 +188,17 @@ pub(crate) async fn load<A: Aggregate>(
         let trusted = snapshot.journal == journal.id()
             && (snapshots.is_some_and(|s| s.fingerprint == snapshot.fingerprint)
                 || planted(Fault::SnapshotOfAnotherShape));
-        if trusted && let Some(replayed) = load_from(journal, &snapshot, stream, memory_capacity).await? {
-            return Ok(replayed);
+        if !trusted {
+            continue;
+        }
+        match load_from(journal, &snapshot, stream, memory_capacity).await {
+            Ok(Some(replayed)) => return Ok(replayed),
+            Ok(None) => {}
+            // A state that an earlier release folded otherwise may be what `apply` cannot stand.
+            Err(StateError::ApplyPanicked { .. }) => {
+                tracing::warn!(%stream, version = %snapshot.version, "a snapshot that `apply` panics behind was discarded");
+            }
+            Err(error) => return Err(error),
         }
     }
     fold(journal, stream, None, memory_capacity).await

@@ -15,7 +15,7 @@ use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{EventId, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::decide::{Decision, decide};
+use crate::decide::{Decision, decide, doubt};
 use crate::error::{Failure, with_sources};
 use crate::instance::Instance;
 use crate::mailbox::{Call, Request};
@@ -245,8 +245,11 @@ impl<A: Aggregate> Worker<A> {
     }
 
     fn refuse_waiting(&self, failure: &Failure) {
+        // What a command repeats may be on a disk that has failed, whatever else keeps the instance down.
+        let of_commands = doubt(&self.instance).err();
         while let Some(request) = self.instance.mailbox.next() {
-            request.refuse(failure.clone());
+            let own = of_commands.as_ref().filter(|_| matches!(request, Request::Command(_)));
+            request.refuse(own.unwrap_or(failure).clone());
         }
     }
 

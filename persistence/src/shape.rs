@@ -48,7 +48,8 @@ impl ShapeWriter {
         self.text.push(';');
     }
 
-    /// A type with parts. `path` tells it from others of the same name while it is being written down.
+    /// A type with parts. `path` tells it from others while it is being written down: the same type with other parameters
+    /// is another one.
     pub fn composite(&mut self, path: &'static str, kind: &str, parts: impl FnOnce(&mut Self)) {
         self.text.push_str(kind);
         if let Some(depth) = self.open.iter().rev().position(|open| *open == path) {

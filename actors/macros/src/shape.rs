@@ -24,14 +24,14 @@ pub(crate) const SELF_DESCRIBING: [&str; 7] = [
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let paths = Paths::of(input)?;
-    let name = input.ident.to_string();
+    let key = own_key();
     let attributes = serde_text(&input.attrs)?;
     let body = match &input.data {
         Data::Struct(data) => {
             let rule = Rule::of(&input.attrs, "rename_all")?;
-            structure(&name, &attributes, &data.fields, rule, &paths)?
+            structure(&key, &attributes, &data.fields, rule, &paths)?
         }
-        Data::Enum(data) => composite(&name, &format!("enum{attributes}"), &variants(input, data, &paths)?),
+        Data::Enum(data) => composite(&key, &format!("enum{attributes}"), &variants(input, data, &paths)?),
         Data::Union(_) => return Err(syn::Error::new_spanned(&input.ident, "a union has no shape")),
     };
     let notes = notes(&input.attrs)?;
@@ -52,9 +52,14 @@ fn implementation(input: &DeriveInput, paths: &Paths, body: &TokenStream) -> Tok
     }
 }
 
+/// What tells the type that is derived for from all others, with other parameters too.
+pub(crate) fn own_key() -> TokenStream {
+    quote!(::core::any::type_name::<Self>())
+}
+
 /// Statements that write a struct down: as its one field where serde writes no more than that, too.
 pub(crate) fn structure(
-    name: &str,
+    key: &TokenStream,
     attributes: &str,
     all: &Fields,
     rule: Option<Rule>,
@@ -65,26 +70,26 @@ pub(crate) fn structure(
         Fields::Unnamed(unnamed)
             if unnamed.unnamed.len() == 1 && matches!(attributes, "" | "[transparent]") =>
         {
-            inner(name, &unnamed.unnamed[0], paths)
+            inner(key, &unnamed.unnamed[0], paths)
         }
-        _ => Ok(composite(name, &format!("struct{attributes}"), &fields(all, rule, paths)?)),
+        _ => Ok(composite(key, &format!("struct{attributes}"), &fields(all, rule, paths)?)),
     }
 }
 
-fn inner(name: &str, field: &Field, paths: &Paths) -> syn::Result<TokenStream> {
+fn inner(key: &TokenStream, field: &Field, paths: &Paths) -> syn::Result<TokenStream> {
     if is_skipped(field)? || !serde_text(&field.attrs)?.is_empty() {
-        return Ok(composite(name, "struct", &fields([field], None, paths)?));
+        return Ok(composite(key, "struct", &fields([field], None, paths)?));
     }
     let describe = describe(field, paths)?;
-    Ok(quote!(shape.transparent(::core::concat!(::core::module_path!(), "::", #name), #describe);))
+    Ok(quote!(shape.transparent(#key, #describe);))
 }
 
-fn composite(name: &str, kind: &str, parts: &[TokenStream]) -> TokenStream {
+fn composite(key: &TokenStream, kind: &str, parts: &[TokenStream]) -> TokenStream {
     // A value without parts has no use for the writer it is given.
     let writer = if parts.is_empty() { quote!(_) } else { quote!(shape) };
     quote! {
         shape.composite(
-            ::core::concat!(::core::module_path!(), "::", #name),
+            #key,
             #kind,
             |#writer| { #(#parts)* },
         );

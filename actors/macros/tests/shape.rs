@@ -172,3 +172,24 @@ fn the_trait_is_the_one_of_the_event_log() {
     fn has_shape<T: Shape>() {}
     has_shape::<Kind<Vec<Node>>>();
 }
+
+#[derive(Shape)]
+#[expect(dead_code, reason = "only its shape is looked at")]
+struct Versioned<T> {
+    current: T,
+    edits: u32,
+}
+
+#[derive(Shape)]
+#[expect(dead_code, reason = "only its shape is looked at")]
+struct Place<T> {
+    city: Versioned<T>,
+}
+
+#[test]
+fn a_type_within_itself_with_another_parameter_is_described_to_its_end() {
+    let text = shape_text::<Versioned<Place<String>>>();
+    let number = shape_text::<Versioned<Place<u64>>>();
+    assert_ne!(text, number);
+    assert!(!text.contains('^'), "{text}");
+}

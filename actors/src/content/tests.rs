@@ -97,3 +97,23 @@ fn a_refusal_says_what_the_value_said() {
     let list: Vec<HashMap<&str, Unwritable>> = vec![[("a", Unwritable)].into()];
     assert_eq!(write(&list, &mut Vec::new()).unwrap_err().to_string(), "not today");
 }
+
+#[test]
+fn a_map_has_the_same_content_in_whatever_order_its_entries_come() {
+    let pairs: Vec<_> = (0..50).map(|n| (format!("key {n}"), vec![n; 3])).collect();
+    let ordered: BTreeMap<_, _> = pairs.iter().cloned().collect();
+    // Each hash map goes through its entries in an order of its own.
+    for _ in 0..10 {
+        let hashed: HashMap<_, _> = pairs.iter().cloned().collect();
+        assert_eq!(content(hashed), content(ordered.clone()));
+    }
+    let nested =
+        |maps: [Vec<(String, Vec<i32>)>; 2]| maps.map(|map| map.into_iter().collect::<HashMap<_, _>>());
+    let (one, two) = (pairs[..5].to_vec(), pairs[5..9].to_vec());
+    assert_eq!(content(nested([one.clone(), two.clone()])), content(nested([one.clone(), two.clone()])));
+    assert_ne!(
+        content(nested([one.clone(), two.clone()])),
+        content(nested([two, one])),
+        "a list keeps its order"
+    );
+}

@@ -165,3 +165,51 @@ async fn one_that_remembers_another_number_of_commands_is_doubted() {
     let known = ledger(&after, "a").send(Command::Add(1)).command_id(crate::support::id(5)).await.unwrap();
     assert!(known.duplicate, "with room for more, replay remembers more");
 }
+
+/// A state that bincode writes without one field and reads with it: one value for another, and nothing is wrong with
+/// either's bytes.
+#[derive(Debug, Default, Clone, PartialEq, serde::Serialize, serde::Deserialize, annals_actors::Shape)]
+struct Gappy {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    first: Option<u8>,
+    second: u8,
+    third: Option<u8>,
+}
+
+#[derive(Debug, annals_actors::Event)]
+enum GappyEvent {
+    #[event("gappy-set")]
+    Set,
+}
+
+impl annals_actors::Aggregate for Gappy {
+    const TYPE: &'static str = "gappy";
+    type Command = ();
+    type Event = GappyEvent;
+    type Rejection = std::convert::Infallible;
+
+    fn handle(&self, (): (), _: &annals_actors::Context) -> Result<Vec<GappyEvent>, Self::Rejection> {
+        Ok(vec![GappyEvent::Set])
+    }
+
+    fn apply(&mut self, _: GappyEvent) {
+        self.third = Some(0);
+    }
+}
+
+#[tokio::test]
+async fn none_is_kept_of_a_state_that_bincode_would_change() {
+    let kept = Arc::new(Kept::default());
+    let start = async |builder: annals_actors::testing::TestNodeBuilder| {
+        builder.aggregate::<Gappy>().snapshots(kept.clone()).options(every_ten()).start().await.unwrap()
+    };
+    let node = start(TestNode::builder()).await;
+    for _ in 0..15 {
+        node.node.aggregate::<Gappy>("a").send(()).await.unwrap();
+    }
+    node.node.shutdown().await;
+    assert!(kept.load(&StreamId::aggregate("gappy", "a").unwrap()).is_empty());
+    let after = start(node.crashed()).await;
+    let state = after.node.aggregate::<Gappy>("a").state().await.unwrap().state;
+    assert_eq!(state, Gappy { first: None, second: 0, third: Some(0) });
+}

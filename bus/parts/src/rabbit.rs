@@ -68,6 +68,10 @@ fn start(ports: Ports, dir: &Path) -> Process {
         .env("RABBITMQ_DIST_PORT", ports.distribution.to_string())
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
         .env("ERL_EPMD_PORT", ports.epmd.to_string())
+        // Else the port for other nodes is open to every network.
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+        // Then the script becomes the broker, which ends with who started it.
+        .env("RUNNING_UNDER_SYSTEMD", "1")
         .env("HOME", dir);
     let mut process = Process::start(command, &dir.join("rabbitmq.log"));
     process.wait_for_port(ports.amqp, "rabbitmq-server");

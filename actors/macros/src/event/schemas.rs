@@ -7,7 +7,7 @@ use syn::{DeriveInput, Fields, Variant};
 use super::earlier::Earlier;
 use super::{Case, Cases};
 use crate::paths::Paths;
-use crate::shape::{serde_text, structure};
+use crate::shape::{own_key, serde_text, structure};
 use crate::wire::Rule;
 
 /// The elements of `Event::SCHEMAS`.
@@ -56,14 +56,16 @@ pub(super) fn of_variant(input: &DeriveInput, variant: &Variant, paths: &Paths) 
     let own = Rule::of(&variant.attrs, "rename_all")?;
     let rule = own.or(Rule::of(&input.attrs, "rename_all_fields")?);
     let name = format!("{}::{}", input.ident, variant.ident);
-    Ok(function(&structure(&name, "", &variant.fields, rule, paths)?, paths))
+    // A variant is no type of its own.
+    let key = quote!(::core::concat!(::core::module_path!(), "::", #name));
+    Ok(function(&structure(&key, "", &variant.fields, rule, paths)?, paths))
 }
 
 /// What writes the payload of an event that is a struct down.
 pub(super) fn of_struct(input: &DeriveInput, fields: &Fields, paths: &Paths) -> syn::Result<TokenStream> {
     let rule = Rule::of(&input.attrs, "rename_all")?;
     let attributes = serde_text(&input.attrs)?;
-    Ok(function(&structure(&input.ident.to_string(), &attributes, fields, rule, paths)?, paths))
+    Ok(function(&structure(&own_key(), &attributes, fields, rule, paths)?, paths))
 }
 
 fn function(body: &TokenStream, paths: &Paths) -> TokenStream {
