@@ -1,7 +1,7 @@
 //! Several commands for one instance in one message, each on its own.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -38,12 +38,15 @@ impl<A: Aggregate> IntoFuture for SendEach<A> {
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let admitted = self.target.admit_each(self.commands);
+        let Self { target, commands } = self;
+        // Nothing is sent before somebody waits for it.
         async move {
-            let mut answers = Vec::with_capacity(admitted.len());
-            for one in admitted {
+            let timeouts: Vec<_> =
+                commands.iter().map(|(_, options)| target.sleep(options.timeout)).collect();
+            let mut answers = Vec::with_capacity(timeouts.len());
+            for (one, timeout) in target.admit_each(commands).into_iter().zip(timeouts) {
                 answers.push(match one {
-                    Ok(answered) => answer(answered).await,
+                    Ok(answered) => answer(answered, timeout).await,
                     Err(error) => Err(error),
                 });
             }
@@ -53,6 +56,16 @@ impl<A: Aggregate> IntoFuture for SendEach<A> {
     }
 }
 
-fn answer<A: Aggregate>(answered: Answered<A>) -> impl Future<Output = Result<Receipt, SendError<A>>> {
-    answered.map(|answer| answer.unwrap_or_else(|_| Err(ended())))
+/// The answer, unless its caller's time is up first; it may have come while others were waited for.
+async fn answer<A: Aggregate>(
+    answered: Answered<A>,
+    timeout: Option<BoxFuture<'static, ()>>,
+) -> Result<Receipt, SendError<A>> {
+    let answered = answered.map(|answer| answer.unwrap_or_else(|_| Err(ended())));
+    let Some(timeout) = timeout else { return answered.await };
+    tokio::select! {
+        biased;
+        answer = answered => answer,
+        () = timeout => Err(SendError::TimedOut),
+    }
 }

@@ -92,6 +92,12 @@ impl<A: Aggregate> AggregateRef<A> {
         SendRequest { target: self.clone(), work, options: None }
     }
 
+    /// What a caller's patience ends with, if it has an end.
+    pub(crate) fn sleep(&self, timeout: Option<std::time::Duration>) -> Option<BoxFuture<'static, ()>> {
+        let (kind, _) = self.0.ready().ok()?;
+        timeout.map(|timeout| kind.clock.sleep(timeout))
+    }
+
     pub(crate) fn admit_each(
         &self,
         commands: Vec<(A::Command, SendOptions)>,

@@ -143,3 +143,20 @@ async fn everything_is_bounded_lists_that_find_no_room_come_back_whole() {
         "stopping"
     );
 }
+
+#[tokio::test]
+async fn each_has_its_own_patience() {
+    let node = start().await;
+    let one = ledger(&node, "a");
+    node.journal.hold();
+    let timeout = Some(std::time::Duration::ZERO);
+    let list = [(Command::Add(1), SendOptions { timeout, ..SendOptions::default() })];
+    let dropped = one.send_each([(Command::Add(9), SendOptions::default())]).into_future();
+    drop(dropped);
+    let answers = one.send_each(list).await;
+    assert_eq!(answers[0].as_ref().unwrap_err().code(), "timed_out");
+    node.journal.release();
+    crate::support::eventually("it was carried out all the same", || node.journal.held() == 0).await;
+    one.send(Command::Add(2)).await.unwrap();
+    assert_eq!(amounts_of(&*node.journal, "a").await, [1, 2], "what nobody waited for was never sent");
+}
