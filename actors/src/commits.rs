@@ -43,6 +43,9 @@ struct State<A: Aggregate> {
     entries: ShortQueue<Entry<A>>,
     /// The first failure since the state was last rebuilt: all that was decided later fails too.
     failure: Option<Box<Failure>>,
+    /// Whether an append was refused that others wait in front of: its failure comes when they have left, and nothing is
+    /// to be decided on it meanwhile.
+    refused: bool,
     /// What is durable. When an entry leaves, this is the memory as it was when the entry was decided.
     memory: CommandMemory,
     /// How many commands are remembered.
@@ -69,6 +72,7 @@ impl<A: Aggregate> Commits<A> {
                 next_sequence: 0,
                 entries: ShortQueue::new(),
                 failure: None,
+                refused: false,
                 memory: CommandMemory::default(),
                 capacity: capacity.max(1),
                 idle_awaited: false,
@@ -84,6 +88,7 @@ impl<A: Aggregate> Commits<A> {
         let mut state = self.state.lock();
         debug_assert!(state.entries.is_empty(), "a new incarnation begins only when the old one is answered");
         state.failure = None;
+        state.refused = false;
         self.failed.store(false, Ordering::Release);
         state.memory = memory;
     }
@@ -196,7 +201,7 @@ impl<A: Aggregate> Commits<A> {
     /// wait for it.
     fn release(&self, mut state: MutexGuard<'_, State<A>>, mut leaving: Departures<A>) {
         state.leave_ready(&mut leaving);
-        if state.failure.is_some() {
+        if state.failure.is_some() || state.refused {
             self.failed.store(true, Ordering::Release);
         }
         self.waiting.store(state.entries.len(), Ordering::Relaxed);
@@ -257,6 +262,7 @@ impl<A: Aggregate> State<A> {
             _ => None,
         });
         if let Some(outcome) = waiting {
+            self.refused |= result.is_err();
             *outcome = Some(Box::new(result));
         }
     }

@@ -93,6 +93,21 @@ fn a_failure_holds_for_everything_later_until_the_reset() {
 }
 
 #[test]
+fn nothing_is_decided_on_what_was_refused_while_earlier_ones_still_wait() {
+    let commits = Commits::<Account>::new(8);
+    let (first, mut first_asked) = append(&commits, 1);
+    let (second, mut second_asked) = append(&commits, 2);
+    commits.complete(second, refused());
+    assert!(commits.failed(), "the actor stops deciding at once");
+    assert!(second_asked.try_recv().is_err(), "the answer keeps its place");
+    commits.complete(first, appended(1));
+    assert!(first_asked.try_recv().unwrap().is_ok(), "what was decided before stands");
+    assert!(matches!(second_asked.try_recv().unwrap(), Err(SendError::NotCommitted(_))));
+    commits.reset(CommandMemory::default());
+    assert!(!commits.failed());
+}
+
+#[test]
 fn an_outcome_nobody_waits_for_changes_nothing() {
     let commits = Commits::<Account>::new(8);
     let (first, mut asked) = append(&commits, 1);
