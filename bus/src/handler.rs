@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::schema::{SchemaError, SchemaValidator, all};
+use crate::schema::{LazyValidator, all};
 use crate::{Envelope, IntegrationEvent, Reaction};
 
 /// What a handler may know of an event beside its content. Cloning is cheap.
@@ -128,7 +128,7 @@ where
 /// A handler without its types: takes the event as it arrives.
 pub(crate) trait AnyHandler: Send + Sync {
     /// Takes only content that satisfies the schema of its event type from now on.
-    fn validate(&mut self) -> Result<(), SchemaError>;
+    fn validate(&mut self);
 
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>>;
 }
@@ -136,7 +136,7 @@ pub(crate) trait AnyHandler: Send + Sync {
 pub(crate) struct TypedHandler<E, H> {
     handler: H,
     type_name: String,
-    schema: Option<SchemaValidator>,
+    schema: Option<LazyValidator>,
     event: PhantomData<fn(E)>,
 }
 
@@ -170,9 +170,8 @@ impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
 }
 
 impl<E: IntegrationEvent, H: Handler<E>> AnyHandler for TypedHandler<E, H> {
-    fn validate(&mut self) -> Result<(), SchemaError> {
-        self.schema = Some(SchemaValidator::new(&E::schema().to_value())?);
-        Ok(())
+    fn validate(&mut self) {
+        self.schema = Some(LazyValidator::new(E::schema().to_value()));
     }
 
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>> {

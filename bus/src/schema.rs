@@ -19,6 +19,7 @@ mod validator;
 pub(crate) use checked::{Checked, Schemas};
 pub use compatibility::{Compatibility, Incompatibility, incompatibilities};
 pub use registry::{Registered, RegisteredSchema, SchemaRegistry, TopicSchemas};
+pub(crate) use validator::LazyValidator;
 pub use validator::{SchemaFault, SchemaValidator};
 
 /// The largest schema, in bytes of its JSON.

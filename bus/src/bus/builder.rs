@@ -125,7 +125,7 @@ impl BusBuilder {
         let mut opening = Opening { inlets: Vec::new() };
         for mut described in subscriptions {
             if on_receive {
-                described.validate()?;
+                described.handler.validate();
             }
             opening.inlets.push(Arc::new(open(&node, &service, described).await?));
         }
@@ -166,12 +166,6 @@ impl BusBuilder {
     }
 }
 
-impl Described {
-    fn validate(&mut self) -> Result<(), BusStartError> {
-        self.handler.validate().map_err(|source| BusStartError::Schema { topic: self.topic.clone(), source })
-    }
-}
-
 /// Publications with a registry, in which every declared topic has its type's schema.
 async fn registered(
     node: &Node,
@@ -182,7 +176,7 @@ async fn registered(
     let registry = SchemaRegistry::new(journal, clock, options.compatibility);
     if options.register {
         for (topic, schema) in publications.declared_schemas() {
-            let registered = registry.register(topic, &schema).await;
+            let registered = registry.register_own(topic, &schema).await;
             registered.map_err(|source| BusStartError::Schema { topic: topic.clone(), source })?;
         }
     }

@@ -27,7 +27,7 @@ impl Schemas {
             None => self.registry.look_up(topic).await?,
         };
         if current.is_none() && self.options.register && self.never_had_one(topic).await? {
-            self.registry.register(topic, &outgoing.schema()).await?;
+            self.registry.register_own(topic, &outgoing.schema()).await?;
             return Ok(self.registry.current(topic).flatten().map(|current| current.name));
         }
         Ok(current.map(|current| current.name))

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::stream::{Entry, SchemaEvent, TopicFold};
-use super::{Compatibility, Incompatibility, SchemaError, SchemaValidator, incompatibilities};
+use super::{Compatibility, Incompatibility, LazyValidator, SchemaError, SchemaValidator, incompatibilities};
 use crate::envelope::time_text;
 use crate::{Topic, record};
 
@@ -60,12 +60,12 @@ pub struct TopicSchemas {
     pub time: String,
 }
 
-/// The last version that is enforced, compiled.
+/// The last version, which is enforced.
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
     pub(crate) version: u32,
     pub(crate) name: Arc<str>,
-    pub(crate) validator: Arc<SchemaValidator>,
+    pub(crate) validator: Arc<LazyValidator>,
 }
 
 /// Schemas by topic, in a journal. Cloning is cheap; all clones are the same registry.
@@ -100,6 +100,15 @@ impl SchemaRegistry {
     /// [`SchemaError`]; nothing is registered then.
     pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
         SchemaValidator::new(schema)?;
+        self.register_own(topic, schema).await
+    }
+
+    /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one.
+    pub(crate) async fn register_own(
+        &self,
+        topic: &Topic,
+        schema: &Value,
+    ) -> Result<Registered, SchemaError> {
         loop {
             let fold = self.read(topic).await?;
             if let Some(latest) = fold.latest() {
@@ -254,21 +263,18 @@ impl SchemaRegistry {
             let recorded = recorded?;
             fold.apply(record::read(&recorded)?, recorded.version, recorded.command.time);
         }
-        self.keep(topic, &fold)?;
+        self.keep(topic, &fold);
         Ok(fold)
     }
 
-    /// Keeps what publishing goes by; compiled anew only where it has changed.
-    fn keep(&self, topic: &Topic, fold: &TopicFold) -> Result<(), SchemaError> {
+    /// Keeps what publishing goes by; made anew only where it has changed.
+    fn keep(&self, topic: &Topic, fold: &TopicFold) {
         let latest = fold.latest();
         let mut current = self.current.lock();
         let known = current.get(topic).map(|known| known.as_ref().map(|known| known.version));
-        if known == Some(latest.map(|latest| latest.number)) {
-            return Ok(());
+        if known != Some(latest.map(|latest| latest.number)) {
+            current.insert(topic.clone(), latest.map(|latest| enforced(topic, latest)));
         }
-        let compiled = latest.map(|latest| compiled(topic, latest)).transpose()?;
-        current.insert(topic.clone(), compiled);
-        Ok(())
     }
 
     /// Appends if nobody else was faster; whether that is so.
@@ -289,9 +295,9 @@ impl SchemaRegistry {
     }
 }
 
-fn compiled(topic: &Topic, entry: &Entry) -> Result<Current, SchemaError> {
+fn enforced(topic: &Topic, entry: &Entry) -> Current {
     let name = format!("urn:annals:schema:{topic}:{}", entry.number).into();
-    Ok(Current { version: entry.number, name, validator: Arc::new(SchemaValidator::new(&entry.schema)?) })
+    Current { version: entry.number, name, validator: Arc::new(LazyValidator::new(entry.schema.clone())) }
 }
 
 fn shown(topic: &Topic, entry: &Entry) -> RegisteredSchema {

@@ -1,6 +1,7 @@
 //! Schemas, compiled.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -75,6 +76,28 @@ impl SchemaValidator {
         let content: Value = serde_json::from_str(text)
             .map_err(|error| vec![SchemaFault { path: String::new(), reason: error.to_string() }])?;
         self.validate(&content)
+    }
+}
+
+/// A schema that is compiled when the first content comes: a service that only waits needs none of that memory.
+#[derive(Debug)]
+pub(crate) struct LazyValidator {
+    schema: Value,
+    compiled: OnceLock<Result<SchemaValidator, String>>,
+}
+
+impl LazyValidator {
+    pub(crate) fn new(schema: Value) -> Self {
+        Self { schema, compiled: OnceLock::new() }
+    }
+
+    /// As [`SchemaValidator::validate_text`]. Nothing satisfies what turns out to be no schema.
+    pub(crate) fn validate_text(&self, text: &str) -> Result<(), Vec<SchemaFault>> {
+        let compile = || SchemaValidator::new(&self.schema).map_err(|error| error.to_string());
+        match self.compiled.get_or_init(compile) {
+            Ok(validator) => validator.validate_text(text),
+            Err(reason) => Err(vec![SchemaFault { path: String::new(), reason: reason.clone() }]),
+        }
     }
 }
 
