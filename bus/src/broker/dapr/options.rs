@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Secret, SidecarEndpoint};
-use crate::RelayOptions;
+use crate::{RelayOptions, RetryPolicy};
 
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,8 +90,12 @@ impl DaprOptions {
             answer_within: Duration::from_secs(8),
             probe_every: Duration::from_secs(2),
             body_bytes_max: 4 * 1024 * 1024,
-            // A sidecar that was started again with another configuration does not tell.
-            relay: RelayOptions { parked_retry: Duration::from_secs(10), ..RelayOptions::default() },
+            // Neither a broker that is back tells, nor a sidecar that was started again with another configuration.
+            relay: RelayOptions {
+                retry: RetryPolicy { longest_pause: Duration::from_secs(5), ..RetryPolicy::default() },
+                parked_retry: Duration::from_secs(10),
+                ..RelayOptions::default()
+            },
         }
     }
 }
