@@ -255,7 +255,7 @@ async fn the_sidecar_is_shown_its_token_and_a_wrong_one_shows() {
     let bus = publisher(&node, right).await;
     count_up(&node, 1, 1).await;
     all_published(&sidecar, 1, 1).await;
-    assert_eq!(bus.health().notes.len(), 3, "what this release costs");
+    until("what this release costs shows", async || bus.health().notes.len() == 3).await;
     bus.shutdown().await;
 }
 
