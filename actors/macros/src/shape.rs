@@ -2,7 +2,10 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Field, Fields, Generics, LitStr, Meta, parse_quote};
+use syn::{
+    Attribute, Data, DataEnum, DeriveInput, Expr, ExprLit, Field, Fields, Generics, Lit, LitStr, Meta, Type,
+    parse_quote,
+};
 
 use crate::attributes::{compact, serde_entries};
 use crate::paths::Paths;
@@ -24,18 +27,46 @@ pub(crate) const SELF_DESCRIBING: [&str; 7] = [
 
 pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
     let paths = Paths::of(input)?;
-    let key = own_key();
-    let attributes = serde_text(&input.attrs)?;
-    let body = match &input.data {
-        Data::Struct(data) => {
-            let rule = Rule::of(&input.attrs, "rename_all")?;
-            structure(&key, &attributes, &data.fields, rule, &paths)?
-        }
-        Data::Enum(data) => composite(&key, &format!("enum{attributes}"), &variants(input, data, &paths)?),
-        Data::Union(_) => return Err(syn::Error::new_spanned(&input.ident, "a union has no shape")),
-    };
+    if let Some(written) = written_as(&input.attrs)? {
+        let (key, persistence) = (own_key(), &paths.persistence);
+        let body = quote!(shape.transparent(#key, <#written as #persistence::Shape>::describe););
+        return Ok(implementation(input, &paths, &body));
+    }
+    let body = own_body(input, &paths)?;
     let notes = notes(&input.attrs)?;
     Ok(implementation(input, &paths, &quote!(#notes #body)))
+}
+
+/// Statements that write down what the type itself has.
+fn own_body(input: &DeriveInput, paths: &Paths) -> syn::Result<TokenStream> {
+    let key = own_key();
+    let attributes = serde_text(&input.attrs)?;
+    Ok(match &input.data {
+        Data::Struct(data) => {
+            let rule = Rule::of(&input.attrs, "rename_all")?;
+            structure(&key, &attributes, &data.fields, rule, paths)?
+        }
+        Data::Enum(data) => composite(&key, &format!("enum{attributes}"), &variants(input, data, paths)?),
+        Data::Union(_) => return Err(syn::Error::new_spanned(&input.ident, "a union has no shape")),
+    })
+}
+
+/// The type in whose place serde writes this one: `#[serde(into = "Raw")]`.
+fn written_as(attributes: &[Attribute]) -> syn::Result<Option<Type>> {
+    for entry in serde_entries(attributes)? {
+        if entry.path().is_ident("remote") {
+            let problem = "the shape of a `remote` type is that of another one: say it where it is used, with \
+                           `#[shape(leaf = \"text\")]`";
+            return Err(syn::Error::new_spanned(entry, problem));
+        }
+        if entry.path().is_ident("into") {
+            let Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) = &entry.require_name_value()?.value else {
+                return Err(syn::Error::new_spanned(entry, "`into` names a type in a string"));
+            };
+            return name.parse().map(Some);
+        }
+    }
+    Ok(None)
 }
 
 fn implementation(input: &DeriveInput, paths: &Paths, body: &TokenStream) -> TokenStream {

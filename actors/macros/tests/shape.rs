@@ -53,6 +53,25 @@ struct Foreign {
 #[derive(Shape)]
 struct Marker;
 
+/// Written as another type.
+#[derive(Clone, Shape, serde::Serialize)]
+#[serde(into = "Written<u8>")]
+struct Converted {
+    #[expect(dead_code, reason = "not what is written")]
+    inner: u64,
+}
+
+#[derive(Shape, serde::Serialize)]
+struct Written<T> {
+    hundreds: T,
+}
+
+impl From<Converted> for Written<u8> {
+    fn from(_: Converted) -> Self {
+        Self { hundreds: 0 }
+    }
+}
+
 #[test]
 fn a_type_that_contains_itself_is_written_once() {
     assert_eq!(shape_text::<Node>(), "struct{children:list:struct^0;names:map:string;u32;}");
@@ -192,4 +211,10 @@ fn a_type_within_itself_with_another_parameter_is_described_to_its_end() {
     let number = shape_text::<Versioned<Place<u64>>>();
     assert_ne!(text, number);
     assert!(!text.contains('^'), "{text}");
+}
+
+#[test]
+fn what_is_written_as_another_type_has_that_types_shape() {
+    assert_eq!(shape_text::<Converted>(), "struct{hundreds:u8;}");
+    assert_eq!(serde_json::to_string(&Converted { inner: 1 }).unwrap(), r#"{"hundreds":0}"#);
 }

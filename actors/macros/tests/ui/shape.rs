@@ -11,4 +11,10 @@ union Overlap {
     a: u8,
 }
 
+#[derive(Shape)]
+#[serde(remote = "std::time::Duration")]
+struct Foreign {
+    secs: u64,
+}
+
 fn main() {}
