@@ -383,6 +383,21 @@ pub enum StartError {
         /// The shape that it has in this release.
         now: String,
     },
+    /// An event type is written in bincode, which cannot read back what its attributes leave out.
+    #[error(
+        "event \"{event}\" version {version} of aggregate \"{aggregate}\" is written in bincode and has `{attribute}` in \
+         it, which bincode cannot read back; leave it out, or write the event in JSON"
+    )]
+    NotForBincode {
+        /// The aggregate's type.
+        aggregate: &'static str,
+        /// The event's name.
+        event: &'static str,
+        /// Its schema version.
+        version: u16,
+        /// The attribute of serde.
+        attribute: String,
+    },
     /// The journal cannot be read.
     #[error("what the journal has on record cannot be read")]
     Read(#[from] ReadError),
@@ -417,6 +432,7 @@ impl StartError {
             Self::DuplicateType { .. } => "duplicate_aggregate_type",
             Self::TypeName(error) => error.code(),
             Self::SchemaChanged { .. } => "event_schema_changed",
+            Self::NotForBincode { .. } => "event_not_for_bincode",
             Self::Read(error) => error.code(),
             Self::SchemasUnreadable { source } => source.code(),
             Self::SchemasNotRecorded { source } => source.code(),

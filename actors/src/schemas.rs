@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_persistence::{
-    AppendError, Batch, CommandMetadata, Direction, Event, EventId, EventSchema, Expected, Journal,
+    AppendError, Batch, CodecId, CommandMetadata, Direction, Event, EventId, EventSchema, Expected, Journal,
     JournalExt, NewEvent, StreamId, Timestamp, Version,
 };
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,23 @@ type Key = (String, String, u16);
 struct Records {
     schemas: HashMap<Key, RecordedSchema>,
     version: Version,
+}
+
+/// Makes sure that what is to be written can be read back.
+///
+/// # Errors
+/// [`StartError::NotForBincode`] for an event whose codec cannot have what its attributes ask for.
+pub(crate) fn readable_again(aggregates: &[AggregateSchemas]) -> Result<(), StartError> {
+    for AggregateSchemas { aggregate, schemas } in aggregates {
+        let in_bincode = schemas.iter().filter(|schema| schema.written() == Some(CodecId::Bincode));
+        for schema in in_bincode {
+            if let Some(attribute) = schema.not_for_bincode() {
+                let (event, version) = (schema.name, schema.version);
+                return Err(StartError::NotForBincode { aggregate, event, version, attribute });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes sure that the journal and this release mean the same by every event type, and records what is new.

@@ -15,7 +15,7 @@ use annals_persistence::{
 };
 use futures_util::TryStreamExt;
 
-use releases::{First, FirstInBincode, Happened, Second, Silent, Third};
+use releases::{First, FirstInBincode, Happened, Second, Silent, Third, Unreadable};
 
 /// A release that runs over a directory.
 struct Running {
@@ -148,6 +148,17 @@ async fn an_old_version_that_is_read_with_another_struct_is_refused_too() {
     let error = Running::start::<Third>(directory.path()).await.err().unwrap();
     assert!(error.to_string().contains("\"deposited\" version 1"), "{error}");
     assert_eq!(error.code(), "event_schema_changed");
+}
+
+#[tokio::test]
+async fn what_bincode_cannot_read_back_is_not_written_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Running::start::<Unreadable>(directory.path()).await.err().unwrap();
+    assert_eq!(error.code(), "event_not_for_bincode");
+    assert!(
+        error.to_string().contains("\"noted\" version 1")
+            && error.to_string().contains("skip_serializing_if")
+    );
 }
 
 #[tokio::test]

@@ -193,6 +193,20 @@ pub(crate) enum SilentEvent {
 }
 refused!(Silent, SilentEvent);
 
+/// What bincode writes of it nobody can read.
+#[derive(Debug, Event)]
+pub(crate) enum UnreadableEvent {
+    #[event("noted", codec = bincode)]
+    Noted { note: Note },
+}
+refused!(Unreadable, UnreadableEvent);
+
+#[derive(Debug, Serialize, Deserialize, Shape)]
+pub(crate) struct Note {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
 /// The struct for the old version is not what the old version was.
 #[derive(Debug, Event)]
 pub(crate) enum ThirdEvent {

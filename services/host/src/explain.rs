@@ -35,6 +35,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "duplicate_aggregate_type",
     "envelope_without_data",
     "etag_mismatch",
+    "event_not_for_bincode",
     "event_poisonous",
     "event_schema_changed",
     "handler_failed",
