@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{AppendResult, CodecId, Completes, EventId, Snapshot, StreamId, Timestamp, Version};
+use annals_persistence::{
+    AppendResult, BINCODE_BYTES_MAX, CodecId, Completes, EventId, Snapshot, StreamId, Timestamp, Version,
+};
 use ractor::ActorRuntime;
 
 use crate::Aggregate;
@@ -126,11 +128,17 @@ impl<A: Aggregate> Instance<A> {
                 state,
             }),
             Err(reason) => {
-                tracing::warn!(stream = %self.stream, reason, "the state cannot be kept as a snapshot");
+                left_out(&self.stream, &reason);
                 None
             }
         }
     }
+}
+
+/// Says that a snapshot is none: every activation replays what it would have spared.
+fn left_out(stream: &StreamId, reason: &str) {
+    metrics::counter!("annals_snapshots_failed_total").increment(1);
+    tracing::warn!(%stream, reason, "the state cannot be kept as a snapshot");
 }
 
 /// A snapshot that lacks only the memory of commands.
@@ -147,7 +155,12 @@ struct Draft {
 impl Draft {
     fn hand_over(self, writer: Option<&crate::snapshots::SnapshotWriter>, memory: CommandMemory) {
         let body = SnapshotBody { state: self.state, time: self.time, memory };
-        let (Some(writer), Ok(state)) = (writer, CodecId::Bincode.encode(&body)) else { return };
+        let Some(writer) = writer else { return };
+        let state = match CodecId::Bincode.encode(&body) {
+            Ok(state) if state.len() <= BINCODE_BYTES_MAX => state,
+            Ok(state) => return left_out(&self.stream, &format!("it has {} bytes", state.len())),
+            Err(error) => return left_out(&self.stream, &error.to_string()),
+        };
         let snapshot = Snapshot {
             journal: self.journal,
             version: self.version,

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_persistence::{Event, Journal, SnapshotStore, check_type_name};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::kind::{AggregateKind, Kind, KindHandle, ManagedKind};
@@ -23,6 +23,9 @@ use crate::watch::{Wake, Watch, Watched};
 use crate::{Aggregate, AggregateRef, Clock, NodeOptions, StartError, SystemClock};
 
 /// The aggregates of a service over one journal. Cloning is cheap; all clones are the same node.
+///
+/// When the last clone is dropped the node stops as by [`Node::shutdown`], only that nobody waits for it: handles on its
+/// instances do not keep it. Whoever must know that all is answered calls `shutdown`.
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);
 
@@ -31,10 +34,39 @@ struct Inner {
     clock: Arc<dyn Clock>,
     typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     kinds: Vec<Arc<dyn ManagedKind>>,
-    supervisor: Supervisor,
+    running: Mutex<Option<Running>>,
+}
+
+/// What has to be stopped, in this order.
+struct Running {
+    sweepers: Vec<JoinHandle<()>>,
+    kinds: Vec<Arc<dyn ManagedKind>>,
     snapshot_writer: Option<SnapshotWriter>,
-    sweepers: Mutex<Vec<JoinHandle<()>>>,
     watch: Watch,
+    supervisor: Supervisor,
+}
+
+impl Running {
+    async fn stop(&self) {
+        self.sweepers.iter().for_each(JoinHandle::abort);
+        for kind in &self.kinds {
+            kind.drain().await;
+        }
+        if let Some(writer) = &self.snapshot_writer {
+            writer.close().await;
+        }
+        self.watch.stop();
+        self.supervisor.stop().await;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Without a runtime, or with one that ends, nothing of the node runs any more.
+        if let (Some(running), Ok(runtime)) = (self.running.get_mut().take(), Handle::try_current()) {
+            runtime.spawn(async move { running.stop().await });
+        }
+    }
 }
 
 impl fmt::Debug for Node {
@@ -95,15 +127,12 @@ impl Node {
     /// Stops the node: no further command is admitted, those that were are answered, snapshots are written. The
     /// journal stays open; it is its owner's to close.
     pub async fn shutdown(&self) {
-        self.0.sweepers.lock().drain(..).for_each(|sweeper| sweeper.abort());
-        for kind in &self.0.kinds {
-            kind.drain().await;
+        // Whoever asks for it second waits as well; who gives up leaves it to be done.
+        let mut running = self.0.running.lock().await;
+        if let Some(parts) = &*running {
+            parts.stop().await;
         }
-        if let Some(writer) = &self.0.snapshot_writer {
-            writer.close().await;
-        }
-        self.0.watch.stop();
-        self.0.supervisor.stop().await;
+        *running = None;
     }
 }
 
@@ -114,6 +143,7 @@ struct Parts {
     journal: Arc<dyn Journal>,
     snapshots: Option<Arc<dyn SnapshotStore>>,
     snapshot_writer: Option<SnapshotWriter>,
+    in_place: bool,
     clock: Arc<dyn Clock>,
     options: NodeOptions,
     supervisor: Supervisor,
@@ -194,6 +224,7 @@ impl NodeBuilder {
         self.check()?;
         let journal = self.journal.ok_or(StartError::NoJournal)?;
         let known: Vec<_> = self.registrations.iter().map(|(schemas, _)| *schemas).collect();
+        schemas::readable_again(&known)?;
         schemas::agree(&journal, self.clock.now(), &known).await?;
         let start = if self.snapshots_in_place { in_place } else { start_writer };
         let snapshot_writer = self.snapshots.clone().and_then(start);
@@ -201,6 +232,7 @@ impl NodeBuilder {
             journal: Arc::clone(&journal),
             snapshots: self.snapshots.filter(|_| snapshot_writer.is_some()),
             snapshot_writer: snapshot_writer.clone(),
+            in_place: self.snapshots_in_place,
             clock: Arc::clone(&self.clock),
             recoveries: Arc::new(Semaphore::new(self.options.recoveries_max.max(1))),
             options: self.options,
@@ -216,16 +248,10 @@ impl NodeBuilder {
             sweepers.push(one.sweeper);
         }
         let watch = Watch::start(&kinds, &parts.options, &parts.wake);
-        Ok(Node(Arc::new(Inner {
-            journal,
-            clock: self.clock,
-            typed,
-            kinds,
-            supervisor: parts.supervisor,
-            snapshot_writer,
-            sweepers: Mutex::new(sweepers),
-            watch,
-        })))
+        let running =
+            Running { sweepers, kinds: kinds.clone(), snapshot_writer, watch, supervisor: parts.supervisor };
+        let (clock, running) = (self.clock, Mutex::new(Some(running)));
+        Ok(Node(Arc::new(Inner { journal, clock, typed, kinds, running })))
     }
 
     fn check(&self) -> Result<(), StartError> {
@@ -259,7 +285,7 @@ fn register<A: Aggregate>(parts: &Parts) -> Registered {
         snapshots: parts
             .snapshots
             .clone()
-            .and_then(|store| Snapshots::of::<A>(store, parts.options.command_ids_max)),
+            .and_then(|store| Snapshots::of::<A>(store, parts.options.command_ids_max, parts.in_place)),
         snapshot_writer: parts.snapshot_writer.clone(),
         clock: Arc::clone(&parts.clock),
         options: parts.options.clone(),

@@ -142,12 +142,18 @@ pub(crate) struct SnapshotBody {
 pub(crate) struct Snapshots {
     pub(crate) store: Arc<dyn SnapshotStore>,
     pub(crate) fingerprint: u64,
+    /// Whether the store never waits for a disk.
+    pub(crate) in_place: bool,
 }
 
 impl Snapshots {
     /// None for a state that bincode writes and reads back as another: it has no place for what serde's attributes leave
     /// out.
-    pub(crate) fn of<A: Aggregate>(store: Arc<dyn SnapshotStore>, memory_capacity: usize) -> Option<Self> {
+    pub(crate) fn of<A: Aggregate>(
+        store: Arc<dyn SnapshotStore>,
+        memory_capacity: usize,
+        in_place: bool,
+    ) -> Option<Self> {
         const BODY_LAYOUT: u64 = 1;
         let mut shape = ShapeWriter::default();
         A::describe(&mut shape);
@@ -164,7 +170,20 @@ impl Snapshots {
         // cut to another length is not the one that replay would give.
         let memory = (memory_capacity as u64).rotate_left(32);
         let fingerprint = fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) ^ memory ^ reading::<A::Event>();
-        Some(Self { store, fingerprint })
+        Some(Self { store, fingerprint, in_place })
+    }
+
+    /// What is kept of a stream. A store that may wait for a disk does so where no other task waits for it.
+    async fn kept(&self, stream: &StreamId) -> Vec<Snapshot> {
+        if self.in_place {
+            return self.store.load(stream);
+        }
+        let (store, of) = (Arc::clone(&self.store), stream.clone());
+        let loaded = tokio::task::spawn_blocking(move || store.load(&of)).await;
+        loaded.unwrap_or_else(|error| {
+            tracing::error!(%stream, %error, "the snapshot store panicked; all events are replayed");
+            Vec::new()
+        })
     }
 }
 
@@ -184,13 +203,7 @@ pub(crate) async fn load<A: Aggregate>(
     stream: &StreamId,
     memory_capacity: usize,
 ) -> Result<Replayed<A>, StateError> {
-    for snapshot in snapshots.map(|s| s.store.load(stream)).unwrap_or_default() {
-        let trusted = snapshot.journal == journal.id()
-            && (snapshots.is_some_and(|s| s.fingerprint == snapshot.fingerprint)
-                || planted(Fault::SnapshotOfAnotherShape));
-        if !trusted {
-            continue;
-        }
+    for snapshot in trusted(journal, snapshots, stream).await {
         match load_from(journal, &snapshot, stream, memory_capacity).await {
             Ok(Some(replayed)) => return Ok(replayed),
             Ok(None) => {}
@@ -202,6 +215,21 @@ pub(crate) async fn load<A: Aggregate>(
         }
     }
     fold(journal, stream, None, memory_capacity).await
+}
+
+/// The snapshots of this journal and this shape, the latest first.
+async fn trusted(
+    journal: &Arc<dyn Journal>,
+    snapshots: Option<&Snapshots>,
+    stream: &StreamId,
+) -> Vec<Snapshot> {
+    let Some(snapshots) = snapshots else { return Vec::new() };
+    let mut kept = snapshots.kept(stream).await;
+    kept.retain(|snapshot| {
+        let same_shape = snapshot.fingerprint == snapshots.fingerprint;
+        snapshot.journal == journal.id() && (same_shape || planted(Fault::SnapshotOfAnotherShape))
+    });
+    kept
 }
 
 /// Replays from a snapshot; `None` when there is any doubt about it.

@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use annals_persistence::{Snapshot, SnapshotStore, StreamId};
 use parking_lot::Mutex;
 
+use crate::error::catch;
+
 /// How many snapshots may wait; more are left out, since the next one is as good.
 const WAITING_MAX: usize = 256;
 
@@ -57,7 +59,7 @@ impl SnapshotWriter {
     pub(crate) fn write(&self, job: Job) {
         match &*self.0 {
             Inner::Behind(behind) => behind.write(job),
-            Inner::InPlace(store) => store.save(&job.stream, &job.snapshot),
+            Inner::InPlace(store) => save(&**store, &job),
         }
     }
 
@@ -95,7 +97,15 @@ impl Behind {
 
 fn write_all(jobs: &Receiver<Job>, store: &dyn SnapshotStore) {
     while let Ok(job) = jobs.recv() {
-        store.save(&job.stream, &job.snapshot);
+        save(store, &job);
     }
     store.close();
+}
+
+/// A store that panics over one snapshot is no reason to keep none of the others.
+fn save(store: &dyn SnapshotStore, job: &Job) {
+    if let Err(reason) = catch(|| store.save(&job.stream, &job.snapshot)) {
+        metrics::counter!("annals_snapshots_failed_total").increment(1);
+        tracing::error!(stream = %job.stream, reason, "the snapshot store panicked; the snapshot is left out");
+    }
 }

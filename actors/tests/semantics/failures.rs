@@ -112,6 +112,7 @@ async fn failure_is_final_at_the_disk() {
     assert!(unknown(&one.send(Command::Add(3)).await));
     assert_eq!(one.state().await.unwrap().state.sum, 1);
     assert!(unknown(&one.send(Command::Nothing).await));
+    assert!(unknown(&one.send(Command::Refuse).await), "it may repeat one whose events are there after all");
 
     let after = node.crashed().aggregate::<crate::support::Ledger>().start().await.unwrap();
     let retried = ledger(&after, "a").send(Command::Add(2)).command_id(id(2)).await.unwrap();

@@ -15,8 +15,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 
 use crate::support::{
-    Command, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, passivate_all, sent, start,
-    test_node,
+    Command, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, passivate_all, raw_event, sent,
+    start, test_node, write_past,
 };
 
 fn live(node: &Node) -> usize {
@@ -47,6 +47,13 @@ async fn an_instance_in_use_stays() {
         let_run().await;
     }
     eventually("the idle one is gone", || live(&node.node) == 1).await;
+    // Were it brought up again, what another has written in between would be in its state.
+    write_past(&node, "used", raw_event("added", 1, r#"{"amount":100}"#)).await;
+    assert_eq!(
+        ledger(&node, "used").state().await.unwrap().state.sum,
+        9,
+        "it is the incarnation that it was"
+    );
 }
 
 #[tokio::test]

@@ -1,11 +1,16 @@
 //! Stopping: what was accepted is answered, what comes later comes back.
 
+use std::sync::Arc;
+
 use annals_actors::testing::TestNode;
-use annals_actors::{Retry, SendError, StateError};
-use annals_persistence::Version;
+use annals_actors::{NodeOptions, Retry, SendError, StateError};
+use annals_persistence::{AppendError, Version};
 use tokio::task::JoinHandle;
 
-use crate::support::{Command, amounts_of, answer, eventually, ledger, let_run, placed, sent, start};
+use crate::support::{
+    Command, Kept, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, placed, sent, start,
+    test_node,
+};
 
 fn shutdown(node: &TestNode) -> JoinHandle<()> {
     let node = node.node.clone();
@@ -45,6 +50,25 @@ async fn accepted_commands_are_answered_and_later_ones_come_back() {
 async fn commands_behind_a_failed_append_are_answered_before_the_end() {
     let node = start().await;
     let one = ledger(&node, "a");
+    node.journal.hold();
+    node.journal.fail_append(3, AppendError::Busy { bytes: 1 });
+    let accepted: Vec<_> = (1..=20).map(|amount| sent(one.send(Command::Add(amount)))).collect();
+    eventually("all are submitted", || node.journal.held() == 20).await;
+    let stopping = shutdown(&node);
+    let_run().await;
+    node.journal.release();
+    for (nth, command) in accepted.into_iter().enumerate() {
+        let answered = answer(command).await;
+        assert_eq!(answered.is_ok(), nth < 2, "{nth}: {answered:?}");
+    }
+    answer(stopping).await;
+    assert_eq!(amounts_of(&*node.journal, "a").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn commands_behind_a_panic_are_answered_before_the_end() {
+    let node = start().await;
+    let one = ledger(&node, "a");
     let accepted: Vec<_> = (0..50).map(|_| sent(one.send(Command::PanicInHandle))).collect();
     let last = sent(one.send(Command::Add(1)));
     tokio::task::yield_now().await;
@@ -57,6 +81,24 @@ async fn commands_behind_a_failed_append_are_answered_before_the_end() {
     }
     assert!(matches!(answer(last).await, Ok(_) | Err(SendError::Stopping { .. })));
     answer(stopping).await;
+}
+
+#[tokio::test]
+async fn a_node_that_nobody_has_any_more_stops_by_itself() {
+    let kept = Arc::new(Kept::default());
+    let options = NodeOptions { snapshot_on_passivation_events: 1, ..calm() };
+    let TestNode { node, journal, .. } =
+        test_node().snapshots(kept.clone()).options(options).start().await.unwrap();
+    let one = node.aggregate::<Ledger>("a");
+    one.send(Command::Add(1)).await.unwrap();
+    let clone = node.clone();
+    drop(node);
+    one.send(Command::Add(2)).await.unwrap();
+    drop(clone);
+    eventually("its instances have left", || kept.versions("a") == [2]).await;
+    assert!(matches!(one.send(Command::Add(3)).await, Err(SendError::Stopping { .. })));
+    drop(one);
+    eventually("nothing of it is left", || Arc::strong_count(&journal) == 1).await;
 }
 
 #[tokio::test]

@@ -213,3 +213,67 @@ async fn none_is_kept_of_a_state_that_bincode_would_change() {
     let state = after.node.aggregate::<Gappy>("a").state().await.unwrap().state;
     assert_eq!(state, Gappy { first: None, second: 0, third: Some(0) });
 }
+
+/// A store that panics over the snapshots of one instance.
+#[derive(Debug)]
+struct Fragile {
+    kept: Arc<Kept>,
+    breaks_at: StreamId,
+}
+
+impl SnapshotStore for Fragile {
+    fn load(&self, stream: &StreamId) -> Vec<Snapshot> {
+        assert_ne!(*stream, self.breaks_at, "a bug in load");
+        self.kept.load(stream)
+    }
+
+    fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
+        assert_ne!(*stream, self.breaks_at, "a bug in save");
+        self.kept.save(stream, snapshot);
+    }
+
+    fn remove(&self, stream: &StreamId) {
+        self.kept.remove(stream);
+    }
+
+    fn close(&self) {}
+}
+
+#[tokio::test]
+async fn a_store_that_panics_over_one_keeps_the_others() {
+    let kept = Arc::new(Kept::default());
+    let breaks_at = StreamId::aggregate("ledger", "bad").unwrap();
+    let store = Arc::new(Fragile { kept: Arc::clone(&kept), breaks_at });
+    let node = test_node().snapshots(store).options(every_ten()).start().await.unwrap();
+    for id in ["bad", "good"] {
+        for _ in 0..10 {
+            ledger(&node, id).send(Command::Add(1)).await.unwrap();
+        }
+    }
+    eventually("the good one is kept", || kept.versions("good") == [10]).await;
+    passivate_all(&node).await;
+    for id in ["bad", "good"] {
+        assert_eq!(ledger(&node, id).state().await.unwrap().state.sum, 10, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_apply_panics_behind_gives_way_to_a_full_replay() {
+    let kept = Arc::new(Kept::default());
+    let node = keeping(&kept).await;
+    for amount in [i64::MAX, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1] {
+        ledger(&node, "a").send(Command::Add(amount)).await.unwrap();
+    }
+    let live = ledger(&node, "a").state().await.unwrap();
+    node.node.shutdown().await;
+    assert_eq!(kept.versions("a"), [10]);
+    // As an earlier release might have folded it: one more, and the next event is too much.
+    kept.spoil(|snapshot| {
+        let sum = i64::MAX.to_le_bytes();
+        let one_less = (i64::MAX - 1).to_le_bytes();
+        let at = snapshot.state.windows(8).position(|bytes| bytes == one_less).unwrap();
+        snapshot.state[at..at + 8].copy_from_slice(&sum);
+    });
+    let after = again(&node, &kept).await;
+    assert_eq!(ledger(&after, "a").state().await.unwrap(), live);
+}

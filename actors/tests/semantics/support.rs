@@ -127,7 +127,7 @@ impl Aggregate for Ledger {
             Happened::Fragile { key } if armed(&key) => panic!("a bug in apply"),
             _ => 0,
         };
-        self.sum += amount;
+        self.sum = self.sum.checked_add(amount).expect("there is room for the sum");
         self.trail = self.trail.wrapping_mul(31).wrapping_add(amount.unsigned_abs() + 7);
     }
 

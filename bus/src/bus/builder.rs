@@ -145,7 +145,9 @@ impl BusBuilder {
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
         let broker = broker.map_or("none", |broker| broker.name());
-        Ok(Bus(Arc::new(Inner { service, broker, inlets, attachment, dead_letters, registry, publications })))
+        let inner =
+            Inner { service, broker, inlets, attachment, dead_letters, registry, publications, _node: node };
+        Ok(Bus(Arc::new(inner)))
     }
 
     fn check(&self) -> Result<(), BusStartError> {
