@@ -17,7 +17,7 @@ use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
 use crate::planted::{self, Fault};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
-    OpenError, Position, ReadError, RealVfs, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
+    OpenError, Position, ReadError, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
 };
 
 mod files;
@@ -29,6 +29,7 @@ mod interner;
 mod keeper;
 mod observe;
 mod open;
+mod options;
 mod paged;
 mod prepared;
 mod queue;
@@ -46,12 +47,12 @@ mod watermark;
 mod writer;
 
 pub use observe::{CommittedGroup, JournalObserver};
+pub use options::{Driver, EmbeddedOptions};
 pub use repair::{CutPiece, LogRepair};
 pub use scavenge::{ScavengeError, ScavengeOptions, ScavengeProgress};
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
 use files::Files;
-use format::SEGMENT_BYTES_MAX;
 use hash::NameSecret;
 use index::{Index, IndexFault, SealedPart};
 use keeper::{Bell, Keeper, Keeping, Spare};
@@ -67,56 +68,6 @@ use writer::{Driven, Writer};
 const DROP_PATIENCE: Duration = Duration::from_secs(10);
 /// How many index files one read may find to be made anew; a disk that spoils every page is not kept at it.
 const MENDED_MAX: usize = 1000;
-/// The shortest segment that makes sense: a header and a page.
-const SEGMENT_BYTES_MIN: u64 = 8192;
-
-/// How an [`EmbeddedJournal`] works.
-#[derive(Debug, Clone)]
-pub struct EmbeddedOptions {
-    /// How long a segment is, in bytes; space for all of it is reserved when it is made. A batch that does not fit
-    /// gets a longer one. Kept between 8 KiB and 1 GiB.
-    pub segment_bytes: u64,
-    /// The most bytes that one batch may take, metadata included; never more than
-    /// [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX). A larger one is refused with [`AppendError::Invalid`].
-    pub batch_bytes_max: usize,
-    /// The most bytes that may wait to be written. More is refused with [`AppendError::Busy`].
-    pub queue_bytes_max: usize,
-    /// The file system.
-    pub vfs: Arc<dyn Vfs>,
-    /// Whether nothing on the disk may change: appends are refused, torn tails stay, and a directory without a
-    /// journal is an error.
-    pub read_only: bool,
-    /// Who writes.
-    pub driver: Driver,
-    /// Who is told of every group that was written.
-    pub observer: Option<Arc<dyn JournalObserver>>,
-}
-
-/// Who writes what is appended to an [`EmbeddedJournal`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Driver {
-    /// A thread of the journal's own, as soon as there is anything.
-    #[default]
-    Thread,
-    /// Whoever calls [`EmbeddedJournal::drive`], and nobody before; closing the journal writes the rest. Reads wait for
-    /// the disk on the thread that reads. With all of it on one thread every system call comes in an order that can
-    /// be had again, which is what deterministic tests need.
-    Manual,
-}
-
-impl Default for EmbeddedOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            batch_bytes_max: BATCH_BYTES_MAX,
-            queue_bytes_max: 64 << 20,
-            vfs: Arc::new(RealVfs),
-            read_only: false,
-            driver: Driver::Thread,
-            observer: None,
-        }
-    }
-}
 
 /// A journal in a directory of this machine: a log in segments, each group of appends made durable with one fsync
 /// before any of them is answered.
@@ -320,14 +271,6 @@ impl EmbeddedJournal {
     fn finish(&self) {
         self.shared.queue.close(AppendError::Closed);
         while self.driven.turn() {}
-    }
-}
-
-impl EmbeddedOptions {
-    fn within_bounds(mut self) -> Self {
-        self.segment_bytes = self.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX / 2);
-        self.batch_bytes_max = self.batch_bytes_max.min(BATCH_BYTES_MAX);
-        self
     }
 }
 
