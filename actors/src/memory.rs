@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use annals_persistence::{CommandId, Position, RecordedEvent, Version};
+use annals_persistence::{CommandId, EventView, Position, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::Receipt;
@@ -46,8 +46,8 @@ impl CommandMemory {
     }
 
     /// Takes in a recorded event; the events of one command stand together.
-    pub(crate) fn replay(&mut self, event: &RecordedEvent, capacity: usize) {
-        let command_id = event.command.command_id;
+    pub(crate) fn replay(&mut self, event: &EventView<'_>, capacity: usize) {
+        let command_id = event.command_id;
         if self.latest.back().is_some_and(|last| last.command_id == command_id) {
             let of_command = |command: &&mut Remembered| command.command_id == command_id;
             for command in
@@ -59,7 +59,7 @@ impl CommandMemory {
             }
             return;
         }
-        let hash = event.command.command_hash;
+        let hash = event.command_hash;
         let (version, position) = (event.version, event.position);
         self.push(Remembered { command_id, hash, version, events: 1, position }, capacity);
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
-    CodecId, Direction, Event, EventId, Journal, JournalExt, PageStream, RecordedEvent, ShapeWriter,
-    Snapshot, SnapshotStore, StreamId, Timestamp, Version, fingerprint, shape_fingerprint,
+    CodecId, Event, EventId, EventView, Journal, JournalExt, ShapeWriter, Snapshot, SnapshotStore, StreamId,
+    Timestamp, Version, ViewStream, fingerprint, shape_fingerprint,
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -39,10 +39,10 @@ impl From<Timestamp> for Moment {
 }
 
 impl Moment {
-    fn includes(self, event: &RecordedEvent) -> bool {
+    fn includes(self, event: &EventView<'_>) -> bool {
         match self {
             Self::Version(version) => event.version <= version,
-            Self::Time(time) => event.command.time <= time,
+            Self::Time(time) => event.time <= time,
         }
     }
 }
@@ -82,35 +82,27 @@ impl<A: Aggregate> Replayed<A> {
         }
     }
 
-    async fn apply_pages(
-        mut self,
-        mut pages: PageStream,
-        until: Option<Moment>,
-        memory_capacity: usize,
-    ) -> Result<Self, StateError> {
+    async fn apply_pages(mut self, mut pages: ViewStream, replay: &Replay<'_>) -> Result<Self, StateError> {
         while let Some(page) = pages.try_next().await? {
-            if !self.apply_page(&page, until, memory_capacity).await? {
+            if !self.apply_page(page.iter(), replay).await? {
                 break;
             }
         }
         Ok(self)
     }
 
-    /// Applies what happened until then; `false` at what came later.
+    /// Applies what is wanted; `false` at what came later.
     async fn apply_page(
         &mut self,
-        page: &[RecordedEvent],
-        until: Option<Moment>,
-        memory_capacity: usize,
+        page: impl Iterator<Item = EventView<'_>> + Send,
+        replay: &Replay<'_>,
     ) -> Result<bool, StateError> {
-        for turn in page.chunks(TURN_EVENTS) {
-            for event in turn {
-                if until.is_some_and(|moment| !moment.includes(event)) {
-                    return Ok(false);
-                }
-                self.apply(event, memory_capacity)?;
+        for (nth, event) in page.enumerate() {
+            if replay.until.is_some_and(|moment| !moment.includes(&event)) {
+                return Ok(false);
             }
-            if turn.len() == TURN_EVENTS {
+            self.apply(&event, replay)?;
+            if nth % TURN_EVENTS == TURN_EVENTS - 1 {
                 // A long replay must not starve other instances.
                 tokio::task::yield_now().await;
             }
@@ -118,14 +110,21 @@ impl<A: Aggregate> Replayed<A> {
         Ok(true)
     }
 
-    fn apply(&mut self, event: &RecordedEvent, memory_capacity: usize) -> Result<(), StateError> {
-        apply_recorded(&mut self.state, event)?;
+    fn apply(&mut self, event: &EventView<'_>, replay: &Replay<'_>) -> Result<(), StateError> {
+        apply_recorded(&mut self.state, replay.stream, event)?;
         self.version = event.version;
-        self.time = event.command.time;
+        self.time = event.time;
         self.last_event = Some(event.id);
-        self.memory.replay(event, memory_capacity);
+        self.memory.replay(event, replay.memory_capacity);
         Ok(())
     }
+}
+
+/// What is replayed, and how far.
+struct Replay<'a> {
+    stream: &'a StreamId,
+    until: Option<Moment>,
+    memory_capacity: usize,
 }
 
 /// What a snapshot holds: the state in its own bytes, so that they can be made before the rest is known.
@@ -240,10 +239,10 @@ async fn load_from<A: Aggregate>(
     memory_capacity: usize,
 ) -> Result<Option<Replayed<A>>, StateError> {
     // The event that the snapshot names, and those after it, are read together.
-    let mut pages = journal.read_stream_pages(stream, snapshot.version, Direction::Forward);
+    let mut pages = journal.view_stream(stream, snapshot.version);
     let page = pages.try_next().await?.unwrap_or_default();
-    let names = |event: &RecordedEvent| event.version == snapshot.version && event.id == snapshot.event_id;
-    if !page.first().is_some_and(names) && !planted(Fault::SnapshotOfAnotherEvent) {
+    let names = |event: EventView<'_>| event.version == snapshot.version && event.id == snapshot.event_id;
+    if !page.iter().next().is_some_and(names) && !planted(Fault::SnapshotOfAnotherEvent) {
         tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
         return Ok(None);
     }
@@ -259,8 +258,9 @@ async fn load_from<A: Aggregate>(
         memory: if planted(Fault::IdsNotFromSnapshot) { CommandMemory::default() } else { body.memory },
         snapshot: snapshot.version,
     };
-    replayed.apply_page(page.get(1..).unwrap_or_default(), None, memory_capacity).await?;
-    replayed.apply_pages(pages, None, memory_capacity).await.map(Some)
+    let replay = Replay { stream, until: None, memory_capacity };
+    replayed.apply_page(page.iter().skip(1), &replay).await?;
+    replayed.apply_pages(pages, &replay).await.map(Some)
 }
 
 fn decode_body<A: Aggregate>(bytes: &[u8]) -> Option<(A, SnapshotBody)> {
@@ -287,14 +287,18 @@ async fn fold<A: Aggregate>(
     until: Option<Moment>,
     memory_capacity: usize,
 ) -> Result<Replayed<A>, StateError> {
-    let pages = journal.read_stream_pages(stream, Version(1), Direction::Forward);
-    Replayed::empty().apply_pages(pages, until, memory_capacity).await
+    let pages = journal.view_stream(stream, Version(1));
+    Replayed::empty().apply_pages(pages, &Replay { stream, until, memory_capacity }).await
 }
 
 /// Decodes a recorded event and applies it: as several events or as none, where an upcaster says so. It is one recorded
 /// event all the same, and one version.
-fn apply_recorded<A: Aggregate>(state: &mut A, recorded: &RecordedEvent) -> Result<(), StateError> {
-    let stream = || recorded.stream.to_string();
+fn apply_recorded<A: Aggregate>(
+    state: &mut A,
+    stream: &StreamId,
+    recorded: &EventView<'_>,
+) -> Result<(), StateError> {
+    let stream = || stream.to_string();
     // Decoding may run the author's code too.
     catch(|| {
         let events = recorded.decode::<A::Event>()?;

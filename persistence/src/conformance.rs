@@ -64,7 +64,7 @@ pub use random::{Random, Seed, replayable, seeds};
 pub use read::{
     filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,
     stream_info_tells_the_end, streams_are_listed_by_name, streams_read_backward, streams_read_forward,
-    the_journal_reads_in_pages, unusual_names_survive,
+    the_journal_reads_in_pages, unusual_names_survive, views_show_what_events_are,
 };
 pub use retention::{
     a_tombstone_is_for_good, aggregates_are_truncated_at_a_checkpoint_only, retention_goes_with_its_batch,
@@ -149,6 +149,7 @@ macro_rules! journal_conformance {
             dropped_tickets_append_all_the_same
             streams_read_forward
             streams_read_backward
+            views_show_what_events_are
             large_events_are_read_to_the_end
             the_journal_reads_in_pages
             filters_select

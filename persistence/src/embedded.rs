@@ -17,7 +17,7 @@ use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
 use crate::planted::{self, Fault};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
-    OpenError, Position, ReadError, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
+    OpenError, Position, ReadError, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock, ViewPage,
 };
 
 mod files;
@@ -60,6 +60,7 @@ use open::Opened;
 use paged::PageFault;
 use prepared::Prepared;
 use queue::{Queue, Submission};
+use read::Plan;
 use recover::{Recovery, part_of, unreadable};
 use walk::Versions;
 use writer::{Driven, Writer};
@@ -267,6 +268,34 @@ impl EmbeddedJournal {
         self.driven.turn()
     }
 
+    /// Reads a page of a stream as `read` has it: here, where that is soon done, else where it holds nobody up.
+    async fn read_stream_page<P: Send + 'static>(
+        &self,
+        stream: &StreamId,
+        (from, direction, limit): (Version, Direction, usize),
+        read: fn(Plan, &StreamId) -> Result<P, Unread>,
+    ) -> Result<P, ReadError> {
+        self.shared.readable()?;
+        let plan = || Plan::new(&self.shared.index.read(), stream, from, direction, limit);
+        let first = plan();
+        match self.shared.aside() {
+            Some(runtime) if !first.is_short() => {
+                let (shared, stream) = (Arc::clone(&self.shared), stream.clone());
+                aside(&runtime, move || {
+                    shared.mending(|| {
+                        let plan = Plan::new(&shared.index.read(), &stream, from, direction, limit);
+                        read(plan, &stream)
+                    })
+                })
+                .await
+            }
+            _ => {
+                let mut first = Some(first);
+                self.shared.mending(|| read(first.take().unwrap_or_else(plan), stream))
+            }
+        }
+    }
+
     /// Where the journal has no thread of its own, what waits is written here.
     fn finish(&self) {
         self.shared.queue.close(AppendError::Closed);
@@ -432,27 +461,16 @@ impl Journal for EmbeddedJournal {
         direction: Direction,
         limit: usize,
     ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
-        Box::pin(async move {
-            self.shared.readable()?;
-            let plan = || read::Plan::new(&self.shared.index.read(), stream, from, direction, limit);
-            let first = plan();
-            match self.shared.aside() {
-                Some(runtime) if !first.is_short() => {
-                    let (shared, stream) = (Arc::clone(&self.shared), stream.clone());
-                    aside(&runtime, move || {
-                        shared.mending(|| {
-                            let plan = read::Plan::new(&shared.index.read(), &stream, from, direction, limit);
-                            plan.read(&stream)
-                        })
-                    })
-                    .await
-                }
-                _ => {
-                    let mut first = Some(first);
-                    self.shared.mending(|| first.take().unwrap_or_else(plan).read(stream))
-                }
-            }
-        })
+        Box::pin(self.read_stream_page(stream, (from, direction, limit), Plan::read))
+    }
+
+    fn view_page<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ViewPage, ReadError>> {
+        Box::pin(self.read_stream_page(stream, (from, Direction::Forward, limit), Plan::view))
     }
 
     fn all_page<'a>(

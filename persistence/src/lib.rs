@@ -73,6 +73,7 @@ mod snapshot;
 mod type_name;
 mod version;
 mod vfs;
+mod view;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
 pub use embedded::{
@@ -95,7 +96,7 @@ pub use journal::{
     TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
 pub use memory::MemoryJournal;
-pub use read::{EventStream, JournalExt, PageStream};
+pub use read::{EventStream, JournalExt, ViewStream};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
@@ -111,3 +112,4 @@ pub use version::{Position, Timestamp, Version};
 pub use vfs::{CountingVfs, RealVfs, Vfs, VfsCall, VfsFile, VfsLock};
 #[cfg(any(test, feature = "conformance"))]
 pub use vfs::{SimVfs, SimulatedFault, Survival};
+pub use view::{EventView, ViewPage};

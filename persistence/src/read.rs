@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::journal::ticket;
 use crate::{
     AllPage, Batch, Direction, Durable, Filter, Journal, Position, ReadError, RecordedEvent, StreamId,
-    Ticket, Version,
+    Ticket, Version, ViewPage,
 };
 
 /// How many events are read at a time: few first, since many who read want few, then more and more.
@@ -42,8 +42,8 @@ impl PageSize {
 /// A stream of events, in order, ending at the first error.
 pub type EventStream = BoxStream<'static, Result<RecordedEvent, ReadError>>;
 
-/// A stream of pages of events, in order, ending at the first error. A page may be empty.
-pub type PageStream = BoxStream<'static, Result<Vec<RecordedEvent>, ReadError>>;
+/// A stream of pages of a stream's events, in order, ending at the first error. A page may be empty.
+pub type ViewStream = BoxStream<'static, Result<ViewPage, ReadError>>;
 
 /// The calls that a journal's users make.
 pub trait JournalExt {
@@ -53,9 +53,9 @@ pub trait JournalExt {
     /// The durable events of a stream from a version on, this version included.
     fn read_stream(&self, stream: &StreamId, from: Version, direction: Direction) -> EventStream;
 
-    /// As [`JournalExt::read_stream`], by the page, for those that go through many events: while a page is used, the
-    /// next is read.
-    fn read_stream_pages(&self, stream: &StreamId, from: Version, direction: Direction) -> PageStream;
+    /// As [`JournalExt::read_stream`] forward, by the page and as far as a replay needs the events: while a page is used,
+    /// the next is read.
+    fn view_stream(&self, stream: &StreamId, from: Version) -> ViewStream;
 
     /// The durable events of all streams from a position on, this position included, to the end as it is when
     /// reading begins.
@@ -77,8 +77,8 @@ impl JournalExt for Arc<dyn Journal> {
         Events::stream(StreamReader::new(self, stream, from, direction))
     }
 
-    fn read_stream_pages(&self, stream: &StreamId, from: Version, direction: Direction) -> PageStream {
-        Pages::of(StreamReader::new(self, stream, from, direction)).boxed()
+    fn view_stream(&self, stream: &StreamId, from: Version) -> ViewStream {
+        Pages::of(Viewer(StreamReader::new(self, stream, from, Direction::Forward))).boxed()
     }
 
     fn read_all(&self, from: Position, filter: Filter) -> EventStream {
@@ -93,20 +93,22 @@ impl JournalExt for Arc<dyn Journal> {
 
 /// Something that yields pages until the end.
 trait Reader: Send + 'static {
+    type Page: Send + Unpin + 'static;
+
     /// The next page, `None` at the end. It may be empty.
-    fn next_page(&mut self) -> impl Future<Output = Result<Option<Page>, ReadError>> + Send;
+    fn next_page(&mut self) -> impl Future<Output = Result<Option<Self::Page>, ReadError>> + Send;
 
     /// Whether there is another page already, so that it is worth being read while this one is used.
     fn has_more(&self) -> bool;
 }
 
 /// A page that is being read, and its reader back.
-type Reading<R> = BoxFuture<'static, (R, Result<Option<Page>, ReadError>)>;
+type Reading<R> = BoxFuture<'static, (R, Result<Option<<R as Reader>::Page>, ReadError>)>;
 type Page = Vec<RecordedEvent>;
 
 /// The pages of a reader, ending at the end or after the first error. The next page is begun to be read as soon as there
 /// is one.
-struct Pages<R> {
+struct Pages<R: Reader> {
     reading: Option<Reading<R>>,
     /// Between two pages, when there is no other yet.
     idle: Option<R>,
@@ -147,7 +149,7 @@ impl<R: Reader + Unpin> Pages<R> {
 }
 
 impl<R: Reader + Unpin> Stream for Pages<R> {
-    type Item = Result<Page, ReadError>;
+    type Item = Result<R::Page, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.begin();
@@ -162,18 +164,18 @@ impl<R: Reader + Unpin> Stream for Pages<R> {
 }
 
 /// The events of pages, one by one.
-struct Events<R> {
+struct Events<R: Reader> {
     page: std::vec::IntoIter<RecordedEvent>,
     pages: Pages<R>,
 }
 
-impl<R: Reader + Unpin> Events<R> {
+impl<R: Reader<Page = Page> + Unpin> Events<R> {
     fn stream(reader: R) -> EventStream {
         Self { page: Vec::new().into_iter(), pages: Pages::of(reader) }.boxed()
     }
 }
 
-impl<R: Reader + Unpin> Stream for Events<R> {
+impl<R: Reader<Page = Page> + Unpin> Stream for Events<R> {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -210,7 +212,15 @@ impl StreamReader {
     }
 }
 
+impl StreamReader {
+    fn has_more(&self) -> bool {
+        self.next.is_some() && self.size.has_grown()
+    }
+}
+
 impl Reader for StreamReader {
+    type Page = Page;
+
     async fn next_page(&mut self) -> Result<Option<Page>, ReadError> {
         let Some(from) = self.next else { return Ok(None) };
         let limit = self.size.next();
@@ -220,7 +230,27 @@ impl Reader for StreamReader {
     }
 
     fn has_more(&self) -> bool {
-        self.next.is_some() && self.size.has_grown()
+        self.has_more()
+    }
+}
+
+/// Reads a stream as far as a replay needs it.
+struct Viewer(StreamReader);
+
+impl Reader for Viewer {
+    type Page = ViewPage;
+
+    async fn next_page(&mut self) -> Result<Option<ViewPage>, ReadError> {
+        let reader = &mut self.0;
+        let Some(from) = reader.next else { return Ok(None) };
+        let limit = reader.size.next();
+        let page = reader.journal.view_page(&reader.stream, from, limit).await?;
+        reader.next = page.next;
+        Ok(Some(page))
+    }
+
+    fn has_more(&self) -> bool {
+        self.0.has_more()
     }
 }
 
@@ -235,6 +265,8 @@ struct AllReader {
 }
 
 impl Reader for AllReader {
+    type Page = Page;
+
     async fn next_page(&mut self) -> Result<Option<Page>, ReadError> {
         loop {
             let durable = *self.durable.borrow_and_update();

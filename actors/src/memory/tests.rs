@@ -1,4 +1,4 @@
-use annals_persistence::{CodecId, CommandMetadata, EventId, NewEvent, StreamId, Timestamp};
+use annals_persistence::{CodecId, CommandMetadata, EventId, NewEvent, RecordedEvent, StreamId, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -50,7 +50,7 @@ fn any_history(random: &mut StdRng) -> (Vec<RecordedEvent>, Vec<Remembered>) {
 }
 
 fn replayed(mut memory: CommandMemory, events: &[RecordedEvent], capacity: usize) -> CommandMemory {
-    events.iter().for_each(|event| memory.replay(event, capacity));
+    events.iter().for_each(|event| memory.replay(&event.into(), capacity));
     memory
 }
 

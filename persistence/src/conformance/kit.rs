@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::{
-    AppendError, Appended, Batch, CodecId, CommandMetadata, EventId, EventStream, Expected, Filter, Journal,
-    JournalExt, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, TypeName, Version,
+    AppendError, Appended, Batch, CodecId, CommandMetadata, Direction, EventId, EventStream, EventView,
+    Expected, Filter, Journal, JournalExt, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp,
+    TypeName, Version,
 };
 
 /// How long one answer may take: generous, for machines that do much else.
@@ -99,4 +100,18 @@ pub(super) fn positions(events: &[RecordedEvent]) -> Vec<u64> {
 pub(super) fn only_version(appended: &Appended) -> Version {
     assert_eq!(appended.versions.len(), 1, "one stream, one version");
     appended.versions[0]
+}
+
+/// What a replay of the stream from this version on looks at is what is there.
+pub(super) async fn views_are_events(journal: &Arc<dyn Journal>, stream: &StreamId, from: Version) {
+    let events = rest(journal.read_stream(stream, from, Direction::Forward)).await;
+    let (mut pages, mut viewed) = (journal.view_stream(stream, from), 0);
+    while let Some(page) = soon("a page", pages.next()).await {
+        let page = page.expect("the stream can be read");
+        for view in page.iter() {
+            assert_eq!(view, EventView::from(&events[viewed]));
+            viewed += 1;
+        }
+    }
+    assert_eq!(viewed, events.len(), "as many are viewed as are read");
 }

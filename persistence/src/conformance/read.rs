@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::JournalFactory;
-use super::kit::{append, event, everything, many, one, order, positions, rest, soon, versions, wanted};
+use super::kit::{
+    append, event, everything, many, one, order, positions, rest, soon, versions, views_are_events, wanted,
+};
 use crate::{
     AllPage, Batch, CodecId, Direction, Expected, Filter, Journal, JournalExt, NewEvent, Position,
     STREAM_NAME_BYTES_MAX, StreamId, Timestamp, Version,
@@ -65,6 +69,31 @@ pub async fn streams_read_backward(factory: &impl JournalFactory) {
     append(&journal, many(&order("long"), 1000)).await;
     let events = rest(journal.read_stream(&order("long"), Version(u64::MAX), Direction::Backward)).await;
     assert_eq!(versions(&events), (1..=1000).rev().collect::<Vec<_>>());
+}
+
+/// What a replay looks at is what is there, in pages of any size.
+pub async fn views_show_what_events_are(factory: &impl JournalFactory) {
+    let (journal, stream) = five(factory).await;
+    let full = NewEvent {
+        schema_version: 7,
+        codec: CodecId::Bincode,
+        payload: Bytes::new(),
+        tags: vec!["a".into(), "b".into()],
+        ..event("full")
+    };
+    append(&journal, Batch::of(stream.clone(), Expected::Any, [full, event("noted-1")])).await;
+    for from in [0, 1, 3, 7, 8] {
+        views_are_events(&journal, &stream, Version(from)).await;
+    }
+    for limit in [1, 2, 3, 100] {
+        let page = soon("a page", journal.view_page(&stream, Version(2), limit)).await;
+        let page = page.expect("the stream can be read");
+        assert_eq!(page.len(), limit.min(6));
+        assert_eq!(page.next, (limit < 6).then(|| Version(2 + limit as u64)));
+    }
+    append(&journal, many(&order("long"), 1000)).await;
+    views_are_events(&journal, &order("long"), Version(3)).await;
+    views_are_events(&journal, &order("absent"), Version(1)).await;
 }
 
 /// A stream whose events are large is read to its end, however early its pages end.

@@ -13,7 +13,10 @@ use super::interner::{Streams, Types};
 use super::record::{Record, StreamForm};
 use super::segment::Segment;
 use crate::planted::Fault;
-use crate::{AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version};
+use crate::view::Located;
+use crate::{
+    AllPage, Direction, Filter, Position, ReadError, RecordedEvent, StreamId, StreamPage, Version, ViewPage,
+};
 
 /// Records of one stream this near to each other are read with one call.
 const GAP_BYTES: u64 = 4096;
@@ -99,13 +102,22 @@ impl Plan {
 
     pub(super) fn read(mut self, stream: &StreamId) -> Result<StreamPage, Unread> {
         let Some(chain) = self.chain.take() else { return Ok(StreamPage::default()) };
-        match self.direction {
-            Direction::Forward => self.forward(chain, stream),
-            Direction::Backward => self.backward(chain, stream),
-        }
+        let (events, more): (WholeEvents, _) = match self.direction {
+            Direction::Forward => self.forward(chain, stream)?,
+            Direction::Backward => self.backward(chain, stream)?,
+        };
+        Ok(StreamPage::new(events.events, self.direction, more))
     }
 
-    fn forward(&self, mut chain: Chain, stream: &StreamId) -> Result<StreamPage, Unread> {
+    /// Forward, as far as a replay needs it.
+    pub(super) fn view(mut self, stream: &StreamId) -> Result<ViewPage, Unread> {
+        let Some(chain) = self.chain.take() else { return Ok(ViewPage::default()) };
+        let (events, more) = self.forward(chain, stream)?;
+        Ok(ViewPage::located(events, more))
+    }
+
+    /// The events, and whether there are more behind them.
+    fn forward<E: Taken>(&self, mut chain: Chain, stream: &StreamId) -> Result<(E, bool), Unread> {
         let (mut low, _) = self.range();
         let mut stretches = Vec::new();
         while let Some(stretch) = chain.next()? {
@@ -118,19 +130,19 @@ impl Plan {
         // What is in front of the oldest is not there any more.
         low = low.max(stretches.last().map_or(low, |oldest| oldest.before + 1));
         let high = self.last.min(low.saturating_add(self.limit).saturating_sub(1));
-        let mut page = Page::new(stream);
+        let mut page: Page<'_, E> = Page::new(stream);
         for stretch in stretches.iter().rev().filter(|stretch| stretch.before < high) {
             if page.read(windows(stretch, &stretch.offsets(low, high)?))? {
                 break;
             }
         }
-        let more = page.events.last().is_some_and(|last| last.version.0 < self.last);
-        Ok(StreamPage::new(page.events, self.direction, more))
+        let more = page.events.last_version().is_some_and(|last| last.0 < self.last);
+        Ok((page.events, more))
     }
 
-    fn backward(&self, mut chain: Chain, stream: &StreamId) -> Result<StreamPage, Unread> {
+    fn backward<E: Taken>(&self, mut chain: Chain, stream: &StreamId) -> Result<(E, bool), Unread> {
         let (low, high) = self.range();
-        let mut page = Page::new(stream);
+        let mut page: Page<'_, E> = Page::new(stream);
         while let Some(stretch) = chain.next()? {
             if stretch.before >= high {
                 continue;
@@ -142,23 +154,84 @@ impl Plan {
                 break;
             }
         }
-        let more = page.events.last().is_some_and(|last| last.version.0 > self.kept);
-        Ok(StreamPage::new(page.events, self.direction, more))
+        let more = page.events.last_version().is_some_and(|last| last.0 > self.kept);
+        Ok((page.events, more))
+    }
+}
+
+/// What takes in the records of a page.
+trait Taken: Default {
+    fn reserve(&mut self, more: usize);
+
+    /// Takes in a record of the stream, whose body is at `body` of the bytes.
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        stream: &StreamId,
+        place: (&Bytes, usize),
+    ) -> Result<(), &'static str>;
+
+    fn last_version(&self) -> Option<Version>;
+}
+
+/// Events with everything that there is to them.
+#[derive(Default)]
+struct WholeEvents {
+    types: Types,
+    events: Vec<RecordedEvent>,
+}
+
+impl Taken for WholeEvents {
+    fn reserve(&mut self, more: usize) {
+        self.events.reserve(more);
+    }
+
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        stream: &StreamId,
+        place: (&Bytes, usize),
+    ) -> Result<(), &'static str> {
+        let type_name = self.types.of(record)?;
+        self.events.push(record.to_event(stream.clone(), type_name, place));
+        Ok(())
+    }
+
+    fn last_version(&self) -> Option<Version> {
+        self.events.last().map(|event| event.version)
+    }
+}
+
+impl Taken for Located {
+    fn reserve(&mut self, more: usize) {
+        self.reserve(more);
+    }
+
+    fn take(
+        &mut self,
+        record: &Record<'_>,
+        _: &StreamId,
+        (bytes, body): (&Bytes, usize),
+    ) -> Result<(), &'static str> {
+        record.locate(self, bytes, body)
+    }
+
+    fn last_version(&self) -> Option<Version> {
+        self.last_version()
     }
 }
 
 /// A page being read.
-struct Page<'a> {
+struct Page<'a, E> {
     stream: &'a StreamId,
     form: StreamForm<'a>,
-    types: Types,
-    events: Vec<RecordedEvent>,
+    events: E,
     bytes: usize,
 }
 
-impl<'a> Page<'a> {
+impl<'a, E: Taken> Page<'a, E> {
     fn new(stream: &'a StreamId) -> Self {
-        Self { stream, form: StreamForm::of(stream), types: Types::default(), events: Vec::new(), bytes: 0 }
+        Self { stream, form: StreamForm::of(stream), events: E::default(), bytes: 0 }
     }
 
     /// Reads windows one after the other; `true` once the page is full.
@@ -202,8 +275,7 @@ impl<'a> Page<'a> {
         if !record.is_of(&self.form) {
             return Err(damaged("the record is of another stream"));
         }
-        let type_name = self.types.of(&record).map_err(damaged)?;
-        self.events.push(record.to_event(self.stream.clone(), type_name, (bytes, body)));
+        self.events.take(&record, self.stream, (bytes, body)).map_err(damaged)?;
         self.bytes += frame.bytes;
         Ok(())
     }

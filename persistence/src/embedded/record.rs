@@ -7,8 +7,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::input::{Input, put_bytes, put_signed, put_unsigned};
+use crate::view::Located;
 use crate::{
-    CausationId, CodecId, CommandId, CommandMetadata, CorrelationId, EventId, NewEvent, Position,
+    CausationId, CodecId, CommandId, CommandMetadata, CorrelationId, EventId, EventView, NewEvent, Position,
     RecordedEvent, StreamId, Timestamp, TraceContext, TypeName, Version,
 };
 
@@ -268,6 +269,30 @@ impl<'a> Record<'a> {
             tags: self.tags().map(Arc::from).collect(),
         };
         RecordedEvent { position: self.position, stream, version: self.version, event }
+    }
+
+    /// Takes the event in where only a replay looks at it. `bytes` are shared, and have the record's body at `body`.
+    pub(super) fn locate(
+        &self,
+        events: &mut Located,
+        bytes: &Bytes,
+        body: usize,
+    ) -> Result<(), &'static str> {
+        let payload = body + self.payload.start..body + self.payload.end;
+        let view = EventView {
+            position: self.position,
+            version: self.version,
+            id: self.id,
+            type_name: self.type_text()?,
+            schema_version: self.schema_version,
+            codec: self.codec,
+            payload: &bytes[payload.clone()],
+            time: self.time,
+            command_id: self.command_id,
+            command_hash: self.command_hash,
+        };
+        events.push(&view, bytes, payload.start);
+        Ok(())
     }
 
     fn command(&self) -> CommandMetadata {

@@ -11,7 +11,7 @@ use super::*;
 use std::path::PathBuf;
 
 use crate::{
-    AppendResult, CodecId, CommandMetadata, CountingVfs, EventId, Expected, JournalExt, NewEvent,
+    AppendResult, CodecId, CommandMetadata, CountingVfs, EventId, Expected, JournalExt, NewEvent, RealVfs,
     RecordedEvent, Ticket, Timestamp, TraceContext, VfsCall,
 };
 

@@ -8,7 +8,9 @@ use super::super::JournalFactory;
 use super::super::kit::{everything, soon};
 use super::step::{Planned, Step};
 use super::{Model, Verdict};
-use crate::{Direction, Filter, Journal, JournalExt, Lineage, Position, StreamId, Version};
+use crate::{
+    Direction, EventView, Filter, Journal, JournalExt, Lineage, Position, RecordedEvent, StreamId, Version,
+};
 
 /// What a difference is told as.
 type Compared = Result<(), String>;
@@ -90,7 +92,25 @@ impl Run {
                 of.rev().filter(|event| event.version <= from).take(limit).cloned().collect()
             }
         };
-        same(&events, &expected, "a stream's events")
+        same(&events, &expected, "a stream's events")?;
+        match direction {
+            Direction::Forward => self.view_stream(stream, from, limit, &expected).await,
+            Direction::Backward => Ok(()),
+        }
+    }
+
+    /// What a replay looks at.
+    async fn view_stream(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        limit: usize,
+        expected: &[RecordedEvent],
+    ) -> Compared {
+        let page = self.journal.view_page(stream, from, limit).await.map_err(|error| error.to_string())?;
+        let views: Vec<_> = page.iter().collect();
+        let expected: Vec<_> = expected.iter().map(EventView::from).collect();
+        same(&views, &expected, "what is viewed of a stream")
     }
 
     async fn read_all(&self, from: Position, filter: &Filter, limit: usize) -> Compared {
