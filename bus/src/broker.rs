@@ -52,6 +52,14 @@ impl PublishError {
         Self::Configuration { reason: reason.into() }
     }
 
+    /// Whether trying again helps only when somebody has mended something.
+    pub(crate) const fn needs_mending(&self) -> bool {
+        match self {
+            Self::Configuration { .. } | Self::Schema { .. } => true,
+            Self::Unavailable { .. } => false,
+        }
+    }
+
     /// The stable code of this error.
     #[must_use]
     pub const fn code(&self) -> &'static str {

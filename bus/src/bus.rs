@@ -97,7 +97,10 @@ impl Bus {
     pub fn health(&self) -> BrokerHealth {
         let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
         let health = attachment.health();
-        let troubles = attachment.relays().iter().filter_map(RelayStatus::trouble).collect();
+        let relays = attachment.relays();
+        // One subscription has an entry for each source.
+        let mut troubles: Vec<_> = self.0.inlets.iter().filter_map(|inlet| inlet.unfed().trouble()).collect();
+        troubles.extend(relays.iter().filter_map(RelayStatus::trouble));
         BrokerHealth { degraded: troubles, ..health }
     }
 

@@ -64,12 +64,17 @@ pub(crate) struct Place {
     pub(crate) key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) sequence: Option<u64>,
+    /// The sequence behind which events are missing, where it was handled without those between.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) gap_after: Option<u64>,
 }
 
 impl Place {
-    fn of(envelope: &Envelope) -> Self {
+    fn of(envelope: &Envelope, gap_after: Option<u64>) -> Self {
         match envelope.sequence.filter(|_| envelope.is_ours()) {
-            Some(sequence) => Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence) },
+            Some(sequence) => {
+                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after }
+            }
             None => Self::default(),
         }
     }
@@ -168,22 +173,27 @@ impl Inbox {
     pub(crate) fn handled(
         &self,
         envelope: &Envelope,
+        gap_after: Option<u64>,
         rejections: Vec<Rejection>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Handled {
             source: envelope.source.to_string(),
             event_id: envelope.id.to_string(),
-            place: Place::of(envelope),
+            place: Place::of(envelope, gap_after),
             rejections,
         })
     }
 
     /// The record that an event is a dead letter.
-    pub(crate) fn dead_lettered(&self, envelope: &Envelope) -> Result<StreamAppend, CodecError> {
+    pub(crate) fn dead_lettered(
+        &self,
+        envelope: &Envelope,
+        gap_after: Option<u64>,
+    ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::DeadLettered {
             source: envelope.source.to_string(),
             event_id: envelope.id.to_string(),
-            place: Place::of(envelope),
+            place: Place::of(envelope, gap_after),
         })
     }
 
@@ -236,17 +246,24 @@ fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
         }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);
-            index.settle(key, Seen::Handled, order_key(&source, place), time);
+            let place = placed(index, &source, place);
+            index.settle(key, Seen::Handled, place, time);
         }
         InboxEvent::DeadLettered { source, event_id, place } => {
             let key = event_key(&source, &event_id);
-            index.settle(key, Seen::DeadLettered, order_key(&source, place), time);
+            let place = placed(index, &source, place);
+            index.settle(key, Seen::DeadLettered, place, time);
         }
     }
 }
 
-fn order_key(source: &str, place: Place) -> Option<(OrderKey, u64)> {
-    Some((OrderKey::new(source, &place.key?), place.sequence?))
+/// Where an event stands, and whether others are missing before it.
+fn placed(index: &mut Index, source: &str, place: Place) -> Option<(OrderKey, u64)> {
+    let (key, sequence) = (OrderKey::new(source, &place.key?), place.sequence?);
+    if let Some(after) = place.gap_after {
+        index.gap(key, after, sequence);
+    }
+    Some((key, sequence))
 }
 
 #[cfg(test)]

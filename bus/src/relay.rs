@@ -37,8 +37,10 @@ pub enum StartFrom {
 /// Limits and habits of a relay.
 #[derive(Debug, Clone)]
 pub struct RelayOptions {
-    /// How many events may be published and not yet acknowledged.
+    /// How many events may be published and not yet acknowledged, beside those that are parked.
     pub in_flight: usize,
+    /// How many events may be parked, and wait behind what is parked, before the relay reads no further.
+    pub parked_max: usize,
     /// The least time between two appends of the cursor.
     pub cursor_every: Duration,
     /// The pauses between attempts; a relay never gives up, so the number of attempts does not count.
@@ -57,6 +59,7 @@ impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             in_flight: 1024,
+            parked_max: 65_536,
             cursor_every: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             parked_retry: Duration::from_secs(60),

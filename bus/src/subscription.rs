@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::Clock;
@@ -20,7 +21,7 @@ mod actor;
 mod desk;
 mod effect;
 mod run;
-mod unreadable;
+pub(crate) mod unreadable;
 
 use actor::{Message, SubscriptionActor};
 use desk::{Arrival, Reply};
@@ -47,8 +48,12 @@ pub struct SubscriptionOptions {
     /// places that the earlier event may need.
     pub reorder_timeout: Duration,
     /// How long, over all its deliveries, the first event of a key that was never seen waits for the one before it, which
-    /// a broker that has lost nothing brings again: longer than its time for that. Then it is taken for the first.
+    /// a broker that has lost nothing brings again: longer than its time for that. Then it is taken for the first; one that
+    /// comes after all becomes a dead letter. Whoever waits for longer than this shows in the bus's health.
     pub unseen_timeout: Duration,
+    /// The same for an event of a key that was seen. It is handled then without the ones before it, and each of those that
+    /// comes after all becomes a dead letter. Long: as a rule only what the broker has lost does not come.
+    pub gap_timeout: Duration,
     /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
     /// a duplicate that comes later runs again only if it has none, as events of other platforms.
     pub remember: Duration,
@@ -69,6 +74,7 @@ impl Default for SubscriptionOptions {
             reorder_capacity: 64,
             reorder_timeout: Duration::from_millis(500),
             unseen_timeout: Duration::from_secs(120),
+            gap_timeout: Duration::from_secs(30 * 60),
             remember: Duration::from_secs(7 * 24 * 60 * 60),
             remember_max: 1_000_000,
         }
@@ -90,6 +96,8 @@ pub struct SubscriptionStatus {
     pub durable: Position,
     /// How many events are under way.
     pub in_flight: usize,
+    /// How many keys wait for an earlier event, for longer than [`SubscriptionOptions::unseen_timeout`].
+    pub stalled: usize,
     /// What failed last.
     pub last_error: Option<String>,
 }
@@ -99,6 +107,14 @@ impl SubscriptionStatus {
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.durable.0.saturating_sub(self.cursor.0)
+    }
+
+    /// What of its events does not flow.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let Self { name, stalled, .. } = self;
+        (*stalled > 0).then(|| {
+            format!("subscription \"{name}\": {stalled} keys wait for an earlier event that does not come")
+        })
     }
 }
 
@@ -155,6 +171,8 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) last_error: Mutex<Option<String>>,
+    /// How many keys wait for an event for so long that somebody should know.
+    pub(crate) stalled: AtomicUsize,
 }
 
 impl Core {
@@ -229,6 +247,12 @@ impl Inlet {
         self.core.options.in_flight - self.room.available_permits()
     }
 
+    /// How many keys wait for an earlier event, for longer than [`SubscriptionOptions::unseen_timeout`].
+    #[must_use]
+    pub fn stalled(&self) -> usize {
+        self.core.stalled.load(Ordering::Relaxed)
+    }
+
     /// What failed last.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
@@ -267,6 +291,19 @@ impl Inlet {
         reason: String,
     ) -> Result<(), DeliveryError> {
         let envelope = Arc::new(unreadable::envelope(&self.core.topic, content_type, body));
+        self.deliver_unwanted(envelope, reason).await
+    }
+
+    /// Takes an event that is not to be handled: in its turn it becomes a dead letter with this reason, so that those behind
+    /// it do not wait for it.
+    ///
+    /// # Errors
+    /// [`DeliveryError`] when it is to be delivered again.
+    pub async fn deliver_unwanted(
+        &self,
+        envelope: Arc<Envelope>,
+        reason: String,
+    ) -> Result<(), DeliveryError> {
         let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
         self.hand_over(envelope, permit, Manner { fault: Some(reason), ..Manner::default() }).await
     }
@@ -295,6 +332,7 @@ impl Inlet {
             cursor: Position::START,
             durable: Position::START,
             in_flight: self.in_flight(),
+            stalled: self.stalled(),
             last_error: self.last_error(),
         }
     }

@@ -89,13 +89,13 @@ impl DaprBroker {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
-        if !self.app.attach(&port.subscriptions) {
+        let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
-        }
+        };
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
-                self.app.detach();
+                self.app.detach(id);
                 return Err(refused(reason));
             }
         };
@@ -103,13 +103,13 @@ impl DaprBroker {
         let relay = match self.relay(&port, &sidecar) {
             Ok(relay) => relay.map(Arc::new),
             Err(error) => {
-                self.app.detach();
+                self.app.detach(id);
                 return Err(error);
             }
         };
         let probe = Probe::start(sidecar, &self.options, &self.app, &port, relay.clone());
         let connected =
-            Connected { app: self.app.clone(), inlets: port.subscriptions, relay, callback, probe };
+            Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
         Ok(Arc::new(Attached::new(service, connected)))
     }
 

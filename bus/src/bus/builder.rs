@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use annals_actors::Node;
 use parking_lot::Mutex;
@@ -217,6 +218,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         service: Arc::clone(service),
         stopping: watch::Sender::new(false),
         last_error: Mutex::new(None),
+        stalled: AtomicUsize::new(0),
         name,
         topic,
         options,

@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use super::walk::{DeadLetterStream, walk};
 use super::{DeadLetter, DeadLetterError, DeadLetterId};
 use crate::Envelope;
-use crate::subscription::{DeliveryError, Inlet};
+use crate::subscription::{DeliveryError, Inlet, unreadable};
 
 /// A running service's dead letters. Cloning is cheap; all clones share what they know of the journal.
 #[derive(Debug, Clone)]
@@ -132,7 +132,8 @@ impl DeadLetters {
 }
 
 async fn run_and_record(inlet: Arc<Inlet>, letter: DeadLetter) -> Result<(), DeadLetterError> {
-    let delivered = match Envelope::from_json(letter.event.get().as_bytes(), &letter.topic) {
+    let kept = Envelope::from_json(letter.event.get().as_bytes(), &letter.topic);
+    let delivered = match kept.and_then(unreadable::read_again) {
         Ok(envelope) => inlet.replay(Arc::new(envelope)).await,
         Err(error) => Err(DeliveryError::Failed { reason: error.to_string() }),
     };

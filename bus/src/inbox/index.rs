@@ -45,6 +45,8 @@ pub(crate) struct Index {
     /// In the order in which they were handled, for forgetting. One that was settled again stands in it twice.
     ages: VecDeque<(Timestamp, u128)>,
     last: HashMap<OrderKey, u64>,
+    /// Between which sequences of a key events may be missing: they were not waited for any longer.
+    gaps: HashMap<OrderKey, (u64, u64)>,
     /// Where in the inbox the plans stand that are not carried out.
     plans: HashMap<u128, Version>,
     remember: Duration,
@@ -58,6 +60,7 @@ impl Index {
             seen: HashMap::new(),
             ages: VecDeque::new(),
             last: HashMap::new(),
+            gaps: HashMap::new(),
             plans: HashMap::new(),
             remember,
             remember_max,
@@ -72,6 +75,17 @@ impl Index {
     /// The last sequence of a key that was handled or became a dead letter.
     pub(crate) fn last(&self, key: OrderKey) -> Option<u64> {
         self.last.get(&key).copied()
+    }
+
+    /// Takes note that an event was taken without those between `after` and its own sequence.
+    pub(crate) fn gap(&mut self, key: OrderKey, after: u64, sequence: u64) {
+        let (from, to) = self.gaps.entry(key).or_insert((after, sequence));
+        (*from, *to) = (after.min(*from), sequence.max(*to));
+    }
+
+    /// Whether an event with this sequence, if it is not known by its id, may never have been handled.
+    pub(crate) fn is_missing(&self, key: OrderKey, sequence: u64) -> bool {
+        self.gaps.get(&key).is_some_and(|(from, to)| *from < sequence && sequence < *to)
     }
 
     /// Where it is written down what is to be done about an event, if it is and that is not done.

@@ -44,8 +44,8 @@ async fn everything_is_read_back() {
     let (done, open, dead) = (envelope("1", 4), envelope("2", 5), envelope("3", 6));
     inbox.write([inbox.planned(&done, &[target()]).unwrap()]).await.unwrap();
     inbox.write([inbox.planned(&open, &[target(), target()]).unwrap()]).await.unwrap();
-    inbox.write([inbox.handled(&done, Vec::new()).unwrap()]).await.unwrap();
-    inbox.write([inbox.dead_lettered(&dead).unwrap()]).await.unwrap();
+    inbox.write([inbox.handled(&done, None, Vec::new()).unwrap()]).await.unwrap();
+    inbox.write([inbox.dead_lettered(&dead, None).unwrap()]).await.unwrap();
     let index = inbox.load(DAY, 100).await.unwrap();
     let key = |envelope: &Envelope| event_key(&envelope.source, &envelope.id);
     assert_eq!(index.seen(key(&done)), Some(Seen::Handled));
@@ -59,11 +59,22 @@ async fn everything_is_read_back() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_still_known_after_a_restart() {
+    let inbox = inbox(&VirtualClock::default());
+    let over_a_gap = envelope("1", 8);
+    inbox.write([inbox.handled(&over_a_gap, Some(4), Vec::new()).unwrap()]).await.unwrap();
+    let index = inbox.load(DAY, 100).await.unwrap();
+    let missing: Vec<_> = (1..10).filter(|of| index.is_missing(OrderKey::of(&over_a_gap), *of)).collect();
+    assert_eq!(missing, [5, 6, 7]);
+    assert_eq!(index.last(OrderKey::of(&over_a_gap)), Some(8));
+}
+
+#[tokio::test]
 async fn ids_are_forgotten_in_time_but_not_the_last_sequence() {
     let clock = VirtualClock::default();
     let inbox = inbox(&clock);
     let old = envelope("1", 4);
-    inbox.write([inbox.handled(&old, Vec::new()).unwrap()]).await.unwrap();
+    inbox.write([inbox.handled(&old, None, Vec::new()).unwrap()]).await.unwrap();
     clock.advance(DAY * 2);
     let index = inbox.load(DAY, 100).await.unwrap();
     assert_eq!(index.seen(event_key(&old.source, &old.id)), None);
@@ -78,7 +89,7 @@ async fn what_is_too_old_takes_no_room_when_it_is_read() {
     foreign.sequence = None;
     for id in 0..100 {
         foreign.id = id.to_string().into();
-        inbox.write([inbox.handled(&foreign, Vec::new()).unwrap()]).await.unwrap();
+        inbox.write([inbox.handled(&foreign, None, Vec::new()).unwrap()]).await.unwrap();
     }
     clock.advance(DAY * 2);
     // Nothing is pushed out by what need not be remembered.

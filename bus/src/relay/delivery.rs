@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals_actors::Clock;
 use annals_persistence::Position;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, Span};
 
 use super::Shared;
@@ -48,22 +48,28 @@ pub(super) struct Deliverer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retry: RetryPolicy,
     pub(super) parked_retry: Duration,
+    /// Told of each key that parks.
+    parked: mpsc::UnboundedSender<LaneKey>,
 }
 
 impl Deliverer {
+    /// It comes with the keys that park, as they do.
     pub(super) fn new(
         shared: &Arc<Shared>,
         publisher: Arc<dyn Publisher>,
         clock: Arc<dyn Clock>,
         options: &RelayOptions,
-    ) -> Self {
-        Self {
+    ) -> (Self, mpsc::UnboundedReceiver<LaneKey>) {
+        let (parked, parks) = mpsc::unbounded_channel();
+        let deliverer = Self {
             shared: Arc::clone(shared),
             publisher,
             clock,
             retry: options.retry,
             parked_retry: options.parked_retry,
-        }
+            parked,
+        };
+        (deliverer, parks)
     }
 
     /// Publishes until it is acknowledged, under the same id.
@@ -86,7 +92,7 @@ impl Deliverer {
 
     async fn publish(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
         let (mut failures, mut parking) = (0, Parking::new(&self.shared));
-        let mut retrying = None;
+        let (mut retrying, mut aside) = (None, false);
         loop {
             match self.publisher.publish(&job.envelope).await {
                 Ok(()) => {
@@ -97,6 +103,10 @@ impl Deliverer {
                 Err(error) => {
                     failures += 1;
                     retrying.get_or_insert_with(|| Retrying::begin(&self.shared));
+                    if error.needs_mending() && !std::mem::replace(&mut aside, true) {
+                        // A relay that is gone reads no further anyway.
+                        drop(self.parked.send(key.clone()));
+                    }
                     if self.wait_after(&error, failures, &mut parking).await {
                         return Delivered::GivenUp;
                     }
@@ -110,16 +120,13 @@ impl Deliverer {
         metrics::counter!("annals_bus_publish_failures_total", "relay" => self.shared.name.to_string(), "code" => error.code())
             .increment(1);
         let resumed = self.resumed();
-        let pause = match error {
-            PublishError::Configuration { .. } | PublishError::Schema { .. } => {
-                parking.park(&error.to_string());
-                self.parked_retry
-            }
-            PublishError::Unavailable { .. } => {
-                self.shared.failed(&error.to_string());
-                tracing::debug!(failures, %error, "publishing again later");
-                self.retry.pause(failures)
-            }
+        let pause = if error.needs_mending() {
+            parking.park(&error.to_string());
+            self.parked_retry
+        } else {
+            self.shared.failed(&error.to_string());
+            tracing::debug!(failures, %error, "publishing again later");
+            self.retry.pause(failures)
         };
         self.pause(resumed, pause).await
     }

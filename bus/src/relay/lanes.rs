@@ -1,6 +1,6 @@
 //! What is on its way: in order for each key, and how far everything is acknowledged.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use annals_persistence::Position;
@@ -31,6 +31,10 @@ pub(super) struct Lanes {
     /// How many events of each position are not acknowledged.
     outstanding: BTreeMap<Position, usize>,
     count: usize,
+    /// Keys whose event under way waits until somebody mends something.
+    parked: HashSet<LaneKey>,
+    /// How many events of these there are.
+    parked_count: usize,
 }
 
 impl Lanes {
@@ -41,6 +45,7 @@ impl Lanes {
         let key = job.key();
         if let Some(queue) = self.waiting.get_mut(&key) {
             queue.push_back(job);
+            self.parked_count += usize::from(self.parked.contains(&key));
             return None;
         }
         self.waiting.insert(key.clone(), VecDeque::new());
@@ -49,6 +54,7 @@ impl Lanes {
 
     /// Takes note that the key's event under way was acknowledged; the next of the key, if any, may leave.
     pub(super) fn acknowledge(&mut self, key: &LaneKey, position: Position) -> Option<Job> {
+        self.unpark(key);
         self.count -= 1;
         if let Some(left) = self.outstanding.get_mut(&position) {
             *left -= 1;
@@ -63,9 +69,28 @@ impl Lanes {
         next
     }
 
+    /// Takes note that a key waits until somebody mends something.
+    pub(super) fn park(&mut self, key: LaneKey) {
+        if let Some(queue) = self.waiting.get(&key) {
+            let events = 1 + queue.len();
+            self.parked_count += if self.parked.insert(key) { events } else { 0 };
+        }
+    }
+
+    fn unpark(&mut self, key: &LaneKey) {
+        if self.parked.remove(key) {
+            self.parked_count -= 1 + self.waiting.get(key).map_or(0, VecDeque::len);
+        }
+    }
+
     /// How many are on their way.
     pub(super) fn len(&self) -> usize {
         self.count
+    }
+
+    /// How many of them wait until somebody mends something.
+    pub(super) fn parked(&self) -> usize {
+        self.parked_count
     }
 
     /// The highest position below which all is acknowledged, when everything up to `read` was looked at.

@@ -9,7 +9,7 @@ use annals_persistence::{Filter, JournalExt, Position, ReadError, RecordedEvent}
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::cursor::CursorStream;
 use super::delivery::{Delivered, Deliverer};
@@ -31,6 +31,8 @@ pub(super) struct Pump {
     parking: Parking,
     sequences: Sequences,
     lanes: Lanes,
+    /// The keys that park, as they do.
+    parks: mpsc::UnboundedReceiver<LaneKey>,
     running: FuturesUnordered<BoxFuture<'static, Delivered>>,
     /// The last position looked at.
     read: Position,
@@ -54,9 +56,11 @@ impl Pump {
         let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
         let publisher = publications.publisher(publisher);
+        let (deliverer, parks) = Deliverer::new(&shared, publisher, Arc::clone(&clock), &options);
         Self {
             parking: Parking::new(&shared),
-            deliverer: Arc::new(Deliverer::new(&shared, publisher, Arc::clone(&clock), &options)),
+            deliverer: Arc::new(deliverer),
+            parks,
             cursor: CursorStream { journal, stream: cursor, clock: Arc::clone(&clock) },
             sequences: Sequences::new(options.sequences, false),
             lanes: Lanes::default(),
@@ -125,12 +129,13 @@ impl Pump {
         let stopped = shared.stopped();
         tokio::pin!(stopped);
         loop {
-            let room = self.lanes.len() < self.options.in_flight;
+            let room = self.has_room();
             tokio::select! {
                 biased;
                 () = &mut stopped => return Flow::Stop,
                 Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
                 Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
+                Some(key) = self.parks.recv() => self.lanes.park(key),
                 event = events.next(), if room => {
                     if let Some(flow) = self.take_read(event).await {
                         return flow;
@@ -138,6 +143,12 @@ impl Pump {
                 }
             }
         }
+    }
+
+    /// Whether another event may be read. What is parked keeps nothing else up, as long as there is not too much of it.
+    fn has_room(&self) -> bool {
+        let (all, parked) = (self.lanes.len(), self.lanes.parked());
+        all - parked < self.options.in_flight && parked <= self.options.parked_max
     }
 
     /// Takes what the subscription yields; `Some` ends the subscription.
@@ -189,6 +200,7 @@ impl Pump {
             tokio::select! {
                 stop = &mut pause => return if stop { Flow::Stop } else { Flow::GoOn },
                 Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
+                Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -41,8 +42,8 @@ impl Actor for SubscriptionActor {
         _myself: ActorRef<Message>,
         (core, index): Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
-        let SubscriptionOptions { reorder_capacity, unseen_timeout, .. } = core.options;
-        let desk = Desk::new(index, Limits { reorder_capacity, unseen_timeout });
+        let SubscriptionOptions { reorder_capacity, unseen_timeout, gap_timeout, .. } = core.options;
+        let desk = Desk::new(index, Limits { reorder_capacity, unseen_timeout, gap_timeout });
         Ok(State { core, desk, forgets: false })
     }
 
@@ -66,6 +67,7 @@ impl Actor for SubscriptionActor {
                 Vec::new()
             }
         };
+        state.core.stalled.store(state.desk.stalled(), Ordering::Relaxed);
         for step in steps {
             state.take(step, myself.clone());
         }

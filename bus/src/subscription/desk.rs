@@ -1,11 +1,15 @@
 //! Which event runs when: duplicates, the order of each key, the reorder buffer. No I/O, no time of its own.
 
+mod waiting;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_persistence::{Timestamp, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use waiting::Waiting;
 
 use super::{DeliveryError, Manner};
 use crate::Envelope;
@@ -42,6 +46,8 @@ pub(super) struct Job {
     pub(super) manner: Manner,
     /// Where an earlier run has written down what is to be done about it, if one has.
     pub(super) plan: Option<Version>,
+    /// The sequence behind which events of its key are missing, where it was not waited for them any longer.
+    pub(super) gap_after: Option<u64>,
 }
 
 /// What became of a run.
@@ -87,8 +93,7 @@ pub(super) struct Desk {
     lanes: HashMap<OrderKey, Lane>,
     replies: HashMap<u128, Vec<Reply>>,
     limits: Limits,
-    /// Since when a key that was never seen waits for an event before its first.
-    waiting_since: HashMap<OrderKey, Timestamp>,
+    waiting: Waiting,
 }
 
 /// What the desk goes by.
@@ -98,22 +103,27 @@ pub(super) struct Limits {
     pub(super) reorder_capacity: usize,
     /// How long the first of a key that was never seen waits for the one before it.
     pub(super) unseen_timeout: Duration,
+    /// How long an event waits for the one before it where its key was seen.
+    pub(super) gap_timeout: Duration,
 }
-
-/// How many keys that were never seen are waited with; when there are more, all begin to wait anew.
-const WAITING_MAX: usize = 65_536;
 
 /// Where an event stands in its lane.
 enum Standing {
     Next,
+    /// It was handled, so long ago that only its key's sequence tells.
     Passed,
     Early,
+    /// It was waited for in vain, and later ones were handled since.
+    Late,
 }
+
+/// Why an event that was waited for in vain is not handled any more.
+const LATE: &str = "it came when a later event of its key had been handled, which had waited for it as long as may be; \
+                    whether its effect is still wanted, only somebody who looks at it can tell";
 
 impl Desk {
     pub(super) fn new(index: Index, limits: Limits) -> Self {
-        let (lanes, replies, waiting_since) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { index, lanes, replies, limits, waiting_since }
+        Self { index, lanes: HashMap::new(), replies: HashMap::new(), limits, waiting: Waiting::default() }
     }
 
     /// Takes an event in.
@@ -129,7 +139,13 @@ impl Desk {
             return Vec::new();
         }
         self.replies.insert(event, vec![reply]);
-        self.place(Job { event, lane, envelope, manner, plan: self.index.open_plan(event) }, now)
+        let plan = self.index.open_plan(event);
+        self.place(Job { event, lane, envelope, manner, plan, gap_after: None }, now)
+    }
+
+    /// How many keys wait for an event for so long that somebody should know.
+    pub(super) fn stalled(&self) -> usize {
+        self.waiting.stalled()
     }
 
     fn is_done(&self, event: u128, manner: &Manner) -> bool {
@@ -145,6 +161,7 @@ impl Desk {
         match self.standing(&job) {
             Standing::Next => self.line_up(job),
             Standing::Passed => self.answer(job.event, &Ok(())),
+            Standing::Late => self.line_up(late(job)),
             Standing::Early => return self.keep_early(job, now),
         }
         self.advance(key)
@@ -156,6 +173,7 @@ impl Desk {
             return Standing::Next;
         };
         match self.tail(job.lane) {
+            Some(tail) if sequence <= tail && self.index.is_missing(job.lane, sequence) => Standing::Late,
             Some(tail) if sequence <= tail => Standing::Passed,
             tail if previous <= tail.unwrap_or(0) => Standing::Next,
             // A broker that keeps the order would not bring the predecessor later.
@@ -176,25 +194,31 @@ impl Desk {
     fn line_up(&mut self, job: Job) {
         let lane = self.lanes.entry(job.lane).or_default();
         if let Some((_, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) {
-            lane.tail = Some(sequence);
-            self.waiting_since.remove(&job.lane);
+            // One that comes late does not move it back.
+            if lane.tail.is_none_or(|tail| tail < sequence) {
+                lane.tail = Some(sequence);
+                self.waiting.end(job.lane);
+            }
         }
         lane.queue.push_back(job);
     }
 
     fn keep_early(&mut self, job: Job, now: Timestamp) -> Vec<Step> {
         let (key, event) = (job.lane, job.event);
-        self.wait_from(key, now);
+        self.waiting.forget(self.limits.longest_wait(), now);
+        self.waiting.begin(key, now);
         let sequence = job.envelope.sequence.unwrap_or_default();
         let lane = self.lanes.entry(key).or_default();
-        if lane.early.len() >= self.limits.reorder_capacity || lane.early.contains_key(&sequence) {
-            self.answer(
-                event,
-                &Err(DeliveryError::Again { reason: "too many events wait for an earlier one".into() }),
-            );
+        if lane.early.contains_key(&sequence) {
+            self.send_back([job].into_iter(), "another event has its place among those that wait");
+            return Vec::new();
+        }
+        if lane.early.len() >= self.limits.reorder_capacity {
+            self.send_back([job].into_iter(), "too many events wait for an earlier one");
             return Vec::new();
         }
         lane.early.insert(sequence, job);
+        debug_assert!(self.replies.contains_key(&event), "somebody waits for it");
         lane.watch_if_needed(key).into_iter().collect()
     }
 
@@ -223,6 +247,7 @@ impl Desk {
             match self.standing(&job) {
                 Standing::Next => self.line_up(job),
                 Standing::Passed => self.answer(job.event, &Ok(())),
+                Standing::Late => self.line_up(late(job)),
                 Standing::Early => {
                     let sequence = job.envelope.sequence.unwrap_or_default();
                     self.lanes.entry(key).or_default().early.insert(sequence, job);
@@ -232,46 +257,43 @@ impl Desk {
         }
     }
 
-    /// The lane's early events have waited as long as they may at a time: they go back, and come again. The first of a
-    /// key that was never seen is taken once that has gone on for longer than any broker takes to bring the one before.
+    /// The lane's early events have waited as long as they may at a time: they go back, and come again. Once that has gone
+    /// on for longer than any broker takes to bring the one before them, the first is taken without it.
     pub(super) fn overdue(&mut self, key: OrderKey, watch: u64, now: Timestamp) -> Vec<Step> {
-        let never_seen = self.tail(key).is_none();
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.watch == watch) else {
             return Vec::new();
         };
         lane.watched = false;
-        let early = std::mem::take(&mut lane.early);
-        if never_seen && !early.is_empty() && self.has_waited(key, now) {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.early = early;
-                if let Some((_, first)) = lane.early.pop_first() {
-                    self.line_up(first);
-                }
-            }
-        } else {
+        if self.has_waited(key, now) {
+            self.take_over_gap(key);
+        } else if let Some(lane) = self.lanes.get_mut(&key) {
+            let early = std::mem::take(&mut lane.early);
             self.send_back(early.into_values(), "an earlier event of its key has not arrived");
         }
         self.advance(key)
     }
 
-    /// Whether a key that was never seen has waited long enough for an event before its first.
+    /// Whether a key has waited long enough for an event, and notes it when somebody should know that it waits.
     fn has_waited(&mut self, key: OrderKey, now: Timestamp) -> bool {
-        let since = self.waiting_since.get(&key).copied().unwrap_or(now);
-        if now.since(since) >= self.limits.unseen_timeout {
-            self.waiting_since.remove(&key);
-            return true;
+        let Limits { unseen_timeout, gap_timeout, .. } = self.limits;
+        let lasts = self.waiting.lasts(key, now);
+        if lasts >= unseen_timeout {
+            self.waiting.stalls(key);
         }
-        false
+        lasts >= if self.tail(key).is_none() { unseen_timeout } else { gap_timeout }
     }
 
-    fn wait_from(&mut self, key: OrderKey, now: Timestamp) {
-        if self.tail(key).is_some() {
-            return;
+    /// Takes the first early event without those before it, should they come after all, they are late.
+    fn take_over_gap(&mut self, key: OrderKey) {
+        let after = self.tail(key).unwrap_or(0);
+        let first = self.lanes.get_mut(&key).and_then(|lane| lane.early.pop_first());
+        if let Some((sequence, job)) = first {
+            let event = &job.envelope.id;
+            tracing::warn!(%event, after, sequence, "the events between never came; this one is handled without them");
+            metrics::counter!("annals_bus_gaps_total").increment(1);
+            self.index.gap(key, after, sequence);
+            self.line_up(Job { gap_after: Some(after), ..job });
         }
-        if self.waiting_since.len() >= WAITING_MAX {
-            self.waiting_since.clear();
-        }
-        self.waiting_since.entry(key).or_insert(now);
     }
 
     /// Sends back everything that does not run yet.
@@ -356,6 +378,17 @@ impl Lane {
         self.watch += 1;
         Some(Step::Watch { lane: key, watch: self.watch })
     }
+}
+
+impl Limits {
+    fn longest_wait(&self) -> Duration {
+        2 * self.gap_timeout.max(self.unseen_timeout)
+    }
+}
+
+/// One that is not handled any more, but kept for somebody to look at.
+fn late(job: Job) -> Job {
+    Job { manner: Manner { fault: Some(LATE.to_owned()), ..job.manner }, ..job }
 }
 
 /// The predecessor's sequence and its own, for events that have both.

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::Core;
+use super::desk::Job;
 use super::run::Failure;
 use crate::Envelope;
 use crate::inbox::{InboxError, RecordError, Rejection};
@@ -21,6 +22,7 @@ pub(crate) type Kinds = HashMap<&'static str, Arc<dyn AggregateKind>>;
 pub(super) struct Effect<'a> {
     core: &'a Core,
     envelope: &'a Envelope,
+    gap_after: Option<u64>,
     targets: Arc<[Target]>,
     ids: Vec<CommandId>,
     answers: Vec<Option<Answer>>,
@@ -39,20 +41,17 @@ enum Answer {
 }
 
 impl<'a> Effect<'a> {
-    pub(super) fn new(core: &'a Core, envelope: &'a Envelope, targets: Arc<[Target]>) -> Self {
+    pub(super) fn new(core: &'a Core, job: &'a Job, targets: Arc<[Target]>) -> Self {
+        let envelope = &job.envelope;
         let ids = command_ids(&core.name, &envelope.source, &envelope.id, &targets);
         let answers = vec![None; targets.len()];
-        Self { core, envelope, targets, ids, answers, planned: None }
+        Self { core, envelope, gap_after: job.gap_after, targets, ids, answers, planned: None }
     }
 
     /// A list that is in the journal already.
-    pub(super) async fn resumed(
-        core: &'a Core,
-        envelope: &'a Envelope,
-        plan: Version,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: Version) -> Result<Self, Failure> {
         let targets = core.inbox.plan_at(plan).await?;
-        Ok(Self { planned: Some(plan), ..Self::new(core, envelope, targets) })
+        Ok(Self { planned: Some(plan), ..Self::new(core, job, targets) })
     }
 
     /// Where the list of targets is, if it is in the journal.
@@ -78,7 +77,7 @@ impl<'a> Effect<'a> {
             let along = self
                 .core
                 .inbox
-                .handled(self.envelope, Vec::new())
+                .handled(self.envelope, self.gap_after, Vec::new())
                 .map_err(|e| Failure::Never(e.to_string()))?;
             self.answers[0] = Some(self.send(0, Some(along)).await?);
         }
@@ -101,7 +100,7 @@ impl<'a> Effect<'a> {
             _ => None,
         };
         let rejections = self.answers.iter().filter_map(rejected).collect();
-        self.write(self.core.inbox.handled(self.envelope, rejections)).await.map(drop)
+        self.write(self.core.inbox.handled(self.envelope, self.gap_after, rejections)).await.map(drop)
     }
 
     async fn write(

@@ -116,11 +116,10 @@ impl<'a> Run<'a> {
 
     /// What is to be done: what was written down by an earlier run, or else what the handler says.
     async fn effect(&self) -> Result<Effect<'a>, Failure> {
-        let (core, envelope) = (self.core, &self.job.envelope);
         if let Some(plan) = self.job.plan {
-            return Effect::resumed(core, envelope, plan).await;
+            return Effect::resumed(self.core, self.job, plan).await;
         }
-        Ok(Effect::new(core, envelope, self.react().await?.into_targets()?.into()))
+        Ok(Effect::new(self.core, self.job, self.react().await?.into_targets()?.into()))
     }
 
     async fn react(&self) -> Result<Reaction, Failure> {
@@ -179,7 +178,8 @@ impl<'a> Run<'a> {
             last_time: core.clock.now(),
         };
         let letter = core.letters.append_of(envelope, fate)?;
-        let record = core.inbox.dead_lettered(envelope).map_err(|error| error.to_string())?;
+        let record =
+            core.inbox.dead_lettered(envelope, self.job.gap_after).map_err(|error| error.to_string())?;
         core.inbox.write([letter, record]).await.map_err(|error| error.to_string())?;
         metrics::counter!("annals_bus_dead_letters_total", "subscription" => core.name.to_string())
             .increment(1);

@@ -67,7 +67,7 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
     }
 
     mended.store(true, Ordering::Relaxed);
-    for part in ["it is poison", "not yet"] {
+    for part in ["it is poison", "not yet", "more than the 2000"] {
         let letter = found.iter().find(|letter| letter.reason.contains(part)).unwrap();
         orders.bus.dead_letters().replay(letter.id).await.unwrap();
         let again = orders.bus.dead_letters().replay(letter.id).await.unwrap_err();
@@ -75,6 +75,7 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
     }
     assert_eq!(streets(&orders.node, "1").await, ["poison"]);
     assert_eq!(streets(&orders.node, "2").await, ["stubborn"]);
-    assert_eq!(letters().await.len(), 5);
+    assert_eq!(streets(&orders.node, "3").await, ["x".repeat(BYTES_MAX)], "whoever replays it wants it");
+    assert_eq!(letters().await.len(), 4);
     orders.bus.shutdown().await;
 }

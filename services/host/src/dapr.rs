@@ -33,7 +33,8 @@ pub(crate) fn router(app: DaprApp) -> Router {
 
 async fn check(State(app): State<DaprApp>, request: Request, next: Next) -> Response {
     let token = request.headers().get(TOKEN_HEADER).map(|token| token.as_bytes());
-    if app.is_from_sidecar(token) {
+    // Over HTTP every sidecar sends its token, wherever it is.
+    if app.is_from_sidecar(token, None) {
         return next.run(request).await;
     }
     tracing::error!("a delivery without the app token, or with a wrong one, was refused");

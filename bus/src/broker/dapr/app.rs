@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::probe::SidecarState;
-use super::wire::{ENVELOPE_TYPE, Unreadable, too_long};
+use super::wire::{ENVELOPE_TYPE, Unreadable};
 use super::{AppChannel, DaprOptions, Secret};
 use crate::subscription::{DeliveryError, Inlet};
 use crate::{Envelope, Topic};
@@ -37,7 +38,7 @@ pub struct AppSubscription {
     pub topic: Topic,
     /// Where an HTTP app takes its events.
     pub route: String,
-    /// Where the sidecar puts what it cannot deliver, with sidecars that lose nothing on the way there.
+    /// Where the sidecar puts what it gives up, where it would be lost otherwise: with Redis, from 1.17 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_topic: Option<String>,
 }
@@ -53,10 +54,23 @@ struct Inner {
     over_grpc: bool,
     answer_within: Duration,
     body_bytes_max: usize,
-    /// The handlers of each topic; `None` until a service is attached.
-    topics: RwLock<Option<BTreeMap<Topic, Vec<Arc<Inlet>>>>>,
+    /// The service that is attached, if one is.
+    attached: RwLock<Attachments>,
     draining: AtomicBool,
     state: watch::Sender<SidecarState>,
+}
+
+/// Which attachment this is: a service that is gone does not take the one after it along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AttachmentId(u64);
+
+/// The handlers of each topic.
+type Handlers = BTreeMap<Topic, Vec<Arc<Inlet>>>;
+
+#[derive(Default)]
+struct Attachments {
+    last: u64,
+    current: Option<(AttachmentId, Handlers)>,
 }
 
 impl fmt::Debug for DaprApp {
@@ -74,25 +88,27 @@ impl DaprApp {
             over_grpc: matches!(options.app_channel, AppChannel::Grpc(_)),
             answer_within: options.answer_within,
             body_bytes_max: options.body_bytes_max,
-            topics: RwLock::new(None),
+            attached: RwLock::default(),
             draining: AtomicBool::new(false),
             state: watch::Sender::new(SidecarState::Unknown),
         }))
     }
 
-    /// Takes a service's subscriptions; false when another service is attached.
-    pub(super) fn attach(&self, inlets: &[Arc<Inlet>]) -> bool {
-        let mut topics = self.0.topics.write();
-        if topics.is_some() {
-            return false;
+    /// Takes a service's subscriptions; `None` when another service is attached.
+    pub(super) fn attach(&self, inlets: &[Arc<Inlet>]) -> Option<AttachmentId> {
+        let mut attached = self.0.attached.write();
+        if attached.current.is_some() {
+            return None;
         }
-        let mut by_topic: BTreeMap<Topic, Vec<Arc<Inlet>>> = BTreeMap::new();
+        let mut handlers = Handlers::new();
         for inlet in inlets {
-            by_topic.entry(inlet.topic().clone()).or_default().push(Arc::clone(inlet));
+            handlers.entry(inlet.topic().clone()).or_default().push(Arc::clone(inlet));
         }
-        *topics = Some(by_topic);
+        attached.last += 1;
+        let id = AttachmentId(attached.last);
+        attached.current = Some((id, handlers));
         self.0.draining.store(false, Ordering::Release);
-        true
+        Some(id)
     }
 
     /// Takes nothing from now on.
@@ -100,8 +116,11 @@ impl DaprApp {
         self.0.draining.store(true, Ordering::Release);
     }
 
-    pub(super) fn detach(&self) {
-        *self.0.topics.write() = None;
+    pub(super) fn detach(&self, id: AttachmentId) {
+        let mut attached = self.0.attached.write();
+        if attached.current.as_ref().is_some_and(|(current, _)| *current == id) {
+            attached.current = None;
+        }
     }
 
     /// What is known of the sidecar.
@@ -112,7 +131,7 @@ impl DaprApp {
     /// Whether the sidecar may go on delivering.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        !self.0.draining.load(Ordering::Acquire) && self.0.topics.read().is_some()
+        !self.0.draining.load(Ordering::Acquire) && self.0.attached.read().current.is_some()
     }
 
     /// What the sidecar is to subscribe to: nothing where operators say that.
@@ -127,54 +146,54 @@ impl DaprApp {
 
     /// The topics that the service handles.
     pub(super) fn topics(&self) -> Vec<Topic> {
-        self.0.topics.read().iter().flat_map(BTreeMap::keys).cloned().collect()
+        let attached = self.0.attached.read();
+        attached.current.iter().flat_map(|(_, handlers)| handlers.keys()).cloned().collect()
     }
 
     fn described(&self, topic: Topic) -> AppSubscription {
-        let safe = self.0.state.borrow().version().is_some_and(|version| version.has_safe_dead_letters());
+        let needed = self.0.state.borrow().drops_what_fails();
         AppSubscription {
             pubsubname: Arc::clone(&self.0.pubsub),
             route: format!("/dapr/events/{topic}"),
-            dead_letter_topic: safe.then(|| format!("{topic}.dapr-dead")),
+            dead_letter_topic: needed.then(|| format!("{topic}.dapr-dead")),
             topic,
         }
     }
 
-    /// Whether a delivery or a question comes from the sidecar. Sidecars before 1.17 send their token over HTTP only.
+    /// Whether a delivery or a question comes from the sidecar, by the token that it brings and where it comes from. Sidecars
+    /// before 1.17 send their token over HTTP only; over gRPC they are believed on this machine alone, as is one that has
+    /// not said yet what it is.
     #[must_use]
-    pub fn is_from_sidecar(&self, token: Option<&[u8]>) -> bool {
+    pub fn is_from_sidecar(&self, token: Option<&[u8]>, peer: Option<IpAddr>) -> bool {
         let Some(secret) = &self.0.token else { return true };
-        let sent = !self.0.over_grpc
-            || self.0.state.borrow().version().is_some_and(|version| version.sends_app_token_over_grpc());
-        match token {
-            Some(given) => secret.is(given),
-            None => !sent,
-        }
+        let Some(given) = token else {
+            let sends =
+                self.0.state.borrow().version().is_some_and(|version| version.sends_app_token_over_grpc());
+            return self.0.over_grpc && !sends && peer.is_some_and(is_this_machine);
+        };
+        secret.is(given)
     }
 
     /// Takes an event as it came over HTTP.
     pub async fn deliver(&self, topic: &str, content_type: &str, body: &[u8]) -> AppAnswer {
         let topic = Topic::named(topic);
-        if body.len() > self.0.body_bytes_max {
-            let reason = too_long(body.len(), self.0.body_bytes_max);
-            return self.bury(&topic, content_type, body, reason).await;
-        }
         match Envelope::from_body(content_type, body, &topic) {
-            Ok(envelope) => self.hand_over(&topic, envelope).await,
+            Ok(envelope) => self.hand_over(&topic, envelope, body.len()).await,
             Err(error) => self.bury(&topic, content_type, body, error.to_string()).await,
         }
     }
 
-    pub(super) fn body_bytes_max(&self) -> usize {
-        self.0.body_bytes_max
-    }
-
-    /// Takes an event, however it came.
-    pub(super) async fn hand_over(&self, topic: &Topic, envelope: Envelope) -> AppAnswer {
-        let envelope = Arc::new(envelope);
+    /// Takes an event of this length, however it came.
+    pub(super) async fn hand_over(&self, topic: &Topic, envelope: Envelope, bytes: usize) -> AppAnswer {
+        let (envelope, most) = (Arc::new(envelope), self.0.body_bytes_max);
         self.to_each(topic, |inlet| {
             let envelope = Arc::clone(&envelope);
-            async move { inlet.deliver(envelope).await }
+            async move {
+                if bytes > most {
+                    return inlet.deliver_unwanted(envelope, too_long(bytes, most)).await;
+                }
+                inlet.deliver(envelope).await
+            }
         })
         .await
     }
@@ -199,11 +218,11 @@ impl DaprApp {
     where
         F: Future<Output = Result<(), DeliveryError>>,
     {
-        let inlets =
-            self.0.topics.read().as_ref().and_then(|topics| topics.get(topic).cloned()).unwrap_or_default();
+        let inlets = self.handlers(topic);
         if inlets.is_empty() {
             tracing::error!(%topic, "an event came for a topic that nothing here subscribes to; mend the Subscription resources");
-            return self.count(topic, AppAnswer::Retry, "unknown_topic");
+            // Whoever asks chooses the name: it is no label.
+            return self.count(&Topic::named("unknown"), AppAnswer::Retry, "unknown_topic");
         }
         if !self.may_take() {
             return self.count(topic, AppAnswer::Retry, "refused");
@@ -221,6 +240,11 @@ impl DaprApp {
         }
     }
 
+    fn handlers(&self, topic: &Topic) -> Vec<Arc<Inlet>> {
+        let attached = self.0.attached.read();
+        attached.current.as_ref().and_then(|(_, handlers)| handlers.get(topic).cloned()).unwrap_or_default()
+    }
+
     fn may_take(&self) -> bool {
         let refused = matches!(*self.0.state.borrow(), SidecarState::Refused { .. });
         !refused && !self.0.draining.load(Ordering::Acquire)
@@ -231,4 +255,13 @@ impl DaprApp {
             .increment(1);
         answer
     }
+}
+
+/// Why a body of this length is not taken.
+fn too_long(bytes: usize, most: usize) -> String {
+    format!("the event has {bytes} bytes, more than the {most} that are taken")
+}
+
+fn is_this_machine(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
 }

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::DaprApp;
+use super::app::AttachmentId;
 use super::callback::CallbackServer;
 use super::probe::Probe;
 use crate::broker::{Attachment, BrokerHealth};
@@ -17,6 +18,7 @@ use crate::subscription::{Inlet, SubscriptionStatus};
 /// What a connection consists of.
 pub(super) struct Connected {
     pub(super) app: DaprApp,
+    pub(super) id: AttachmentId,
     pub(super) inlets: Vec<Arc<Inlet>>,
     pub(super) relay: Option<Arc<Relay>>,
     pub(super) callback: Option<CallbackServer>,
@@ -27,16 +29,25 @@ pub(super) struct Connected {
 pub(super) struct Attached {
     service: Arc<str>,
     app: DaprApp,
+    id: AttachmentId,
     inlets: Vec<Arc<Inlet>>,
     relay: Option<Arc<Relay>>,
     callback: Mutex<Option<CallbackServer>>,
-    _probe: Probe,
+    probe: Mutex<Option<Probe>>,
 }
 
 impl Attached {
     pub(super) fn new(service: Arc<str>, connected: Connected) -> Self {
-        let Connected { app, inlets, relay, callback, probe } = connected;
-        Self { service, app, inlets, relay, callback: Mutex::new(callback), _probe: probe }
+        let Connected { app, id, inlets, relay, callback, probe } = connected;
+        Self {
+            service,
+            app,
+            id,
+            inlets,
+            relay,
+            callback: Mutex::new(callback),
+            probe: Mutex::new(Some(probe)),
+        }
     }
 
     async fn end(&self) {
@@ -49,7 +60,8 @@ impl Attached {
         if let Some(callback) = callback {
             callback.stop().await;
         }
-        self.app.detach();
+        drop(self.probe.lock().take());
+        self.app.detach(self.id);
     }
 }
 
@@ -79,6 +91,6 @@ impl Attachment for Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.app.detach();
+        self.app.detach(self.id);
     }
 }

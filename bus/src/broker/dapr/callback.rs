@@ -103,9 +103,9 @@ struct Callback {
 }
 
 impl Callback {
-    fn check(&self, metadata: &tonic::metadata::MetadataMap) -> Result<(), Status> {
-        let token = metadata.get("dapr-api-token").map(|token| token.as_bytes());
-        if self.app.is_from_sidecar(token) {
+    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let token = request.metadata().get("dapr-api-token").map(|token| token.as_bytes());
+        if self.app.is_from_sidecar(token, request.remote_addr().map(|peer| peer.ip())) {
             return Ok(());
         }
         tracing::error!("a delivery without the app token, or with a wrong one, was refused");
@@ -115,8 +115,9 @@ impl Callback {
     async fn take(&self, event: TopicEventRequest) -> AppAnswer {
         let topic = Topic::named(event.topic.as_str());
         let taken = async {
-            match wire::envelope(event, &topic, self.app.body_bytes_max()) {
-                Ok(envelope) => self.app.hand_over(&topic, envelope).await,
+            let bytes = event.data.len();
+            match wire::envelope(event, &topic) {
+                Ok(envelope) => self.app.hand_over(&topic, envelope, bytes).await,
                 Err(unreadable) => self.app.bury_unreadable(&topic, unreadable).await,
             }
         };
@@ -141,7 +142,7 @@ impl Callback {
         &self,
         request: Request<TopicEventBulkRequest>,
     ) -> Result<Response<TopicEventBulkResponse>, Status> {
-        self.check(request.metadata())?;
+        self.check(&request)?;
         let mut request = request.into_inner();
         let entries = std::mem::take(&mut request.entries);
         let request = &request;
@@ -211,7 +212,7 @@ impl AppCallback for Callback {
         &self,
         request: Request<TopicEventRequest>,
     ) -> Result<Response<TopicEventResponse>, Status> {
-        self.check(request.metadata())?;
+        self.check(&request)?;
         let status = status_of(self.take(request.into_inner()).await);
         Ok(Response::new(TopicEventResponse { status }))
     }

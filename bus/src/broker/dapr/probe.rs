@@ -27,17 +27,33 @@ pub(super) enum SidecarState {
     /// It answers, and must not be used: a release known to lose something.
     Refused { reason: String },
     /// It answers, and lacks something.
-    Lacking { reason: String, version: Option<SidecarVersion> },
-    /// It has all that is needed. `None` for a build that is no release.
-    Ready { version: Option<SidecarVersion> },
+    Lacking { reason: String, known: Known },
+    /// It has all that is needed.
+    Ready { known: Known },
+}
+
+/// What a sidecar that answers has said of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// `None` for a build that is no release.
+    version: Option<SidecarVersion>,
+    /// Whether the component is one for Redis.
+    on_redis: bool,
 }
 
 impl SidecarState {
     pub(super) fn version(&self) -> Option<SidecarVersion> {
         match self {
-            Self::Ready { version } | Self::Lacking { version, .. } => *version,
+            Self::Ready { known } | Self::Lacking { known, .. } => known.version,
             Self::Unknown | Self::Unreachable { .. } | Self::Refused { .. } => None,
         }
+    }
+
+    /// Whether it acknowledges what it gives up, as it does with Redis from 1.17 on: then it has to be told where else to
+    /// put it. Everywhere else what is put elsewhere is lost to its key.
+    pub(super) fn drops_what_fails(&self) -> bool {
+        let (Self::Ready { known } | Self::Lacking { known, .. }) = self else { return false };
+        known.on_redis && known.version.is_some_and(SidecarVersion::has_safe_dead_letters)
     }
 
     fn reason(&self) -> Option<&str> {
@@ -120,25 +136,31 @@ impl Watcher {
         if let Some(reason) = version.and_then(SidecarVersion::fault) {
             return SidecarState::Refused { reason };
         }
+        let known =
+            Known { version, on_redis: self.component(metadata).is_some_and(|kind| kind == "pubsub.redis") };
         match self.lacking(metadata) {
-            Some(reason) => SidecarState::Lacking { reason, version },
-            None => SidecarState::Ready { version },
+            Some(reason) => SidecarState::Lacking { reason, known },
+            None => SidecarState::Ready { known },
         }
+    }
+
+    /// What kind of component carries the events.
+    fn component<'a>(&self, metadata: &'a GetMetadataResponse) -> Option<&'a str> {
+        let mut components = metadata.registered_components.iter();
+        components
+            .find(|component| *component.name == *self.pubsub)
+            .map(|component| component.r#type.as_str())
     }
 
     fn lacking(&self, metadata: &GetMetadataResponse) -> Option<String> {
         let pubsub = &self.pubsub;
-        let component = metadata.registered_components.iter().find(|component| *component.name == **pubsub);
-        let Some(component) = component else {
+        let Some(component) = self.component(metadata) else {
             return Some(format!(
                 "the sidecar has no component \"{pubsub}\"; look for it in its log and its resources"
             ));
         };
-        if !component.r#type.starts_with("pubsub.") {
-            return Some(format!(
-                "the sidecar's component \"{pubsub}\" is a {}, no pub/sub",
-                component.r#type
-            ));
+        if !component.starts_with("pubsub.") {
+            return Some(format!("the sidecar's component \"{pubsub}\" is a {component}, no pub/sub"));
         }
         let subscribed = |topic: &crate::Topic| {
             metadata
@@ -174,9 +196,9 @@ impl Watcher {
     fn tell(&self, state: &SidecarState) {
         let service = &self.service;
         match state {
-            SidecarState::Ready { version } => {
+            SidecarState::Ready { known } => {
                 let version =
-                    version.map_or_else(|| "of no release".to_owned(), |version| version.to_string());
+                    known.version.map_or_else(|| "of no release".to_owned(), |version| version.to_string());
                 tracing::info!(%service, version, "the sidecar is ready");
                 for note in state.health().notes {
                     tracing::warn!(%service, note, "what this sidecar's version costs");

@@ -84,19 +84,24 @@ impl DaprPublisher {
                 biased;
                 answer = &mut answered => return answer.unwrap_or_else(|_| Err(given_up())),
                 // The semaphore is never closed.
-                _permit = self.calls.acquire() => self.call(&envelope.topic).await,
+                _permit = self.calls.acquire() => if !self.call(&envelope.topic).await { break },
             }
         }
+        // Another's call has taken the own event along.
+        answered.await.unwrap_or_else(|_| Err(given_up()))
     }
 
-    /// Uses a call for what waits on a topic.
-    async fn call(&self, topic: &Topic) {
+    /// Uses a call for what waits on a topic, if anything does.
+    async fn call(&self, topic: &Topic) -> bool {
         let mut batch = self.take(topic);
         if batch.len() > 1 {
             self.bulk(topic, batch).await;
         } else if let Some(one) = batch.pop() {
             self.single(one).await;
+        } else {
+            return false;
         }
+        true
     }
 
     /// What waits longest on a topic, as much as shares a call.

@@ -276,6 +276,70 @@ async fn deliveries_prove_themselves_where_the_sidecar_can() {
     }
 }
 
+#[tokio::test]
+async fn an_event_that_is_too_long_keeps_none_of_its_key_up() {
+    let sidecar = Served::start("1.14.4").await;
+    let events = some_events(1, 3).await;
+    let longest = events.iter().map(|event| event["data"].to_string().len()).max().unwrap();
+    let options = DaprOptions { body_bytes_max: longest + 20, ..options(&sidecar) };
+    let (node, bus, address) = subscriber(options, SubscriptionOptions::default()).await;
+    let deliverer = Deliverer::to(address, None);
+    deliverer.deliver_until_taken(&events[0]).await;
+    let mut long = events[1].clone();
+    long["data"]["padding"] = "x".repeat(longest + 20).into();
+    deliverer.deliver_until_taken(&long).await;
+    deliverer.deliver_until_taken(&events[2]).await;
+    let letters = bus.dead_letters().list().await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].event_id, events[1]["id"].as_str().unwrap());
+    assert!(letters[0].reason.contains("more than the"), "{}", letters[0].reason);
+    // Whoever replays it wants it, however long it is.
+    bus.dead_letters().replay(letters[0].id).await.unwrap();
+    drop(node);
+    bus.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_believed_on_this_machine_alone() {
+    let sidecar = Served::start("1.14.4").await;
+    let with_token = |channel| DaprOptions {
+        app_token: Some(Secret::new("app")),
+        app_channel: channel,
+        ..options(&sidecar)
+    };
+    let over_grpc = DaprBroker::new(with_token(AppChannel::Grpc("127.0.0.1:0".parse().unwrap())));
+    let over_http = DaprBroker::new(with_token(AppChannel::Http));
+    for (peer, believed) in
+        [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.7", false)]
+    {
+        let peer = Some(peer.parse().unwrap());
+        assert_eq!(over_grpc.app().is_from_sidecar(None, peer), believed, "{peer:?}");
+        assert!(!over_http.app().is_from_sidecar(None, peer), "over HTTP every sidecar sends it");
+        assert!(over_grpc.app().is_from_sidecar(Some(b"app"), peer));
+        assert!(!over_grpc.app().is_from_sidecar(Some(b"other"), peer));
+    }
+    assert!(!over_grpc.app().is_from_sidecar(None, None));
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_does_not_take_the_one_after_it_along() {
+    let sidecar = Served::start("1.14.4").await;
+    let broker = DaprBroker::new(options(&sidecar));
+    let start = async || {
+        let node = node().await;
+        let builder = Bus::builder(node.clone(), "hearing").broker(Arc::new(broker.clone()));
+        let options = SubscriptionOptions::default();
+        (node, builder.subscribe_with::<Counted>("hear", options, hear).start().await.unwrap())
+    };
+    let (_first_node, first) = start().await;
+    first.shutdown().await;
+    let (_second_node, second) = start().await;
+    drop(first);
+    assert!(broker.app().is_healthy(), "the second is attached");
+    second.shutdown().await;
+    assert!(!broker.app().is_healthy());
+}
+
 /// Events as a relay publishes them.
 async fn some_events(keys: u64, rounds: u64) -> Vec<Value> {
     let sidecar = Served::start("1.14.4").await;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use dapr::dapr::proto::runtime::v1::TopicEventRequest;
 use prost_types::value::Kind;
 use serde_json::value::{RawValue, to_raw_value};
@@ -73,27 +74,13 @@ fn skip_string(bytes: &mut impl Iterator<Item = u8>) {
 }
 
 /// A delivery over gRPC, as the envelope that it was: the sidecar has taken it apart.
-pub(super) fn envelope(
-    request: TopicEventRequest,
-    topic: &Topic,
-    bytes_max: usize,
-) -> Result<Envelope, Unreadable> {
-    let length = request.data.len();
+pub(super) fn envelope(request: TopicEventRequest, topic: &Topic) -> Result<Envelope, Unreadable> {
     let attributes = attributes(request);
-    let unreadable = |attributes: &Attributes, reason| Unreadable {
-        body: serde_json::to_vec(attributes).unwrap_or_default(),
-        reason,
-    };
-    if length > bytes_max {
-        return Err(unreadable(&attributes, too_long(length, bytes_max)));
-    }
     let kept = attributes.clone();
-    Envelope::from_attributes(attributes, topic).map_err(|error| unreadable(&kept, error.to_string()))
-}
-
-/// Why a body of this length is not taken.
-pub(super) fn too_long(bytes: usize, bytes_max: usize) -> String {
-    format!("the event has {bytes} bytes, more than the {bytes_max} that are taken")
+    Envelope::from_attributes(attributes, topic).map_err(|error| Unreadable {
+        body: serde_json::to_vec(&kept).unwrap_or_default(),
+        reason: error.to_string(),
+    })
 }
 
 /// A delivery that is no event, put together again as far as that goes.
@@ -130,20 +117,20 @@ fn attributes(request: TopicEventRequest) -> Attributes {
     ] {
         attributes.extend(to_raw_value(&text).ok().map(|text| (name.to_owned(), text)));
     }
-    attributes.extend(content(data).map(|data| ("data".to_owned(), data)));
+    attributes.extend(content(data));
     attributes
 }
 
-/// JSON as it is, anything else as a string, so that it is kept for who looks at the dead letter.
-fn content(data: Vec<u8>) -> Option<Box<RawValue>> {
+/// JSON as it is, text as a string, bytes in base64: whatever it is, it is kept for who looks at the dead letter.
+fn content(data: Vec<u8>) -> Option<(String, Box<RawValue>)> {
     if data.is_empty() {
         return None;
     }
-    let text = match String::from_utf8(data) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    let (name, value) = match String::from_utf8(data) {
+        Ok(text) => ("data", RawValue::from_string(text.clone()).or_else(|_| to_raw_value(&text))),
+        Err(error) => ("data_base64", to_raw_value(&BASE64.encode(error.as_bytes()))),
     };
-    RawValue::from_string(text.clone()).or_else(|_| to_raw_value(&text)).ok()
+    Some((name.to_owned(), value.ok()?))
 }
 
 fn json(value: prost_types::Value) -> Value {

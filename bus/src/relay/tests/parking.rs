@@ -25,6 +25,34 @@ async fn a_configuration_error_parks_until_somebody_mends_it() {
 }
 
 #[tokio::test]
+async fn however_much_is_parked_other_keys_go_on() {
+    let bench = Bench::new();
+    bench.publisher.fail(1, &PublishError::configuration("no such topic"), usize::from(u8::MAX));
+    bench.draw("a", 1).await;
+    for number in 2..=10 {
+        bench.draw("a", number).await;
+    }
+    let relay = bench.relay_with(RelayOptions { in_flight: 3, parked_max: 15, ..RelayOptions::default() });
+    until("all of the key wait", || relay.status().in_flight == 10).await;
+    for number in 11..=14 {
+        bench.draw("b", number).await;
+    }
+    until("other keys go on", || bench.publisher.taken().len() == 4).await;
+    // Beyond what may be parked nothing more is read.
+    for number in 15..=40 {
+        bench.draw("a", number).await;
+    }
+    until("no more may wait", || relay.status().in_flight >= 16).await;
+    bench.draw("b", 41).await;
+    bench.publisher.failures.lock().clear();
+    relay.resume();
+    until("all are published", || bench.publisher.taken().len() == 41).await;
+    let of_a: Vec<_> = bench.publisher.taken().into_iter().filter(|(of, _)| *of == key("a")).collect();
+    assert!(of_a.is_sorted_by_key(|(_, number)| *number), "{of_a:?}");
+    until("nothing is under way", || relay.status().in_flight == 0).await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_translated_parks_the_relay() {
     let bench = Bench::new();
     let mut event = record::record(&DotEvent::Drawn { number: 1 }, Timestamp(0)).unwrap();

@@ -7,7 +7,11 @@ use super::*;
 use crate::Topic;
 use crate::identity::event_key;
 
-const LIMITS: Limits = Limits { reorder_capacity: 2, unseen_timeout: Duration::from_secs(9) };
+const LIMITS: Limits = Limits {
+    reorder_capacity: 2,
+    unseen_timeout: Duration::from_secs(9),
+    gap_timeout: Duration::from_secs(90),
+};
 
 type Answer = oneshot::Receiver<Result<(), DeliveryError>>;
 
@@ -168,7 +172,69 @@ fn a_subject_never_seen_is_accepted_when_no_broker_would_bring_more() {
     let eighth = run(bench.desk.overdue(lane, number, late));
     assert_eq!(&*eighth.envelope.id, "8");
     assert_eq!(&*run(bench.handle(&eighth)).envelope.id, "9");
-    assert!(bench.desk.waiting_since.is_empty());
+    assert!(bench.desk.waiting.is_empty());
+}
+
+#[test]
+fn the_event_that_was_waited_for_in_vain_is_not_lost_without_a_word() {
+    let mut bench = Bench::new();
+    let (steps, _) = bench.admit(7, 8);
+    let (lane, number) = watch(&steps);
+    assert!(bench.desk.overdue(lane, number, Timestamp(1)).is_empty());
+    let (steps, _answer) = bench.admit(7, 8);
+    let (lane, number) = watch(&steps);
+    let eighth = run(bench.desk.overdue(lane, number, Timestamp(9_000_000)));
+    assert_eq!((eighth.gap_after, bench.desk.stalled()), (Some(0), 0));
+    bench.handle(&eighth);
+    // What is missing in front of it comes after all: somebody has to look at it.
+    let (steps, mut answer) = bench.admit(6, 7);
+    let late = run(steps);
+    assert!(late.manner.fault.as_deref().is_some_and(|reason| reason.contains("later event")), "{late:?}");
+    assert!(bench.finish(&late, Outcome::DeadLettered { plan: None }).is_empty());
+    assert_eq!(answer.try_recv().unwrap(), Ok(()));
+    // It moves nothing back, and its redelivery is a duplicate, as is that of what was handled.
+    let (nothing, mut again) = bench.admit(6, 7);
+    assert!(nothing.is_empty());
+    assert_eq!(again.try_recv().unwrap(), Ok(()));
+    assert_eq!(&*run(bench.admit(8, 9).0).envelope.id, "9");
+}
+
+#[test]
+fn a_key_that_waits_for_long_shows_and_goes_on_in_the_end() {
+    let mut bench = Bench::new();
+    let first = run(bench.admit(0, 1).0);
+    bench.handle(&first);
+    let wait = |bench: &mut Bench, now: i64| {
+        let (steps, answer) = bench.admit(2, 3);
+        let (lane, number) = watch(&steps);
+        (bench.desk.overdue(lane, number, Timestamp(now)), answer)
+    };
+    for (now, stalled) in [(1, 0), (8_000_000, 0), (9_000_000, 1), (89_999_999, 1)] {
+        let (nothing, mut answer) = wait(&mut bench, now);
+        assert!(nothing.is_empty());
+        assert!(matches!(answer.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
+        assert_eq!(bench.desk.stalled(), stalled, "at {now}");
+    }
+    let (steps, _answer) = wait(&mut bench, 90_000_000);
+    let third = run(steps);
+    assert_eq!((third.gap_after, bench.desk.stalled()), (Some(1), 0));
+    bench.handle(&third);
+    assert!(run(bench.admit(1, 2).0).manner.fault.is_some(), "what was missing is late now");
+}
+
+#[test]
+fn a_key_that_waits_is_known_by_when_it_began_however_many_others_do() {
+    let mut waiting = Waiting::default();
+    let key = |number: usize| OrderKey::new("s", &number.to_string());
+    waiting.begin(key(0), Timestamp(5));
+    for number in 1..70_000 {
+        waiting.forget(Duration::from_secs(1), Timestamp(5));
+        waiting.begin(key(number), Timestamp(5));
+    }
+    assert_eq!(waiting.lasts(key(0), Timestamp(1_000_005)), Duration::from_secs(1));
+    // Those that never came back make room in the end.
+    waiting.forget(Duration::from_secs(1), Timestamp(1_000_006));
+    assert!(waiting.is_empty());
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn proto(value: Value) -> prost_types::Value {
 #[test]
 fn an_envelope_arrives_over_grpc_as_it_was_published() {
     let published = ours(r#"{"street":"1 Elm","price":12.3400}"#);
-    let arrived = envelope(taken_apart(&body(&published).unwrap()), &topic(), 1 << 20).unwrap();
+    let arrived = envelope(taken_apart(&body(&published).unwrap()), &topic()).unwrap();
     let (published, arrived) = (published.to_json().unwrap(), arrived.to_json().unwrap());
     let value = |text: &RawValue| serde_json::from_str::<Value>(text.get()).unwrap();
     assert_eq!(value(&arrived), value(&published));
@@ -106,7 +106,7 @@ fn what_is_no_event_keeps_all_that_arrived() {
         data: b"hello".to_vec(),
         ..Default::default()
     };
-    let unreadable = envelope(request, &topic(), 1 << 20).unwrap_err();
+    let unreadable = envelope(request, &topic()).unwrap_err();
     assert!(unreadable.reason.contains("text/plain"), "{}", unreadable.reason);
     let kept: Value = serde_json::from_slice(&unreadable.body).unwrap();
     assert_eq!((&kept["id"], &kept["data"]), (&json!("x"), &json!("hello")));
