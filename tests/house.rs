@@ -316,6 +316,8 @@ const SUITES: &[(&str, &str)] = &[
     ("actors", "actors/src"),
     ("semantics", "actors/tests/semantics"),
     ("deterministic", "actors/tests/deterministic"),
+    ("bus", "bus/src"),
+    ("weaknesses", "bus/tests"),
 ];
 
 /// Whether a suite has this test, both in one word.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use annals_actors::Aggregate;
 use annals_macros::Shape;
 use annals_persistence::CommandId;
+use annals_persistence::planted::{Fault, planted};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -77,6 +78,9 @@ pub(crate) fn command_ids(
                 .entry((target.type_name.as_str(), target.id.as_str()))
                 .and_modify(|number| *number += 1)
                 .or_default();
+            if planted(Fault::CommandIdsMadeAnew) {
+                return CommandId::generate();
+            }
             let number = number.to_string();
             CommandId::from(derived(&[subscription, source, event, &target.type_name, &target.id, &number]))
         })

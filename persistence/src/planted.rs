@@ -109,6 +109,32 @@ faults! {
     AnswerOvertakes = "answer-overtakes",
     /// Appends decided on a refused one are taken where the versions fit.
     LineageNeverEnds = "lineage-never-ends",
+    /// An event whose handling failed counts as handled (W1).
+    FailedTakenForHandled = "failed-taken-for-handled",
+    /// What was handled is written down, and never read back (W2).
+    HandledNotReadBack = "handled-not-read-back",
+    /// Nothing is looked up before an event runs (W3).
+    DuplicatesRun = "duplicates-run",
+    /// No id of a handled event is ever forgotten (W4).
+    IdsKeptForEver = "ids-kept-for-ever",
+    /// With an id the place of its key is forgotten too (W4).
+    SequencesForgotten = "sequences-forgotten",
+    /// Events are told apart by their ids alone, whoever published them (W5).
+    SourcesConfused = "sources-confused",
+    /// An event's commands have other ids each time that it is handled (W6).
+    CommandIdsMadeAnew = "command-ids-made-anew",
+    /// An event is acknowledged as it arrives (W7).
+    AcknowledgedBeforeEffect = "acknowledged-before-effect",
+    /// What can never be handled is acknowledged and dropped (W8).
+    PoisonDropped = "poison-dropped",
+    /// A relay publishes what is committed while it runs, and nothing from before (W9).
+    PublishedBesideTheCommit = "published-beside-the-commit",
+    /// A relay notes what it has read for published.
+    CursorAhead = "cursor-ahead",
+    /// An event runs whether the one before it of its key was handled or not.
+    OrderUnchecked = "order-unchecked",
+    /// A schema is registered whatever was registered meanwhile (W23).
+    SchemasRace = "schemas-race",
 }
 
 /// Whether this fault is planted. Where `ANNALS_FAULT` names none that there is, the process ends.

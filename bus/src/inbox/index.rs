@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{Timestamp, Version};
 
 use crate::Envelope;
@@ -120,6 +121,9 @@ impl Index {
     /// Forgets ids that are too old or too many, the oldest first. The last sequences stay.
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
         while let Some((time, event)) = self.ages.front().copied() {
+            if planted(Fault::IdsKeptForEver) {
+                return;
+            }
             let young = now.since(time) <= self.remember;
             if young && self.ages.len() <= self.remember_max {
                 return;
@@ -128,6 +132,9 @@ impl Index {
             let settled = self.seen.get(&event).copied().filter(|settled| settled.time == time);
             if let Some(settled) = settled {
                 self.seen.remove(&event);
+                if planted(Fault::SequencesForgotten) {
+                    self.last.clear();
+                }
                 self.forgot_early |= young && !settled.has_place;
             }
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{Filter, JournalExt, Position, ReadError, RecordedEvent};
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
@@ -107,6 +108,7 @@ impl Pump {
             self.cursor.keep_last().await?;
         }
         let start = match (last, self.options.start) {
+            _ if planted(Fault::PublishedBesideTheCommit) => self.started_at,
             (Some(position), _) => position,
             (None, StartFrom::Beginning) => Position::START,
             (None, StartFrom::Now) => {
@@ -231,7 +233,8 @@ impl Pump {
     }
 
     fn settle(&self) {
-        self.shared.floor.store(self.lanes.floor(self.read).0, Ordering::Release);
+        let floor = if planted(Fault::CursorAhead) { self.read } else { self.lanes.floor(self.read) };
+        self.shared.floor.store(floor.0, Ordering::Release);
         self.shared.in_flight.store(self.lanes.len(), Ordering::Relaxed);
     }
 

@@ -213,6 +213,21 @@ async fn a_relay_goes_on_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn the_cursor_stays_below_what_is_not_acknowledged() {
+    let bench = Bench::new();
+    bench.publisher.held.send_replace(Some(1));
+    bench.draw("a", 1).await;
+    bench.draw("b", 2).await;
+    let relay = bench.relay_with(RelayOptions { drain: Duration::from_millis(1), ..RelayOptions::default() });
+    until("the second is published", || bench.publisher.taken() == [(key("b"), 2)]).await;
+    relay.stop().await;
+    bench.publisher.held.send_replace(None);
+    let relay = bench.relay();
+    until("the first is published", || bench.publisher.taken().contains(&(key("a"), 1))).await;
+    relay.stop().await;
+}
+
+#[tokio::test]
 async fn the_cursor_is_written_at_most_once_in_a_while() {
     let clock = VirtualClock::default();
     let bench = Bench { clock: Arc::new(clock.clone()), ..Bench::new() };

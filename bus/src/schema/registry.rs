@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_actors::Clock;
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
     AppendError, Batch, Direction, Expected, Journal, JournalExt, StreamId, Timestamp, Version,
 };
@@ -286,7 +287,8 @@ impl SchemaRegistry {
     ) -> Result<bool, SchemaError> {
         let now: Timestamp = self.clock.now();
         let event = record::record(event, now)?;
-        let batch = Batch::of(stream(topic)?, Expected::Version(fold.read), [event]);
+        let expected = if planted(Fault::SchemasRace) { Expected::Any } else { Expected::Version(fold.read) };
+        let batch = Batch::of(stream(topic)?, expected, [event]);
         match self.journal.append(batch).await {
             Ok(_) => Ok(true),
             Err(AppendError::Conflict { .. }) => Ok(false),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{Timestamp, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -129,6 +130,10 @@ impl Desk {
     /// Takes an event in.
     pub(super) fn admit(&mut self, arrival: Arrival, now: Timestamp) -> Vec<Step> {
         let Arrival { event, lane, envelope, manner, reply } = arrival;
+        if planted(Fault::DuplicatesRun) {
+            self.replies.entry(event).or_default().push(reply);
+            return vec![Step::Run(Job { event, lane, envelope, manner, plan: None, gap_after: None })];
+        }
         if let Some(waiting) = self.replies.get_mut(&event) {
             // A duplicate of one under way waits for what becomes of the first.
             waiting.push(reply);
@@ -138,7 +143,11 @@ impl Desk {
             reply.give(Ok(()));
             return Vec::new();
         }
-        self.replies.insert(event, vec![reply]);
+        if planted(Fault::AcknowledgedBeforeEffect) {
+            reply.give(Ok(()));
+        } else {
+            self.replies.insert(event, vec![reply]);
+        }
         let plan = self.index.open_plan(event);
         self.place(Job { event, lane, envelope, manner, plan, gap_after: None }, now)
     }
@@ -172,6 +181,9 @@ impl Desk {
         let Some((previous, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) else {
             return Standing::Next;
         };
+        if planted(Fault::OrderUnchecked) {
+            return Standing::Next;
+        }
         match self.tail(job.lane) {
             Some(tail) if sequence <= tail && self.index.is_missing(job.lane, sequence) => Standing::Late,
             Some(tail) if sequence <= tail => Standing::Passed,

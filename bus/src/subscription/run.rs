@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{Timestamp, Version};
 use tracing::Instrument;
 
@@ -86,6 +87,7 @@ impl<'a> Run<'a> {
             self.attempts += 1;
             match self.attempt().await {
                 Ok(()) => return Outcome::Handled,
+                Err(_) if planted(Fault::FailedTakenForHandled) => return Outcome::Handled,
                 Err(Failure::Stopping) => return self.postponed(DeliveryError::Stopping),
                 Err(Failure::Never(reason)) => return self.failed(reason).await,
                 Err(Failure::Again(reason)) => {
@@ -160,6 +162,9 @@ impl<'a> Run<'a> {
         let plan = self.durable_plan();
         if self.job.manner.replay {
             return Outcome::ReplayFailed { reason, plan };
+        }
+        if planted(Fault::PoisonDropped) {
+            return Outcome::DeadLettered { plan };
         }
         tracing::error!(attempts = self.attempts, reason, "the event becomes a dead letter");
         match self.bury(reason).await {

@@ -22,11 +22,18 @@ fn with(properties: &Value, required: &[&str]) -> Value {
 async fn w23_a_hundred_who_publish_first_register_one_schema() {
     let journal = Arc::new(MemoryJournal::new());
     let schema = Arc::new(with(&json!({"a": {"type": "string"}}), &["a"]));
+    // Every one of them has found no schema before any of them registers one.
+    journal.hold();
     let racers = (0..100).map(|_| {
         // Each with a registry of its own, as other processes have.
         let (registry, schema) = (registry_on(&journal), Arc::clone(&schema));
         tokio::spawn(async move { registry.register(&topic(), &schema).await.unwrap() })
     });
+    let racers: Vec<_> = racers.collect();
+    while journal.held() < racers.len() {
+        tokio::task::yield_now().await;
+    }
+    journal.release();
     let registered: Vec<_> = join_all(racers).await.into_iter().map(Result::unwrap).collect();
     assert!(registered.iter().all(|one| one.version == 1));
     assert_eq!(registered.iter().filter(|one| one.created).count(), 1);
