@@ -13,6 +13,10 @@ use crate::{Failure, Workshop, journals};
 
 #[cfg(feature = "dapr")]
 mod backlog;
+#[cfg(feature = "dapr")]
+mod bare;
+#[cfg(feature = "dapr")]
+mod delay;
 mod in_process;
 #[cfg(feature = "dapr")]
 mod publish;
@@ -34,6 +38,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "bus-schemas", run: schemas::schemas },
     Scenario { name: "bus-publish", run: publish::publish },
     Scenario { name: "bus-backlog", run: backlog::backlog },
+    Scenario { name: "bus-delay", run: delay::delay },
 ];
 
 /// What an order publishes.

@@ -32,6 +32,7 @@ mod html;
 pub mod http;
 mod journals;
 mod machine;
+mod percentile;
 mod plan;
 mod plot;
 mod report;

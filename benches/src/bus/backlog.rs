@@ -8,21 +8,8 @@ use annals::bus::dapr::{AppChannel, DaprBroker, DaprOptions, SidecarEndpoint};
 use annals::bus::{Bus, Delivery, HandlerError, Reaction, Topic};
 use annals::prelude::*;
 use annals_parts::{App, Redis, free_port};
-use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
-use dapr::dapr::proto::runtime::v1::app_callback_health_check_server::{
-    AppCallbackHealthCheck, AppCallbackHealthCheckServer,
-};
-use dapr::dapr::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
-use dapr::dapr::proto::runtime::v1::{
-    BindingEventRequest, BindingEventResponse, HealthCheckResponse, JobEventRequest, JobEventResponse,
-    ListInputBindingsResponse, ListTopicSubscriptionsResponse, TopicEventBulkRequest, TopicEventBulkResponse,
-    TopicEventRequest, TopicEventResponse, TopicSubscription,
-};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status};
 
+use super::bare::BareApp;
 use super::sidecar::{PUBSUB, start};
 use super::{ItemSold, filled, node, publications};
 use crate::workload::{Order, command};
@@ -126,78 +113,9 @@ fn yes(workshop: &Workshop, redis: &Redis, group: &str, events: usize) -> Result
     let port = free_port();
     workshop.runtime.block_on(async {
         let watch = Arc::new(Stopwatch::default());
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-        let app = Arc::new(Yes(Arc::clone(&watch)));
-        let server = Server::builder()
-            .add_service(AppCallbackServer::from_arc(Arc::clone(&app)))
-            .add_service(AppCallbackHealthCheckServer::from_arc(app))
-            .serve_with_incoming(TcpListenerStream::new(listener));
-        let server = tokio::spawn(server);
+        let seen = Arc::clone(&watch);
+        let _app = BareApp::serve(port, Topic::of::<ItemSold>(), move |_| seen.see()).await?;
         let _sidecar = start(redis, group, App::Grpc(port));
-        let rate = watch.rate(events).await;
-        server.abort();
-        Ok(rate)
+        Ok(watch.rate(events).await)
     })
-}
-
-struct Yes(Arc<Stopwatch>);
-
-fn nothing<T>() -> Result<T, Status> {
-    Err(Status::not_found("nothing of the kind is here"))
-}
-
-#[tonic::async_trait]
-impl AppCallback for Yes {
-    async fn on_invoke(&self, _: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
-        nothing()
-    }
-
-    async fn list_topic_subscriptions(
-        &self,
-        _: Request<()>,
-    ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
-        let topic = Topic::of::<ItemSold>().to_string();
-        let one = TopicSubscription { pubsub_name: PUBSUB.to_owned(), topic, ..TopicSubscription::default() };
-        Ok(Response::new(ListTopicSubscriptionsResponse { subscriptions: vec![one] }))
-    }
-
-    async fn on_topic_event(
-        &self,
-        _: Request<TopicEventRequest>,
-    ) -> Result<Response<TopicEventResponse>, Status> {
-        self.0.see();
-        Ok(Response::new(TopicEventResponse::default()))
-    }
-
-    async fn list_input_bindings(
-        &self,
-        _: Request<()>,
-    ) -> Result<Response<ListInputBindingsResponse>, Status> {
-        Ok(Response::new(ListInputBindingsResponse::default()))
-    }
-
-    async fn on_binding_event(
-        &self,
-        _: Request<BindingEventRequest>,
-    ) -> Result<Response<BindingEventResponse>, Status> {
-        nothing()
-    }
-
-    async fn on_bulk_topic_event(
-        &self,
-        _: Request<TopicEventBulkRequest>,
-    ) -> Result<Response<TopicEventBulkResponse>, Status> {
-        nothing()
-    }
-
-    async fn on_job_event(&self, _: Request<JobEventRequest>) -> Result<Response<JobEventResponse>, Status> {
-        nothing()
-    }
-}
-
-#[tonic::async_trait]
-impl AppCallbackHealthCheck for Yes {
-    async fn health_check(&self, _: Request<()>) -> Result<Response<HealthCheckResponse>, Status> {
-        Ok(Response::new(HealthCheckResponse::default()))
-    }
 }
