@@ -244,6 +244,20 @@ async fn w8_poison_becomes_a_dead_letter_and_others_flow_on() {
     assert!(letters[0].event.get().contains("not json"));
 }
 
+#[tokio::test]
+async fn w8_what_is_larger_than_any_dead_letter_keeps_its_key_not_up() {
+    let orders = Orders::start().await;
+    let mut huge = Envelope::clone(&event("huge", 0, 1));
+    let data = json!({"customerId": 1, "street": "x".repeat(20 << 20)});
+    huge.data = Some(serde_json::value::to_raw_value(&data).unwrap().into());
+    orders.inlet().deliver(Arc::new(huge)).await.unwrap();
+    orders.inlet().deliver(event("later", 1, 2)).await.unwrap();
+    assert_eq!(orders.streets().await, ["later"]);
+    let letters = orders.bus.dead_letters().list().await.unwrap();
+    assert_eq!((letters.len(), &*letters[0].event_id), (1, "huge"));
+    assert!(letters[0].reason.contains("its content is not kept"), "{}", letters[0].reason);
+}
+
 /// The commit is there and the publisher dies before it has published, again and again.
 #[tokio::test]
 async fn w9_what_is_committed_is_published() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{Timestamp, Version};
+use annals_persistence::{AppendError, Timestamp, Version};
 use tracing::Instrument;
 
 use super::desk::{Job, Outcome};
@@ -11,7 +11,8 @@ use super::effect::Effect;
 use super::{Core, DeliveryError};
 use crate::dead_letter::Fate;
 use crate::handler::Delivery;
-use crate::{HandlerError, Reaction};
+use crate::inbox::RecordError;
+use crate::{Envelope, HandlerError, Reaction};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone)]
@@ -175,19 +176,41 @@ impl<'a> Run<'a> {
 
     /// Writes the dead letter and the inbox record, both or neither.
     async fn bury(&self, reason: String) -> Result<(), String> {
-        let (core, envelope) = (self.core, &self.job.envelope);
         let fate = Fate {
             reason,
             attempts: self.attempts,
             first_time: self.first_time,
-            last_time: core.clock.now(),
+            last_time: self.core.clock.now(),
         };
-        let letter = core.letters.append_of(envelope, fate)?;
-        let record =
-            core.inbox.dead_lettered(envelope, self.job.gap_after).map_err(|error| error.to_string())?;
-        core.inbox.write([letter, record]).await.map_err(|error| error.to_string())?;
-        metrics::counter!("annals_bus_dead_letters_total", "subscription" => core.name.to_string())
+        match self.write_letter(&self.job.envelope, fate.clone()).await {
+            // No journal takes it, today or later: what is known of it is kept, or it would keep its key up for ever.
+            Err(LetterError::Record(RecordError::Append(AppendError::Invalid { reason: limit }))) => {
+                let reason = format!("{}; its content is not kept: {limit}", fate.reason);
+                let shell = Envelope { data: None, ..Envelope::clone(&self.job.envelope) };
+                self.write_letter(&shell, Fate { reason, ..fate }).await
+            }
+            written => written,
+        }
+        .map_err(|error| error.to_string())?;
+        metrics::counter!("annals_bus_dead_letters_total", "subscription" => self.core.name.to_string())
             .increment(1);
         Ok(())
     }
+
+    async fn write_letter(&self, envelope: &Envelope, fate: Fate) -> Result<(), LetterError> {
+        let letter = self.core.letters.append_of(envelope, fate).map_err(LetterError::Letter)?;
+        let record =
+            self.core.inbox.dead_lettered(envelope, self.job.gap_after).map_err(RecordError::from)?;
+        self.core.inbox.write([letter, record]).await?;
+        Ok(())
+    }
+}
+
+/// Why a dead letter was not written.
+#[derive(Debug, thiserror::Error)]
+enum LetterError {
+    #[error("{0}")]
+    Letter(String),
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
