@@ -20,7 +20,7 @@ const SUPERUSER: &str = "annals";
 /// Only part of the socket's name: there is no other in its directory, and the server listens nowhere else.
 const PORT: u16 = 5432;
 
-/// A running server. It stops when it is dropped, and when the thread that started it ends.
+/// A running server. It stops when it is dropped; with `setpriv`, also when the thread that started it ends.
 pub(crate) struct Postgres {
     process: Process,
     account: Account,
@@ -40,14 +40,9 @@ impl Postgres {
         let account = Account::beside_root(data.path())?;
         account.give(data.path())?;
         account.give(socket.path())?;
-        let cluster = data.path().join("cluster");
-        let mut initdb = account.command(&programs.initdb(), data.path());
-        initdb.arg("-D").arg(&cluster).args(["--username", SUPERUSER, "--auth", "trust"]);
-        run(initdb.args(["--encoding", "UTF8", "--no-locale"]))?;
-        let mut server = account.command_that_ends_with_us(&programs.postgres(), data.path());
-        server.arg("-D").arg(&cluster).arg("-k").arg(socket.path());
-        server.args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
-        let process = Process::start(server, &data.path().join("postgres.log"));
+        run(&mut initdb(&account, &programs, &data))?;
+        let process =
+            Process::start(server(&account, &programs, &data, &socket), &data.path().join("postgres.log"));
         Ok(Self { process, account, programs, socket, data })
     }
 
@@ -78,11 +73,7 @@ impl Postgres {
 
     fn stop(&self) -> Result<(), Failure> {
         let mut stop = self.account.command(&self.programs.pg_ctl(), self.data.path());
-        run(stop.arg("-D").arg(self.cluster()).args(["stop", "-m", "fast", "-w"]))
-    }
-
-    fn cluster(&self) -> PathBuf {
-        self.data.path().join("cluster")
+        run(stop.arg("-D").arg(cluster(&self.data)).args(["stop", "-m", "fast", "-w"]))
     }
 }
 
@@ -93,6 +84,26 @@ impl Drop for Postgres {
             eprintln!("{error}");
         }
     }
+}
+
+/// Where initdb puts it: it is to make the directory itself.
+fn cluster(data: &TempDir) -> PathBuf {
+    data.path().join("cluster")
+}
+
+/// What makes the data. All that it does not set is as Postgres comes, the syncs above all.
+fn initdb(account: &Account, programs: &Programs, data: &TempDir) -> Command {
+    let mut command = account.command(&programs.initdb(), data.path());
+    command.arg("-D").arg(cluster(data)).args(["--username", SUPERUSER, "--auth", "trust"]);
+    command.args(["--encoding", "UTF8", "--no-locale"]);
+    command
+}
+
+fn server(account: &Account, programs: &Programs, data: &TempDir, socket: &TempDir) -> Command {
+    let mut command = account.command_that_ends_with_us(&programs.postgres(), data.path());
+    command.arg("-D").arg(cluster(data)).arg("-k").arg(socket.path());
+    command.args(["-p", &PORT.to_string(), "-c", "listen_addresses="]);
+    command
 }
 
 /// Runs a command to its end.
