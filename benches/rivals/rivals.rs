@@ -1,4 +1,4 @@
-//! What Annals does a second beside other event stores. See the crate's documentation.
+//! What Annals does a second beside other event stores. See the crate's documentation. `cargo bench -- umadb` runs one of them.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -88,6 +88,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has ended, by itself or because it was told to.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         // It may have ended by itself.
