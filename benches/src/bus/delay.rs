@@ -275,11 +275,16 @@ impl Streams {
                 let read: Result<Option<StreamReadReply>, _> =
                     reading.xread_options(&[BARE_TOPIC], &[">"], &options).await;
                 let Ok(read) = read else { return };
-                for entry in read.into_iter().flat_map(|read| read.keys).flat_map(|key| key.ids) {
-                    if let Some(number) = entry.get("number") {
-                        seen.arrived(number);
-                    }
-                    let _: Result<(), _> = reading.xack(BARE_TOPIC, GROUP, &[entry.id]).await;
+                let entries: Vec<_> =
+                    read.into_iter().flat_map(|read| read.keys).flat_map(|key| key.ids).collect();
+                entries
+                    .iter()
+                    .filter_map(|entry| entry.get("number"))
+                    .for_each(|number| seen.arrived(number));
+                let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
+                if !ids.is_empty() {
+                    // What is not acknowledged here is lost with the turn.
+                    let _: Result<(), _> = reading.xack(BARE_TOPIC, GROUP, &ids).await;
                 }
             }
         });
