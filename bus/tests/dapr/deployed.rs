@@ -40,6 +40,12 @@ async fn the_redis_component_of_deploy_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_redis_component_for_later_sidecars_works() {
+    let redis = Redis::start();
+    an_address_follows(resources("redis-1.17", "localhost:6379", redis.port())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_jetstream_component_of_deploy_works() {
     let nats = Nats::start();
     an_address_follows(resources("jetstream", "localhost:4222", nats.port())).await;

@@ -152,7 +152,7 @@ fn default_resources() -> Result<PathBuf, CliError> {
     dapr_home().map(|dir| dir.join("components")).filter(|dir| dir.is_dir()).ok_or_else(|| {
         CliError::usage(
             "--dapr: there is no ~/.dapr/components, which `dapr init` makes; name a directory of components with \
-             --dapr-resources (deploy/dapr/components has one for Redis)",
+             --dapr-resources (deploy/dapr/redis is one for Redis, with --pubsub bus)",
         )
     })
 }
