@@ -13,6 +13,7 @@ use serde_json::Value;
 
 mod accepts;
 mod kinds;
+mod met;
 
 /// Which schema may follow a topic's last one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Shape)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Incompatibility;
 use super::kinds::{BOUNDS, Bound, format_takes, takes, types};
+use super::met::{Met, Verdict, pair};
 use crate::schema::SchemaValidator;
 
 /// How deep schemas are looked into.
@@ -50,8 +51,16 @@ pub(super) fn refusals(
     reader_name: &'static str,
     writer_name: &'static str,
 ) -> Vec<Incompatibility> {
-    let mut comparison =
-        Comparison { reader, writer, reader_name, writer_name, met: HashSet::new(), reasons: Vec::new() };
+    let mut comparison = Comparison {
+        reader,
+        writer,
+        reader_name,
+        writer_name,
+        met: Met::default(),
+        probes: 0,
+        refusals: 0,
+        reasons: Vec::new(),
+    };
     comparison.compare(reader, writer, "", 0);
     comparison.reasons
 }
@@ -61,8 +70,11 @@ struct Comparison<'a> {
     writer: &'a Value,
     reader_name: &'static str,
     writer_name: &'static str,
-    /// Pairs of definitions that are being compared: one that is met again holds if the rest does.
-    met: HashSet<(String, String)>,
+    met: Met,
+    /// How many comparisons are under way that do not tell why not.
+    probes: usize,
+    /// How much was refused, in the innermost of these or else at all.
+    refusals: usize,
     reasons: Vec<Incompatibility>,
 }
 
@@ -78,33 +90,61 @@ fn resolved<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
-fn reference(schema: &Value) -> String {
-    schema.get("$ref").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 impl<'a> Comparison<'a> {
     fn refuse(&mut self, path: &str, reason: String) {
-        self.reasons.push(Incompatibility { path: path.to_owned(), reason });
+        self.refusals += 1;
+        if self.probes == 0 {
+            self.reasons.push(Incompatibility { path: path.to_owned(), reason });
+        }
     }
 
     /// Whether the reader accepts all of the writer's, without telling why not.
     fn quietly(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) -> bool {
-        let before = self.reasons.len();
+        let before = self.refusals;
+        self.probes += 1;
         self.compare(reader, writer, path, depth);
-        let accepted = self.reasons.len() == before;
-        self.reasons.truncate(before);
+        self.probes -= 1;
+        let accepted = self.refusals == before;
+        self.refusals = before;
         accepted
     }
 
     fn compare(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
-        let references = (reference(reader), reference(writer));
-        if !references.0.is_empty() && !references.1.is_empty() && !self.met.insert(references) {
+        let (reader, writer) = (resolved(self.reader, reader), resolved(self.writer, writer));
+        let pair = pair(reader, writer);
+        if let Some(verdict) = self.met.verdict(pair).cloned()
+            && self.known(verdict, path)
+        {
             return;
         }
+        let (since, before) = (self.met.begin(pair), self.refusals);
+        self.anew(reader, writer, path, depth);
+        if self.refusals == before {
+            self.met.accept(pair);
+        } else {
+            self.met.refuse(pair, since, (self.probes == 0).then(|| path.to_owned()));
+        }
+    }
+
+    /// Whether what is known of a pair is enough here. It is not where reasons are asked for that nobody told yet.
+    fn known(&mut self, verdict: Verdict, path: &str) -> bool {
+        match verdict {
+            Verdict::UnderWay | Verdict::Accepted => {}
+            Verdict::Refused(None) if self.probes == 0 => return false,
+            Verdict::Refused(Some(told)) if told != path => {
+                let place = if told.is_empty() { "/" } else { &told };
+                self.refuse(path, format!("refused for the same reasons as {place}"));
+            }
+            // Told for this very place, or not to be told.
+            Verdict::Refused(_) => self.refusals += 1,
+        }
+        true
+    }
+
+    fn anew(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
         if depth > DEPTH_MAX {
             return self.refuse(path, "the schemas are nested too deeply to be compared".to_owned());
         }
-        let (reader, writer) = (resolved(self.reader, reader), resolved(self.writer, writer));
         match (reader, writer) {
             (Value::Bool(true), _) | (_, Value::Bool(false)) => {}
             (Value::Bool(false), _) => {

@@ -217,6 +217,59 @@ fn types_that_refer_to_themselves_are_compared_to_their_end() {
     assert_eq!(incompatibilities(&deep, &deep, Backward).len(), 1, "refused, not followed for ever");
 }
 
+/// An object with properties `a` and `b`, over these definitions.
+fn with_definitions(a: &Value, b: &Value, definitions: &Value) -> Value {
+    let mut whole = object(&json!({"a": a, "b": b}), &[]);
+    whole["$defs"] = definitions.clone();
+    whole
+}
+
+fn refused_at(old: &Value, new: &Value) -> Vec<String> {
+    let reasons = incompatibilities(old, new, Backward);
+    reasons.into_iter().map(|reason| reason.path).collect()
+}
+
+#[test]
+fn what_one_alternative_refuses_is_refused_elsewhere_too() {
+    let to = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let owner = |pet: &str| object(&json!({"pet": to(pet)}), &[]);
+    let dog = with_definitions(
+        &owner("Dog"),
+        &to("Dog"),
+        &json!({"Dog": object(&json!({"bark": {"type": "string"}}), &["bark"])}),
+    );
+    let cat = with_definitions(
+        &json!({"anyOf": [owner("Cat"), owner("Animal")]}),
+        &to("Cat"),
+        &json!({"Cat": object(&json!({"purr": {"type": "string"}}), &["purr"]), "Animal": {"type": "object"}}),
+    );
+    assert_eq!(refused_at(&dog, &cat), ["/b/purr"]);
+}
+
+#[test]
+fn what_held_only_within_an_alternative_that_does_not_is_looked_at_again() {
+    let to = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let definitions = |kind: &str| {
+        json!({
+            "Outer": object(&json!({"bad": {"type": kind}, "inner": to("Inner")}), &[]),
+            "Inner": object(&json!({"outer": to("Outer")}), &[]),
+        })
+    };
+    let old = with_definitions(&to("Outer"), &to("Inner"), &definitions("string"));
+    let new = with_definitions(&json!({"anyOf": [to("Outer"), {}]}), &to("Inner"), &definitions("integer"));
+    assert_eq!(refused_at(&old, &new), ["/b/outer/bad"]);
+}
+
+#[test]
+fn a_type_that_is_used_twice_is_refused_in_both_places_and_explained_once() {
+    let to = json!({"$ref": "#/$defs/In"});
+    let both = |kind: &str| {
+        let inner = object(&json!({"x": {"type": kind}, "y": {"type": kind}}), &[]);
+        with_definitions(&to, &to, &json!({"In": inner}))
+    };
+    assert_eq!(refused_at(&both("string"), &both("integer")), ["/a/x", "/a/y", "/b"]);
+}
+
 #[test]
 fn modes_have_names() {
     for mode in [None, Backward, Forward, Full] {
