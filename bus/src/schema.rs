@@ -16,6 +16,8 @@ mod registry;
 mod stream;
 mod validator;
 
+use compatibility::STEPS_MAX;
+
 pub(crate) use checked::{Checked, Schemas};
 pub use compatibility::{Compatibility, Incompatibility, incompatibilities};
 pub use registry::{Registered, RegisteredSchema, SchemaRegistry, TopicSchemas};
@@ -68,6 +70,11 @@ pub enum SchemaError {
         /// Every reason.
         reasons: Vec<Incompatibility>,
     },
+    /// It cannot be compared with the topic's last one in a reasonable time.
+    #[error(
+        "the schema is too complex: to compare it with the topic's last one takes more than {STEPS_MAX} steps"
+    )]
+    TooComplex,
     /// The topic has no schema, or not this version.
     #[error("topic \"{topic}\" has no such schema")]
     NotFound {
@@ -94,6 +101,9 @@ pub enum SchemaError {
     /// It cannot be written.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The program stops.
+    #[error("the program stops")]
+    Stopping,
     /// The topic cannot be part of a stream's name.
     #[error(transparent)]
     Name(#[from] InvalidStreamId),
@@ -106,12 +116,14 @@ impl SchemaError {
         match self {
             Self::NotASchema { .. } => "not_a_schema",
             Self::Incompatible { .. } => "schema_incompatible",
+            Self::TooComplex => "schema_too_complex",
             Self::NotFound { .. } => "schema_not_found",
             Self::InvalidTopic { .. } | Self::Name(_) => "invalid_topic",
             Self::Read(error) => error.code(),
             Self::Append(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Codec(_) => "undecodable_event",
+            Self::Stopping => "stopping",
         }
     }
 }

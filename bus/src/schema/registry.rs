@@ -99,7 +99,7 @@ impl SchemaRegistry {
     /// # Errors
     /// [`SchemaError`]; nothing is registered then.
     pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
-        SchemaValidator::new(schema)?;
+        proven(schema).await?;
         self.register_own(topic, schema).await
     }
 
@@ -115,7 +115,7 @@ impl SchemaRegistry {
                 if latest.schema == *schema {
                     return Ok(Registered { version: latest.number, created: false });
                 }
-                self.allowed(topic, &fold, latest, schema)?;
+                self.allowed(topic, &fold, latest, schema).await?;
             }
             let number = fold.next_number();
             let event = SchemaEvent::Registered { number, schema: schema.clone() };
@@ -126,7 +126,7 @@ impl SchemaRegistry {
         }
     }
 
-    fn allowed(
+    async fn allowed(
         &self,
         topic: &Topic,
         fold: &TopicFold,
@@ -134,7 +134,7 @@ impl SchemaRegistry {
         schema: &Value,
     ) -> Result<(), SchemaError> {
         let mode = fold.mode.unwrap_or(self.mode);
-        let reasons = incompatibilities(&latest.schema, schema, mode);
+        let reasons = compared(latest, schema, mode).await?;
         if reasons.is_empty() {
             return Ok(());
         }
@@ -151,10 +151,13 @@ impl SchemaRegistry {
         schema: &Value,
         mode: Option<Compatibility>,
     ) -> Result<Vec<Incompatibility>, SchemaError> {
-        SchemaValidator::new(schema)?;
+        proven(schema).await?;
         let fold = self.read(topic).await?;
         let mode = mode.or(fold.mode).unwrap_or(self.mode);
-        Ok(fold.latest().map(|latest| incompatibilities(&latest.schema, schema, mode)).unwrap_or_default())
+        match fold.latest() {
+            Some(latest) => compared(latest, schema, mode).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Sets what may follow what on a topic.
@@ -292,6 +295,35 @@ impl SchemaRegistry {
             Err(AppendError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Finds out whether a schema is one.
+async fn proven(schema: &Value) -> Result<(), SchemaError> {
+    let schema = schema.clone();
+    aside(move || SchemaValidator::new(&schema).map(drop)).await
+}
+
+/// Why a schema may not follow this one.
+async fn compared(
+    latest: &Entry,
+    schema: &Value,
+    mode: Compatibility,
+) -> Result<Vec<Incompatibility>, SchemaError> {
+    let (old, new) = (latest.schema.clone(), schema.clone());
+    aside(move || incompatibilities(&old, &new, mode)).await
+}
+
+/// Works where it holds nobody else up: schemas come from outside and may be large.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SchemaError> + Send + 'static,
+) -> Result<T, SchemaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(SchemaError::Stopping),
+        },
     }
 }
 

@@ -52,13 +52,18 @@ impl SchemaValidator {
         Ok(Self { compiled })
     }
 
+    /// Whether the schema lets this through.
+    pub(super) fn accepts(&self, content: &Value) -> bool {
+        self.compiled.is_valid(content)
+    }
+
     /// Holds content against the schema.
     ///
     /// # Errors
     /// Every place where it is not as it should be, up to a hundred.
     pub fn validate(&self, content: &Value) -> Result<(), Vec<SchemaFault>> {
         // Most content is valid, and finding that out is cheaper than gathering errors.
-        if self.compiled.is_valid(content) {
+        if self.accepts(content) {
             return Ok(());
         }
         let fault = |error: jsonschema::ValidationError<'_>| SchemaFault {
@@ -101,7 +106,8 @@ impl LazyValidator {
     }
 }
 
-fn shortened(mut text: String) -> String {
+/// A text that may be very long, as it is told.
+pub(super) fn shortened(mut text: String) -> String {
     if text.len() > REASON_BYTES_MAX {
         let end = (0..=REASON_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

@@ -207,9 +207,10 @@ impl From<SchemaError> for Problem {
     fn from(error: SchemaError) -> Self {
         let (code, text) = (error.code(), error.to_string());
         match error {
-            SchemaError::NotASchema { .. } | SchemaError::InvalidTopic { .. } | SchemaError::Name(_) => {
-                Self::rejected(code, text)
-            }
+            SchemaError::NotASchema { .. }
+            | SchemaError::TooComplex
+            | SchemaError::InvalidTopic { .. }
+            | SchemaError::Name(_) => Self::rejected(code, text),
             SchemaError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, text),
             SchemaError::Incompatible { reasons, .. } => {
                 let problem = Self::conflict(code, text);

@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 
 use super::Incompatibility;
 use super::kinds::{BOUNDS, Bound, format_takes, takes, types};
+use super::limits::{REASONS_MAX, Steps, compiling, looking, refers};
 use super::met::{Met, Verdict, pair};
-use crate::schema::SchemaValidator;
+use crate::schema::validator::shortened;
+use crate::schema::{SchemaError, SchemaValidator};
 
 /// How deep schemas are looked into.
 const DEPTH_MAX: usize = 64;
@@ -50,7 +52,7 @@ pub(super) fn refusals(
     writer: &Value,
     reader_name: &'static str,
     writer_name: &'static str,
-) -> Vec<Incompatibility> {
+) -> Result<Vec<Incompatibility>, SchemaError> {
     let mut comparison = Comparison {
         reader,
         writer,
@@ -59,10 +61,12 @@ pub(super) fn refusals(
         met: Met::default(),
         probes: 0,
         refusals: 0,
+        steps: Steps::default(),
         reasons: Vec::new(),
+        untold: 0,
     };
     comparison.compare(reader, writer, "", 0);
-    comparison.reasons
+    comparison.told()
 }
 
 struct Comparison<'a> {
@@ -75,7 +79,10 @@ struct Comparison<'a> {
     probes: usize,
     /// How much was refused, in the innermost of these or else at all.
     refusals: usize,
+    steps: Steps,
     reasons: Vec<Incompatibility>,
+    /// How many more there are.
+    untold: usize,
 }
 
 /// What is behind a reference into the same document.
@@ -91,10 +98,27 @@ fn resolved<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
 }
 
 impl<'a> Comparison<'a> {
+    fn told(mut self) -> Result<Vec<Incompatibility>, SchemaError> {
+        if self.steps.have_run_out() {
+            return Err(SchemaError::TooComplex);
+        }
+        if self.untold > 0 {
+            let reason = format!("there are {} more reasons", self.untold);
+            self.reasons.push(Incompatibility { path: String::new(), reason });
+        }
+        Ok(self.reasons)
+    }
+
     fn refuse(&mut self, path: &str, reason: String) {
         self.refusals += 1;
-        if self.probes == 0 {
-            self.reasons.push(Incompatibility { path: path.to_owned(), reason });
+        if self.probes > 0 {
+            return;
+        }
+        if self.reasons.len() == REASONS_MAX {
+            self.untold += 1;
+        } else {
+            let (path, reason) = (shortened(path.to_owned()), shortened(reason));
+            self.reasons.push(Incompatibility { path, reason });
         }
     }
 
@@ -115,6 +139,10 @@ impl<'a> Comparison<'a> {
         if let Some(verdict) = self.met.verdict(pair).cloned()
             && self.known(verdict, path)
         {
+            return;
+        }
+        if !self.steps.take(looking(reader, writer, path)) {
+            self.refusals += 1;
             return;
         }
         let (since, before) = (self.met.begin(pair), self.refusals);
@@ -220,11 +248,14 @@ impl<'a> Comparison<'a> {
     /// Each value of a writer that writes no others.
     fn values(&mut self, reader: &Value, values: &[&Value], path: &str) {
         let whole = with_definitions(reader, self.reader);
+        if !self.steps.take(compiling(&whole, values)) {
+            self.refusals += 1;
+            return;
+        }
         let Ok(validator) = SchemaValidator::new(&whole) else {
             return self.refuse(path, format!("{} cannot be compiled here", self.reader_name));
         };
-        let refused: Vec<_> =
-            values.iter().filter(|value| validator.validate(value).is_err()).copied().collect();
+        let refused: Vec<_> = values.iter().filter(|value| !validator.accepts(value)).copied().collect();
         if !refused.is_empty() {
             self.refuse(
                 path,
@@ -388,10 +419,13 @@ fn values(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
 
 /// A part of a schema as one of its own: what it refers to is in the whole.
 fn with_definitions(part: &Value, whole: &Value) -> Value {
-    let (Value::Object(part), Some(definitions)) = (part, whole.get("$defs")) else { return part.clone() };
-    let mut part = part.clone();
-    part.insert("$defs".to_owned(), definitions.clone());
-    Value::Object(part)
+    let mut schema = part.clone();
+    if let (Value::Object(map), Some(definitions)) =
+        (&mut schema, whole.get("$defs").filter(|_| refers(part)))
+    {
+        map.insert("$defs".to_owned(), definitions.clone());
+    }
+    schema
 }
 
 fn shown(values: &[&Value]) -> String {

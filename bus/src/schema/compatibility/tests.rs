@@ -9,6 +9,11 @@ fn object(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
+/// Why not, of schemas that can be compared.
+fn incompatibilities(old: &Value, new: &Value, mode: Compatibility) -> Vec<Incompatibility> {
+    super::incompatibilities(old, new, mode).unwrap()
+}
+
 fn allowed(old: &Value, new: &Value) -> Vec<Compatibility> {
     [None, Backward, Forward, Full]
         .into_iter()
@@ -268,6 +273,54 @@ fn a_type_that_is_used_twice_is_refused_in_both_places_and_explained_once() {
         with_definitions(&to, &to, &json!({"In": inner}))
     };
     assert_eq!(refused_at(&both("string"), &both("integer")), ["/a/x", "/a/y", "/b"]);
+}
+
+/// Two ways down at every step, over as many definitions as there are steps.
+fn doubling(steps: usize) -> Value {
+    let to = |step: usize| json!({"$ref": format!("#/$defs/{}", step % steps)});
+    let step = |step: usize| (step.to_string(), json!({"allOf": [to(step + 1), to(step + 1)]}));
+    json!({"$ref": "#/$defs/0", "$defs": (0..steps).map(step).collect::<serde_json::Map<_, _>>()})
+}
+
+#[test]
+fn schemas_that_branch_at_every_step_are_compared_in_a_few() {
+    let plain = object(&json!({"a": {"type": "string"}}), &["a"]);
+    for steps in [1, 2, 40] {
+        for mode in [Backward, Forward, Full] {
+            assert!(incompatibilities(&plain, &doubling(steps), mode).len() < 3, "{steps} {mode}");
+        }
+    }
+}
+
+#[test]
+fn schemas_that_take_too_long_are_refused_with_a_code() {
+    let alternative =
+        |kind: &str, number: usize| object(&json!({format!("{kind}{number}"): false}), &["never"]);
+    let many = |kind: &str| {
+        let alternatives: Vec<_> = (0..1000).map(|number| alternative(kind, number)).collect();
+        json!({"anyOf": alternatives})
+    };
+    let mut old = many("old");
+    old["anyOf"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|alternative| alternative["required"] = json!([]));
+    let refused = super::incompatibilities(&old, &many("new"), Backward).unwrap_err();
+    assert_eq!(refused.code(), "schema_too_complex", "{refused}");
+    assert_eq!(incompatibilities(&old, &many("new"), None), []);
+}
+
+#[test]
+fn of_very_many_reasons_the_first_are_told() {
+    let all = |kind: &str| {
+        let properties = (0..1000).map(|number| (format!("{number:0>600}"), json!({"type": kind})));
+        object(&properties.collect::<serde_json::Map<_, _>>().into(), &[])
+    };
+    let reasons = incompatibilities(&all("string"), &all("integer"), Backward);
+    assert_eq!(reasons.len(), 101);
+    assert_eq!(reasons[100].reason, "there are 900 more reasons");
+    assert!(reasons.iter().all(|reason| reason.path.len() < 600 && reason.reason.len() < 600));
 }
 
 #[test]

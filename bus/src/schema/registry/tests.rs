@@ -76,6 +76,20 @@ async fn what_is_no_schema_is_refused_with_the_reason() {
     assert_eq!(bad.code(), "invalid_topic");
 }
 
+#[tokio::test]
+async fn what_takes_too_long_to_compare_is_refused_unless_nothing_is_compared() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let many = |kind: &str, required: &[&str]| {
+        let one = |number| with(&json!({format!("{kind}{number}"): false}), required);
+        json!({"anyOf": (0..1000).map(one).collect::<Vec<_>>()})
+    };
+    registry.register(&topic(), &many("old", &[])).await.unwrap();
+    let other = many("new", &["never"]);
+    assert_eq!(registry.check(&topic(), &other, None).await.unwrap_err().code(), "schema_too_complex");
+    assert_eq!(registry.register(&topic(), &other).await.unwrap_err().code(), "schema_too_complex");
+    assert_eq!(registry.check(&topic(), &other, Some(Compatibility::None)).await.unwrap(), []);
+}
+
 #[test]
 fn every_wrong_path_is_named() {
     let schema =
