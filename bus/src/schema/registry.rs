@@ -68,6 +68,13 @@ pub(crate) struct Current {
     pub(crate) validator: Arc<LazyValidator>,
 }
 
+/// What publishing on a topic goes by, as of a version of the topic's stream.
+#[derive(Debug)]
+struct Known {
+    read: Version,
+    current: Option<Current>,
+}
+
 /// Schemas by topic, in a journal. Cloning is cheap; all clones are the same registry.
 #[derive(Clone)]
 pub struct SchemaRegistry {
@@ -75,7 +82,7 @@ pub struct SchemaRegistry {
     clock: Arc<dyn Clock>,
     mode: Compatibility,
     /// What publishing goes by; kept up by whatever this registry reads and writes.
-    current: Arc<Mutex<HashMap<Topic, Option<Current>>>>,
+    known: Arc<Mutex<HashMap<Topic, Known>>>,
 }
 
 impl fmt::Debug for SchemaRegistry {
@@ -88,7 +95,7 @@ impl SchemaRegistry {
     /// The registry in this journal; topics that nobody has said anything else for go by this mode.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, mode: Compatibility) -> Self {
-        Self { journal, clock, mode, current: Arc::default() }
+        Self { journal, clock, mode, known: Arc::default() }
     }
 
     /// Registers a schema as a topic's next version. One that is the last version already stays that.
@@ -249,7 +256,7 @@ impl SchemaRegistry {
 
     /// What publishing on a topic goes by, as far as is known here; `None` when the topic was not looked at yet.
     pub(crate) fn current(&self, topic: &Topic) -> Option<Option<Current>> {
-        self.current.lock().get(topic).cloned()
+        self.known.lock().get(topic).map(|known| known.current.clone())
     }
 
     /// Looks a topic up for publishing.
@@ -270,14 +277,20 @@ impl SchemaRegistry {
         Ok(fold)
     }
 
-    /// Keeps what publishing goes by; made anew only where it has changed.
+    /// Keeps what publishing goes by; made anew only where it has changed. What was read earlier than what is kept has
+    /// nothing to say.
     fn keep(&self, topic: &Topic, fold: &TopicFold) {
-        let latest = fold.latest();
-        let mut current = self.current.lock();
-        let known = current.get(topic).map(|known| known.as_ref().map(|known| known.version));
-        if known != Some(latest.map(|latest| latest.number)) {
-            current.insert(topic.clone(), latest.map(|latest| enforced(topic, latest)));
+        let mut all = self.known.lock();
+        if all.get(topic).is_some_and(|known| known.read >= fold.read) {
+            return;
         }
+        let latest = fold.latest();
+        let kept = all.remove(topic).and_then(|known| known.current);
+        let current = match kept.filter(|kept| latest.is_some_and(|latest| latest.number == kept.version)) {
+            Some(kept) => Some(kept),
+            None => latest.map(|latest| enforced(topic, latest)),
+        };
+        all.insert(topic.clone(), Known { read: fold.read, current });
     }
 
     /// Appends if nobody else was faster; whether that is so.

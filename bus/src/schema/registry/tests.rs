@@ -90,6 +90,16 @@ async fn what_takes_too_long_to_compare_is_refused_unless_nothing_is_compared() 
     assert_eq!(registry.check(&topic(), &other, Some(Compatibility::None)).await.unwrap(), []);
 }
 
+#[tokio::test]
+async fn what_was_read_before_others_wrote_does_not_take_the_place_of_what_they_wrote() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    registry.register(&topic(), &json!({"title": "first"})).await.unwrap();
+    let before = registry.read(&topic()).await.unwrap();
+    registry.register(&topic(), &json!({"title": "second"})).await.unwrap();
+    registry.keep(&topic(), &before);
+    assert_eq!(registry.current(&topic()).unwrap().unwrap().version, 2);
+}
+
 #[test]
 fn every_wrong_path_is_named() {
     let schema =
