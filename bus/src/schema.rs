@@ -36,7 +36,7 @@ pub struct SchemaOptions {
     /// Whether what arrives must satisfy the schema of the type that handles it; what does not becomes a dead letter.
     pub on_receive: bool,
     /// Whether a topic that has no schema gets that of the first type that is published on it. Topics that are declared
-    /// are registered when the bus starts.
+    /// are registered when the bus starts. One whose schema was removed stays without.
     pub register: bool,
     /// What may follow what on a topic that nobody has said anything else for.
     pub compatibility: Compatibility,

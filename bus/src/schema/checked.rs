@@ -5,10 +5,11 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::registry::Standing;
 use super::{SchemaError, SchemaOptions, SchemaRegistry, all};
+use crate::Envelope;
 use crate::broker::{PublishError, Publisher};
 use crate::publication::Outgoing;
-use crate::{Envelope, Topic};
 
 /// A bus's registry, and what the bus does with it.
 #[derive(Debug)]
@@ -22,29 +23,21 @@ impl Schemas {
     /// the event's type, where that is wanted.
     pub(crate) async fn name_of(&self, outgoing: &Outgoing) -> Result<Option<Arc<str>>, SchemaError> {
         let topic = &outgoing.topic;
-        let current = match self.registry.current(topic) {
+        let mut standing = match self.registry.standing(topic) {
             Some(known) => known,
             None => self.registry.look_up(topic).await?,
         };
-        if current.is_none() && self.options.register && self.never_had_one(topic).await? {
+        if self.options.register && matches!(standing, Standing::Never) {
             self.registry.register_own(topic, &outgoing.schema()).await?;
-            return Ok(self.registry.current(topic).flatten().map(|current| current.name));
+            standing = self.registry.standing(topic).unwrap_or(standing);
         }
-        Ok(current.map(|current| current.name))
-    }
-
-    /// A topic whose schema somebody removed is to go without.
-    async fn never_had_one(&self, topic: &Topic) -> Result<bool, SchemaError> {
-        match self.registry.versions(topic).await {
-            Ok(_) => Ok(false),
-            Err(SchemaError::NotFound { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
+        Ok(standing.current().map(|current| current.name))
     }
 
     /// Holds an event's content against its topic's schema.
     fn check(&self, envelope: &Envelope) -> Result<(), PublishError> {
-        let Some(current) = self.registry.current(&envelope.topic).flatten() else { return Ok(()) };
+        let standing = self.registry.standing(&envelope.topic);
+        let Some(current) = standing.and_then(Standing::current) else { return Ok(()) };
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
             let (topic, version) = (&envelope.topic, current.version);

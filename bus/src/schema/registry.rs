@@ -68,11 +68,32 @@ pub(crate) struct Current {
     pub(crate) validator: Arc<LazyValidator>,
 }
 
+/// What publishing on a topic goes by.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// There never was a schema.
+    Never,
+    /// There was one, and somebody removed it.
+    Removed,
+    /// This one.
+    Current(Current),
+}
+
+impl Standing {
+    /// The schema, if there is one.
+    pub(crate) fn current(self) -> Option<Current> {
+        match self {
+            Self::Current(current) => Some(current),
+            Self::Never | Self::Removed => None,
+        }
+    }
+}
+
 /// What publishing on a topic goes by, as of a version of the topic's stream.
 #[derive(Debug)]
 struct Known {
     read: Version,
-    current: Option<Current>,
+    standing: Standing,
 }
 
 /// Schemas by topic, in a journal. Cloning is cheap; all clones are the same registry.
@@ -107,30 +128,45 @@ impl SchemaRegistry {
     /// [`SchemaError`]; nothing is registered then.
     pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
         proven(schema).await?;
-        self.register_own(topic, schema).await
-    }
-
-    /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one.
-    pub(crate) async fn register_own(
-        &self,
-        topic: &Topic,
-        schema: &Value,
-    ) -> Result<Registered, SchemaError> {
         loop {
             let fold = self.read(topic).await?;
-            if let Some(latest) = fold.latest() {
-                if latest.schema == *schema {
-                    return Ok(Registered { version: latest.number, created: false });
-                }
-                self.allowed(topic, &fold, latest, schema).await?;
-            }
-            let number = fold.next_number();
-            let event = SchemaEvent::Registered { number, schema: schema.clone() };
-            if self.append(topic, &fold, &event).await? {
-                self.read(topic).await?;
-                return Ok(Registered { version: number, created: true });
+            if let Some(registered) = self.attempt(topic, &fold, schema).await? {
+                return Ok(registered);
             }
         }
+    }
+
+    /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one. A topic
+    /// whose schema somebody removed is left without.
+    pub(crate) async fn register_own(&self, topic: &Topic, schema: &Value) -> Result<(), SchemaError> {
+        loop {
+            let fold = self.read(topic).await?;
+            if fold.removed || self.attempt(topic, &fold, schema).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Registers a schema after what was read; nothing comes of it when somebody else was faster.
+    async fn attempt(
+        &self,
+        topic: &Topic,
+        fold: &TopicFold,
+        schema: &Value,
+    ) -> Result<Option<Registered>, SchemaError> {
+        if let Some(latest) = fold.latest() {
+            if latest.schema == *schema {
+                return Ok(Some(Registered { version: latest.number, created: false }));
+            }
+            self.allowed(topic, fold, latest, schema).await?;
+        }
+        let number = fold.next_number();
+        let event = SchemaEvent::Registered { number, schema: schema.clone() };
+        if !self.append(topic, fold, &event).await? {
+            return Ok(None);
+        }
+        self.read(topic).await?;
+        Ok(Some(Registered { version: number, created: true }))
     }
 
     async fn allowed(
@@ -255,14 +291,14 @@ impl SchemaRegistry {
     }
 
     /// What publishing on a topic goes by, as far as is known here; `None` when the topic was not looked at yet.
-    pub(crate) fn current(&self, topic: &Topic) -> Option<Option<Current>> {
-        self.known.lock().get(topic).map(|known| known.current.clone())
+    pub(crate) fn standing(&self, topic: &Topic) -> Option<Standing> {
+        self.known.lock().get(topic).map(|known| known.standing.clone())
     }
 
     /// Looks a topic up for publishing.
-    pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Option<Current>, SchemaError> {
+    pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Standing, SchemaError> {
         self.read(topic).await?;
-        Ok(self.current(topic).flatten())
+        Ok(self.standing(topic).unwrap_or(Standing::Never))
     }
 
     async fn read(&self, topic: &Topic) -> Result<TopicFold, SchemaError> {
@@ -284,13 +320,15 @@ impl SchemaRegistry {
         if all.get(topic).is_some_and(|known| known.read >= fold.read) {
             return;
         }
-        let latest = fold.latest();
-        let kept = all.remove(topic).and_then(|known| known.current);
-        let current = match kept.filter(|kept| latest.is_some_and(|latest| latest.number == kept.version)) {
-            Some(kept) => Some(kept),
-            None => latest.map(|latest| enforced(topic, latest)),
+        let kept = all.remove(topic).and_then(|known| known.standing.current());
+        let standing = match fold.latest() {
+            Some(latest) => Standing::Current(
+                kept.filter(|kept| kept.version == latest.number).unwrap_or_else(|| enforced(topic, latest)),
+            ),
+            None if fold.removed => Standing::Removed,
+            None => Standing::Never,
         };
-        all.insert(topic.clone(), Known { read: fold.read, current });
+        all.insert(topic.clone(), Known { read: fold.read, standing });
     }
 
     /// Appends if nobody else was faster; whether that is so.
