@@ -18,7 +18,7 @@ mod validator;
 
 use compatibility::STEPS_MAX;
 
-pub(crate) use checked::{Checked, Schemas};
+pub(crate) use checked::{Checked, Schemas, unversioned};
 pub use compatibility::{Compatibility, Incompatibility, incompatibilities};
 pub use registry::{Registered, RegisteredSchema, SchemaRegistry, TopicSchemas};
 pub(crate) use validator::LazyValidator;

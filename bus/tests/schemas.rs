@@ -202,6 +202,27 @@ fn name(rest: &str) -> String {
 }
 
 #[tokio::test]
+async fn an_event_that_was_parked_is_named_by_the_schema_that_it_satisfies() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (sink, mut taken) = Sink::new();
+    let (customers, bus) = customers_to(&sink, &journal).await;
+    let registry = bus.schemas().unwrap();
+    let at_most = |length: u32| json!({"properties": {"street": {"type": "string", "maxLength": length}}});
+    registry.set_compatibility(&topic(), Compatibility::None).await.unwrap();
+    registry.register(&topic(), &at_most(3)).await.unwrap();
+    move_customer(&customers, "1", "1 Elm").await;
+    until("it is parked", || async { bus.relays()[0].parked.is_some() }).await;
+    registry.register(&topic(), &at_most(9)).await.unwrap();
+    assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name(":3").as_str()));
+
+    move_customer(&customers, "2", "2 Oak or so").await;
+    until("it is parked", || async { bus.relays()[0].parked.is_some() }).await;
+    registry.remove(&topic()).await.unwrap();
+    assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name("").as_str()));
+    bus.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_schema_that_was_removed_stays_so_through_a_restart_and_costs_no_reads() {
     let counted = Arc::new(Counted::new(Arc::new(MemoryJournal::new()), "$schema-"));
     let journal = Arc::clone(&counted) as Arc<dyn Journal>;

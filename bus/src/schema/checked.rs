@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 
 use super::registry::Standing;
 use super::{SchemaError, SchemaOptions, SchemaRegistry, all};
-use crate::Envelope;
 use crate::broker::{PublishError, Publisher};
 use crate::publication::Outgoing;
+use crate::{Envelope, Topic};
 
 /// A bus's registry, and what the bus does with it.
 #[derive(Debug)]
@@ -34,20 +34,31 @@ impl Schemas {
         Ok(standing.current().map(|current| current.name))
     }
 
-    /// Holds an event's content against its topic's schema.
-    fn check(&self, envelope: &Envelope) -> Result<(), PublishError> {
-        let standing = self.registry.standing(&envelope.topic);
-        let Some(current) = standing.and_then(Standing::current) else { return Ok(()) };
+    /// Holds an event's content against its topic's schema; gives back the schema's name.
+    fn check(&self, envelope: &Envelope) -> Result<Arc<str>, PublishError> {
+        let topic = &envelope.topic;
+        let standing = self.registry.standing(topic);
+        let Some(current) = standing.and_then(Standing::current) else { return Ok(unversioned(topic)) };
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
-            let (topic, version) = (&envelope.topic, current.version);
-            let (id, faults) = (&envelope.id, all(&faults));
+            let (id, version, faults) = (&envelope.id, current.version, all(&faults));
             let reason = format!(
                 "event {id} is not what version {version} of the schema of \"{topic}\" says: {faults}"
             );
             PublishError::Schema { reason }
-        })
+        })?;
+        Ok(current.name)
     }
+}
+
+/// What an event's schema is called on a topic that has none.
+pub(crate) fn unversioned(topic: &Topic) -> Arc<str> {
+    format!("urn:annals:schema:{topic}").into()
+}
+
+/// The event under the name of the schema that it satisfies: it may have waited since it got another's.
+fn named(envelope: &Envelope, name: Arc<str>) -> Arc<Envelope> {
+    Arc::new(Envelope { data_schema: Some(name), ..envelope.clone() })
 }
 
 /// Publishes what satisfies its schema. What does not is refused until somebody changes the schema: it stays where it
@@ -60,7 +71,8 @@ pub(crate) struct Checked {
 impl Publisher for Checked {
     fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
         match self.schemas.check(envelope) {
-            Ok(()) => self.publisher.publish(envelope),
+            Ok(name) if envelope.data_schema.as_ref() == Some(&name) => self.publisher.publish(envelope),
+            Ok(name) => async move { self.publisher.publish(&named(envelope, name)).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
