@@ -127,10 +127,24 @@ impl SchemaRegistry {
     /// # Errors
     /// [`SchemaError`]; nothing is registered then.
     pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
+        self.register_under(topic, schema, None).await
+    }
+
+    /// As [`SchemaRegistry::register`], and sets what may follow what on the topic, from this schema on: both happen, or
+    /// neither.
+    ///
+    /// # Errors
+    /// As there; the mode is as it was then.
+    pub async fn register_under(
+        &self,
+        topic: &Topic,
+        schema: &Value,
+        mode: Option<Compatibility>,
+    ) -> Result<Registered, SchemaError> {
         proven(schema).await?;
         loop {
             let fold = self.read(topic).await?;
-            if let Some(registered) = self.attempt(topic, &fold, schema).await? {
+            if let Some(registered) = self.attempt(topic, &fold, schema, mode).await? {
                 return Ok(registered);
             }
         }
@@ -141,7 +155,7 @@ impl SchemaRegistry {
     pub(crate) async fn register_own(&self, topic: &Topic, schema: &Value) -> Result<(), SchemaError> {
         loop {
             let fold = self.read(topic).await?;
-            if fold.removed || self.attempt(topic, &fold, schema).await?.is_some() {
+            if fold.removed || self.attempt(topic, &fold, schema, None).await?.is_some() {
                 return Ok(());
             }
         }
@@ -153,30 +167,29 @@ impl SchemaRegistry {
         topic: &Topic,
         fold: &TopicFold,
         schema: &Value,
+        mode: Option<Compatibility>,
     ) -> Result<Option<Registered>, SchemaError> {
-        if let Some(latest) = fold.latest() {
-            if latest.schema == *schema {
-                return Ok(Some(Registered { version: latest.number, created: false }));
-            }
-            self.allowed(topic, fold, latest, schema).await?;
+        let same = fold.latest().filter(|latest| latest.schema == *schema);
+        let number = same.map_or_else(|| fold.next_number(), |same| same.number);
+        let created = same.is_none();
+        let mut events: Vec<_> = fold.mode_set(mode).into_iter().collect();
+        if created {
+            self.allowed(topic, fold, schema, mode).await?;
+            events.push(SchemaEvent::Registered { number, schema: schema.clone() });
         }
-        let number = fold.next_number();
-        let event = SchemaEvent::Registered { number, schema: schema.clone() };
-        if !self.append(topic, fold, &event).await? {
-            return Ok(None);
-        }
-        self.read(topic).await?;
-        Ok(Some(Registered { version: number, created: true }))
+        let done = self.append(topic, fold, &events).await?;
+        Ok(done.then_some(Registered { version: number, created }))
     }
 
     async fn allowed(
         &self,
         topic: &Topic,
         fold: &TopicFold,
-        latest: &Entry,
         schema: &Value,
+        mode: Option<Compatibility>,
     ) -> Result<(), SchemaError> {
-        let mode = fold.mode.unwrap_or(self.mode);
+        let mode = mode.or(fold.mode).unwrap_or(self.mode);
+        let Some(latest) = fold.latest() else { return Ok(()) };
         let reasons = compared(latest, schema, mode).await?;
         if reasons.is_empty() {
             return Ok(());
@@ -210,7 +223,7 @@ impl SchemaRegistry {
     pub async fn set_compatibility(&self, topic: &Topic, mode: Compatibility) -> Result<(), SchemaError> {
         loop {
             let fold = self.read(topic).await?;
-            if fold.mode == Some(mode) || self.append(topic, &fold, &SchemaEvent::ModeSet { mode }).await? {
+            if self.append(topic, &fold, fold.mode_set(Some(mode)).as_slice()).await? {
                 return Ok(());
             }
         }
@@ -227,8 +240,7 @@ impl SchemaRegistry {
             if fold.latest().is_none() {
                 return Err(SchemaError::NotFound { topic: topic.clone() });
             }
-            if self.append(topic, &fold, &SchemaEvent::Removed {}).await? {
-                self.read(topic).await?;
+            if self.append(topic, &fold, &[SchemaEvent::Removed {}]).await? {
                 return Ok(());
             }
         }
@@ -331,21 +343,27 @@ impl SchemaRegistry {
         all.insert(topic.clone(), Known { read: fold.read, standing });
     }
 
-    /// Appends if nobody else was faster; whether that is so.
+    /// Appends if nobody else was faster, all or nothing; whether that is so.
     async fn append(
         &self,
         topic: &Topic,
         fold: &TopicFold,
-        event: &SchemaEvent,
+        events: &[SchemaEvent],
     ) -> Result<bool, SchemaError> {
-        let now: Timestamp = self.clock.now();
-        let event = record::record(event, now)?;
-        let batch = Batch::of(stream(topic)?, Expected::Version(fold.read), [event]);
-        match self.journal.append(batch).await {
-            Ok(_) => Ok(true),
-            Err(AppendError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+        if events.is_empty() {
+            return Ok(true);
         }
+        let now: Timestamp = self.clock.now();
+        let events = events.iter().map(|event| record::record(event, now)).collect::<Result<Vec<_>, _>>()?;
+        let batch = Batch::of(stream(topic)?, Expected::Version(fold.read), events);
+        match self.journal.append(batch).await {
+            Ok(_) => {}
+            Err(AppendError::Conflict { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        // Publishing goes by it from now on.
+        self.read(topic).await?;
+        Ok(true)
     }
 }
 

@@ -171,10 +171,7 @@ async fn register(
 ) -> Result<Response, Problem> {
     let (topic, query) = (Topic::named(topic.get()?), asked(query)?);
     let registry = all.of(&topic, &query).await?;
-    if let Some(mode) = query.mode()? {
-        registry.set_compatibility(&topic, mode).await?;
-    }
-    let registered = registry.register(&topic, &body).await?;
+    let registered = registry.register_under(&topic, &body, query.mode()?).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = format!("{BASE}/{topic}/versions/{}", registered.version);
     let answer = json!({ "topic": topic, "version": registered.version, "created": registered.created });
@@ -223,3 +220,6 @@ impl From<SchemaError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,23 @@ async fn w23_an_update_is_checked_and_history_stays() {
 }
 
 #[tokio::test]
+async fn a_mode_that_comes_with_a_schema_is_set_with_it_or_not_at_all() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let first = with(&json!({"a": {"type": "string"}}), &["a"]);
+    let other = with(&json!({"a": {"type": "integer"}}), &["a"]);
+    let under = async |schema: &Value, mode| registry.register_under(&topic(), schema, Some(mode)).await;
+    registry.register(&topic(), &first).await.unwrap();
+    let mode = async || registry.compatibility(&topic()).await.unwrap();
+    assert_eq!(under(&other, Compatibility::Full).await.unwrap_err().code(), "schema_incompatible");
+    assert_eq!(under(&json!("no"), Compatibility::None).await.unwrap_err().code(), "not_a_schema");
+    assert_eq!(mode().await, Compatibility::Backward);
+    assert_eq!(under(&first, Compatibility::Full).await.unwrap(), Registered { version: 1, created: false });
+    assert_eq!(mode().await, Compatibility::Full);
+    assert_eq!(under(&other, Compatibility::None).await.unwrap(), Registered { version: 2, created: true });
+    assert_eq!(mode().await, Compatibility::None);
+}
+
+#[tokio::test]
 async fn what_is_no_schema_is_refused_with_the_reason() {
     let registry = registry_on(&Arc::new(MemoryJournal::new()));
     let large = json!({"title": "x".repeat(300_000)});
