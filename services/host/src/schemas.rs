@@ -71,11 +71,20 @@ impl Member {
         self.bus.schemas()
     }
 
-    async fn has(&self, topic: &Topic) -> bool {
+    async fn has(&self, topic: &Topic) -> Result<bool, SchemaError> {
         match self.registry() {
-            Some(registry) => registry.versions(topic).await.is_ok(),
-            None => false,
+            Some(registry) => has(registry, topic).await,
+            None => Ok(false),
         }
+    }
+}
+
+/// Whether a topic has or had a schema in a registry, where that can be told.
+pub(crate) async fn has(registry: &SchemaRegistry, topic: &Topic) -> Result<bool, SchemaError> {
+    match registry.versions(topic).await {
+        Ok(_) => Ok(true),
+        Err(SchemaError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -85,7 +94,7 @@ impl Registries {
     async fn of(&self, topic: &Topic, query: &SchemaQuery) -> Result<&SchemaRegistry, Problem> {
         let member = match &query.service {
             Some(name) => self.0.iter().find(|member| member.service == name),
-            None => self.owner(topic).await,
+            None => self.owner(topic).await?,
         };
         member.and_then(Member::registry).ok_or_else(|| match &query.service {
             Some(name) => {
@@ -96,16 +105,17 @@ impl Registries {
         })
     }
 
-    async fn owner(&self, topic: &Topic) -> Option<&Member> {
+    /// A registry that cannot be read could be the one that has the topic, so nobody else is taken for it then.
+    async fn owner(&self, topic: &Topic) -> Result<Option<&Member>, SchemaError> {
         for member in &*self.0 {
-            if member.has(topic).await {
-                return Some(member);
+            if member.has(topic).await? {
+                return Ok(Some(member));
             }
         }
         let publishes =
             |member: &&Member| member.bus.publications().declared().any(|declared| declared == topic);
         let only = || self.0.first().filter(|_| self.0.len() == 1);
-        self.0.iter().find(publishes).or_else(only)
+        Ok(self.0.iter().find(publishes).or_else(only))
     }
 }
 
@@ -216,6 +226,8 @@ impl From<SchemaError> for Problem {
                     .fold(problem, |problem, reason| problem.with_error(reason.path, code, reason.reason))
             }
             SchemaError::Read(error) => error.into(),
+            SchemaError::Append(error) => error.into(),
+            SchemaError::Record(error) => error.into(),
             _ => Self::unavailable(code, text),
         }
     }

@@ -47,6 +47,25 @@ async fn a_schema_that_is_refused_leaves_the_mode_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_registry_that_cannot_be_read_is_not_taken_for_one_without_the_topic() {
+    let unreadable = Arc::new(MemoryJournal::new());
+    let members = vec![member("customer", &unreadable).await, member("order", &Arc::default()).await];
+    let router = over(members);
+    let other = format!("{PLACE}?service=order");
+    assert_eq!(answer(&router, Method::POST, &other, &json!({})).await.0, 201);
+    assert_eq!(answer(&router, Method::GET, PLACE, &json!({})).await.0, 200);
+    let (status, problem) = answer(&router, Method::GET, "/api/schema/v1.nothing", &json!({})).await;
+    assert_eq!((status, &problem["code"]), (404, &json!("schema_not_found")));
+
+    unreadable.close().await;
+    for path in [PLACE, "/api/schema/v1.nothing"] {
+        let (status, problem) = answer(&router, Method::GET, path, &json!({})).await;
+        assert_eq!((status, &problem["code"]), (503, &json!("journal_closed")), "{path}");
+    }
+    assert_eq!(answer(&router, Method::GET, &other, &json!({})).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_takes_too_long_to_compare_is_refused() {
     let router = over(vec![member("customer", &Arc::default()).await]);
     let many = |kind: &str, required: &[&str]| {
