@@ -12,6 +12,7 @@ use crate::Topic;
 
 mod checked;
 mod compatibility;
+mod expansion;
 mod registry;
 mod stream;
 mod validator;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{SCHEMA_BYTES_MAX, SchemaError};
+use super::{SCHEMA_BYTES_MAX, SchemaError, expansion};
 
 /// How many faults of one event are told at most.
 const FAULTS_MAX: usize = 100;
@@ -47,6 +47,9 @@ impl SchemaValidator {
         }
         if schema.to_string().len() > SCHEMA_BYTES_MAX {
             return Err(refused(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
+        }
+        if let Some(fault) = expansion::fault(schema) {
+            return Err(refused(fault));
         }
         let compiled = jsonschema::draft202012::new(schema).map_err(|error| refused(error.to_string()))?;
         Ok(Self { compiled })

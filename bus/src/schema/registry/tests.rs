@@ -117,6 +117,44 @@ async fn what_was_read_before_others_wrote_does_not_take_the_place_of_what_they_
     assert_eq!(registry.standing(&topic()).and_then(Standing::current).unwrap().version, 2);
 }
 
+/// Two ways down at each of so many steps.
+fn doubling(steps: usize) -> Value {
+    let to = |step: usize| json!({"$ref": format!("#/$defs/{step}")});
+    let step = |step: usize| (step.to_string(), json!({"allOf": [to(step + 1), to(step + 1)]}));
+    let mut definitions: serde_json::Map<_, _> = (0..steps).map(step).collect();
+    definitions.insert(steps.to_string(), json!({"type": "string"}));
+    json!({"$ref": "#/$defs/0", "$defs": definitions})
+}
+
+#[test]
+fn what_content_cannot_be_held_against_in_a_reasonable_time_is_no_schema() {
+    let round = json!({"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}});
+    let long = (0..300).fold(json!({"type": "string"}), |inner, _| json!({"not": inner}));
+    let elsewhere = json!({"$ref": "#name", "$defs": {"A": {"$anchor": "name"}}});
+    let bad = [
+        (doubling(40), "parts are for one value"),
+        (
+            json!({"properties": {"a": doubling(40)["$defs"]["0"]}, "$defs": doubling(40)["$defs"]}),
+            "for one value",
+        ),
+        (round, "leads back to itself"),
+        (long, "within one another"),
+        (elsewhere, "no JSON pointer"),
+        (json!({"$defs": {"A": {"$id": "https://elsewhere/a"}}}), "of its own"),
+    ];
+    for (bad, reason) in bad {
+        let error = SchemaValidator::new(&bad).unwrap_err();
+        assert_eq!(error.code(), "not_a_schema");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let tree = json!({"$ref": "#/$defs/T", "$defs": {"T": {"properties": {"left": {"$ref": "#/$defs/T"}}}}});
+    let names =
+        json!({"properties": {"not": {"$ref": "#"}, "allOf": {"enum": [{"$ref": "#name"}]}, "$ref": true}});
+    for good in [doubling(8), tree, names] {
+        SchemaValidator::new(&good).unwrap();
+    }
+}
+
 #[test]
 fn every_wrong_path_is_named() {
     let schema =
