@@ -12,11 +12,14 @@ use crate::Topic;
 
 mod checked;
 mod compatibility;
+mod expansion;
 mod registry;
 mod stream;
 mod validator;
 
-pub(crate) use checked::{Checked, Schemas};
+use compatibility::STEPS_MAX;
+
+pub(crate) use checked::{Checked, Schemas, unversioned};
 pub use compatibility::{Compatibility, Incompatibility, incompatibilities};
 pub use registry::{Registered, RegisteredSchema, SchemaRegistry, TopicSchemas};
 pub(crate) use validator::LazyValidator;
@@ -34,7 +37,7 @@ pub struct SchemaOptions {
     /// Whether what arrives must satisfy the schema of the type that handles it; what does not becomes a dead letter.
     pub on_receive: bool,
     /// Whether a topic that has no schema gets that of the first type that is published on it. Topics that are declared
-    /// are registered when the bus starts.
+    /// are registered when the bus starts. One whose schema was removed stays without.
     pub register: bool,
     /// What may follow what on a topic that nobody has said anything else for.
     pub compatibility: Compatibility,
@@ -68,6 +71,11 @@ pub enum SchemaError {
         /// Every reason.
         reasons: Vec<Incompatibility>,
     },
+    /// It cannot be compared with the topic's last one in a reasonable time.
+    #[error(
+        "the schema is too complex: to compare it with the topic's last one takes more than {STEPS_MAX} steps"
+    )]
+    TooComplex,
     /// The topic has no schema, or not this version.
     #[error("topic \"{topic}\" has no such schema")]
     NotFound {
@@ -94,6 +102,9 @@ pub enum SchemaError {
     /// It cannot be written.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The program stops.
+    #[error("the program stops")]
+    Stopping,
     /// The topic cannot be part of a stream's name.
     #[error(transparent)]
     Name(#[from] InvalidStreamId),
@@ -106,12 +117,14 @@ impl SchemaError {
         match self {
             Self::NotASchema { .. } => "not_a_schema",
             Self::Incompatible { .. } => "schema_incompatible",
+            Self::TooComplex => "schema_too_complex",
             Self::NotFound { .. } => "schema_not_found",
             Self::InvalidTopic { .. } | Self::Name(_) => "invalid_topic",
             Self::Read(error) => error.code(),
             Self::Append(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Codec(_) => "undecodable_event",
+            Self::Stopping => "stopping",
         }
     }
 }

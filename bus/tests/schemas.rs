@@ -14,9 +14,11 @@ use annals_persistence::{Journal, MemoryJournal};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use support::counted::Counted;
+use support::sink::Sink;
 use support::{
     Customer, CustomerAddressUpdated, CustomerEvent, customer_publications, follow, move_customer, node,
-    quick, streets, until,
+    node_over, quick, streets, until,
 };
 
 fn topic() -> Topic {
@@ -184,5 +186,58 @@ async fn an_event_that_nobody_declared_is_registered_by_its_first_publication() 
     let registered = bus.schemas().unwrap().get(&Topic::named("elsewhere"), None).await.unwrap();
     assert_eq!(registered.schema, CustomerAddressUpdated::schema().to_value());
     order_bus.shutdown().await;
+    bus.shutdown().await;
+}
+
+/// Customers with the schemas of a journal, over a broker that hands over what it is given.
+async fn customers_to(sink: &Sink, journal: &Arc<dyn Journal>) -> (annals_actors::Node, Bus) {
+    let node = node_over(Arc::clone(journal)).await;
+    let builder = Bus::builder(node.clone(), "customer").publications(customer_publications());
+    let builder = builder.schemas(SchemaOptions::default()).broker(Arc::new(sink.clone()));
+    (node, builder.start().await.unwrap())
+}
+
+fn name(rest: &str) -> String {
+    format!("urn:annals:schema:{}{rest}", topic())
+}
+
+#[tokio::test]
+async fn an_event_that_was_parked_is_named_by_the_schema_that_it_satisfies() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (sink, mut taken) = Sink::new();
+    let (customers, bus) = customers_to(&sink, &journal).await;
+    let registry = bus.schemas().unwrap();
+    let at_most = |length: u32| json!({"properties": {"street": {"type": "string", "maxLength": length}}});
+    registry.set_compatibility(&topic(), Compatibility::None).await.unwrap();
+    registry.register(&topic(), &at_most(3)).await.unwrap();
+    move_customer(&customers, "1", "1 Elm").await;
+    until("it is parked", || async { bus.relays()[0].parked.is_some() }).await;
+    registry.register(&topic(), &at_most(9)).await.unwrap();
+    assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name(":3").as_str()));
+
+    move_customer(&customers, "2", "2 Oak or so").await;
+    until("it is parked", || async { bus.relays()[0].parked.is_some() }).await;
+    registry.remove(&topic()).await.unwrap();
+    assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name("").as_str()));
+    bus.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_schema_that_was_removed_stays_so_through_a_restart_and_costs_no_reads() {
+    let counted = Arc::new(Counted::new(Arc::new(MemoryJournal::new()), "$schema-"));
+    let journal = Arc::clone(&counted) as Arc<dyn Journal>;
+    let (sink, mut taken) = Sink::new();
+    let (_customers, bus) = customers_to(&sink, &journal).await;
+    bus.schemas().unwrap().remove(&topic()).await.unwrap();
+    bus.shutdown().await;
+
+    let (customers, bus) = customers_to(&sink, &journal).await;
+    assert_eq!(bus.schemas().unwrap().list().await.unwrap(), []);
+    counted.take();
+    for at in ["1 Elm", "2 Oak", "3 Ash"] {
+        move_customer(&customers, "1", at).await;
+        assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name("").as_str()));
+    }
+    assert_eq!(counted.take(), 0, "what is known is not read for every event");
     bus.shutdown().await;
 }

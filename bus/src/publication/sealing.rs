@@ -7,7 +7,7 @@ use annals_persistence::{EventId, Journal, ReadError, RecordedEvent};
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
-use crate::schema::SchemaError;
+use crate::schema::{SchemaError, unversioned};
 use crate::{Envelope, Topic};
 
 /// Why the envelopes of an event could not be made.
@@ -70,7 +70,7 @@ fn envelope(
     Envelope {
         id: id(recorded, &outgoing.topic, index).to_string().into(),
         source: Arc::clone(publications.source()),
-        data_schema: schema.or_else(|| Some(format!("urn:annals:schema:{}", outgoing.topic).into())),
+        data_schema: Some(schema.unwrap_or_else(|| unversioned(&outgoing.topic))),
         event_type: outgoing.event_type,
         subject: Some(outgoing.subject.unwrap_or_else(|| recorded.stream.instance().into())),
         // Instances of two aggregate types may share an id, so the key is the stream.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::registry::Standing;
 use super::{SchemaError, SchemaOptions, SchemaRegistry, all};
 use crate::broker::{PublishError, Publisher};
 use crate::publication::Outgoing;
@@ -22,39 +23,42 @@ impl Schemas {
     /// the event's type, where that is wanted.
     pub(crate) async fn name_of(&self, outgoing: &Outgoing) -> Result<Option<Arc<str>>, SchemaError> {
         let topic = &outgoing.topic;
-        let current = match self.registry.current(topic) {
+        let mut standing = match self.registry.standing(topic) {
             Some(known) => known,
             None => self.registry.look_up(topic).await?,
         };
-        if current.is_none() && self.options.register && self.never_had_one(topic).await? {
+        if self.options.register && matches!(standing, Standing::Never) {
             self.registry.register_own(topic, &outgoing.schema()).await?;
-            return Ok(self.registry.current(topic).flatten().map(|current| current.name));
+            standing = self.registry.standing(topic).unwrap_or(standing);
         }
-        Ok(current.map(|current| current.name))
+        Ok(standing.current().map(|current| current.name))
     }
 
-    /// A topic whose schema somebody removed is to go without.
-    async fn never_had_one(&self, topic: &Topic) -> Result<bool, SchemaError> {
-        match self.registry.versions(topic).await {
-            Ok(_) => Ok(false),
-            Err(SchemaError::NotFound { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Holds an event's content against its topic's schema.
-    fn check(&self, envelope: &Envelope) -> Result<(), PublishError> {
-        let Some(current) = self.registry.current(&envelope.topic).flatten() else { return Ok(()) };
+    /// Holds an event's content against its topic's schema; gives back the schema's name.
+    fn check(&self, envelope: &Envelope) -> Result<Arc<str>, PublishError> {
+        let topic = &envelope.topic;
+        let standing = self.registry.standing(topic);
+        let Some(current) = standing.and_then(Standing::current) else { return Ok(unversioned(topic)) };
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
-            let (topic, version) = (&envelope.topic, current.version);
-            let (id, faults) = (&envelope.id, all(&faults));
+            let (id, version, faults) = (&envelope.id, current.version, all(&faults));
             let reason = format!(
                 "event {id} is not what version {version} of the schema of \"{topic}\" says: {faults}"
             );
             PublishError::Schema { reason }
-        })
+        })?;
+        Ok(current.name)
     }
+}
+
+/// What an event's schema is called on a topic that has none.
+pub(crate) fn unversioned(topic: &Topic) -> Arc<str> {
+    format!("urn:annals:schema:{topic}").into()
+}
+
+/// The event under the name of the schema that it satisfies: it may have waited since it got another's.
+fn named(envelope: &Envelope, name: Arc<str>) -> Arc<Envelope> {
+    Arc::new(Envelope { data_schema: Some(name), ..envelope.clone() })
 }
 
 /// Publishes what satisfies its schema. What does not is refused until somebody changes the schema: it stays where it
@@ -67,7 +71,8 @@ pub(crate) struct Checked {
 impl Publisher for Checked {
     fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
         match self.schemas.check(envelope) {
-            Ok(()) => self.publisher.publish(envelope),
+            Ok(name) if envelope.data_schema.as_ref() == Some(&name) => self.publisher.publish(envelope),
+            Ok(name) => async move { self.publisher.publish(&named(envelope, name)).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }

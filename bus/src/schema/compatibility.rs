@@ -11,8 +11,14 @@ use annals_macros::Shape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::SchemaError;
+
 mod accepts;
 mod kinds;
+mod limits;
+mod met;
+
+pub(super) use limits::STEPS_MAX;
 
 /// Which schema may follow a topic's last one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Shape)]
@@ -75,17 +81,23 @@ impl fmt::Display for Incompatibility {
     }
 }
 
-/// Why the new schema may not follow the old one; nothing when it may.
-#[must_use]
-pub fn incompatibilities(old: &Value, new: &Value, mode: Compatibility) -> Vec<Incompatibility> {
+/// Why the new schema may not follow the old one; nothing when it may. Of very many reasons the first are told.
+///
+/// # Errors
+/// [`SchemaError::TooComplex`] when it would take too long to tell.
+pub fn incompatibilities(
+    old: &Value,
+    new: &Value,
+    mode: Compatibility,
+) -> Result<Vec<Incompatibility>, SchemaError> {
     let mut reasons = Vec::new();
     if matches!(mode, Compatibility::Backward | Compatibility::Full) {
-        reasons.extend(accepts::refusals(new, old, "the new schema", "the old one"));
+        reasons.extend(accepts::refusals(new, old, "the new schema", "the old one")?);
     }
     if matches!(mode, Compatibility::Forward | Compatibility::Full) {
-        reasons.extend(accepts::refusals(old, new, "the old schema", "the new one"));
+        reasons.extend(accepts::refusals(old, new, "the old schema", "the new one")?);
     }
-    reasons
+    Ok(reasons)
 }
 
 #[cfg(test)]

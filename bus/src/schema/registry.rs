@@ -69,6 +69,34 @@ pub(crate) struct Current {
     pub(crate) validator: Arc<LazyValidator>,
 }
 
+/// What publishing on a topic goes by.
+#[derive(Debug, Clone)]
+pub(crate) enum Standing {
+    /// There never was a schema.
+    Never,
+    /// There was one, and somebody removed it.
+    Removed,
+    /// This one.
+    Current(Current),
+}
+
+impl Standing {
+    /// The schema, if there is one.
+    pub(crate) fn current(self) -> Option<Current> {
+        match self {
+            Self::Current(current) => Some(current),
+            Self::Never | Self::Removed => None,
+        }
+    }
+}
+
+/// What publishing on a topic goes by, as of a version of the topic's stream.
+#[derive(Debug)]
+struct Known {
+    read: Version,
+    standing: Standing,
+}
+
 /// Schemas by topic, in a journal. Cloning is cheap; all clones are the same registry.
 #[derive(Clone)]
 pub struct SchemaRegistry {
@@ -76,7 +104,7 @@ pub struct SchemaRegistry {
     clock: Arc<dyn Clock>,
     mode: Compatibility,
     /// What publishing goes by; kept up by whatever this registry reads and writes.
-    current: Arc<Mutex<HashMap<Topic, Option<Current>>>>,
+    known: Arc<Mutex<HashMap<Topic, Known>>>,
 }
 
 impl fmt::Debug for SchemaRegistry {
@@ -89,7 +117,7 @@ impl SchemaRegistry {
     /// The registry in this journal; topics that nobody has said anything else for go by this mode.
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, mode: Compatibility) -> Self {
-        Self { journal, clock, mode, current: Arc::default() }
+        Self { journal, clock, mode, known: Arc::default() }
     }
 
     /// Registers a schema as a topic's next version. One that is the last version already stays that.
@@ -100,42 +128,70 @@ impl SchemaRegistry {
     /// # Errors
     /// [`SchemaError`]; nothing is registered then.
     pub async fn register(&self, topic: &Topic, schema: &Value) -> Result<Registered, SchemaError> {
-        SchemaValidator::new(schema)?;
-        self.register_own(topic, schema).await
+        self.register_under(topic, schema, None).await
     }
 
-    /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one.
-    pub(crate) async fn register_own(
+    /// As [`SchemaRegistry::register`], and sets what may follow what on the topic, from this schema on: both happen, or
+    /// neither.
+    ///
+    /// # Errors
+    /// As there; the mode is as it was then.
+    pub async fn register_under(
         &self,
         topic: &Topic,
         schema: &Value,
+        mode: Option<Compatibility>,
     ) -> Result<Registered, SchemaError> {
+        proven(schema).await?;
         loop {
             let fold = self.read(topic).await?;
-            if let Some(latest) = fold.latest() {
-                if latest.schema == *schema {
-                    return Ok(Registered { version: latest.number, created: false });
-                }
-                self.allowed(topic, &fold, latest, schema)?;
-            }
-            let number = fold.next_number();
-            let event = SchemaEvent::Registered { number, schema: schema.clone() };
-            if self.append(topic, &fold, &event).await? {
-                self.read(topic).await?;
-                return Ok(Registered { version: number, created: true });
+            if let Some(registered) = self.attempt(topic, &fold, schema, mode).await? {
+                return Ok(registered);
             }
         }
     }
 
-    fn allowed(
+    /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one. A topic
+    /// whose schema somebody removed is left without.
+    pub(crate) async fn register_own(&self, topic: &Topic, schema: &Value) -> Result<(), SchemaError> {
+        loop {
+            let fold = self.read(topic).await?;
+            if fold.removed || self.attempt(topic, &fold, schema, None).await?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Registers a schema after what was read; nothing comes of it when somebody else was faster.
+    async fn attempt(
         &self,
         topic: &Topic,
         fold: &TopicFold,
-        latest: &Entry,
         schema: &Value,
+        mode: Option<Compatibility>,
+    ) -> Result<Option<Registered>, SchemaError> {
+        let same = fold.latest().filter(|latest| latest.schema == *schema);
+        let number = same.map_or_else(|| fold.next_number(), |same| same.number);
+        let created = same.is_none();
+        let mut events: Vec<_> = fold.mode_set(mode).into_iter().collect();
+        if created {
+            self.allowed(topic, fold, schema, mode).await?;
+            events.push(SchemaEvent::Registered { number, schema: schema.clone() });
+        }
+        let done = self.append(topic, fold, &events).await?;
+        Ok(done.then_some(Registered { version: number, created }))
+    }
+
+    async fn allowed(
+        &self,
+        topic: &Topic,
+        fold: &TopicFold,
+        schema: &Value,
+        mode: Option<Compatibility>,
     ) -> Result<(), SchemaError> {
-        let mode = fold.mode.unwrap_or(self.mode);
-        let reasons = incompatibilities(&latest.schema, schema, mode);
+        let mode = mode.or(fold.mode).unwrap_or(self.mode);
+        let Some(latest) = fold.latest() else { return Ok(()) };
+        let reasons = compared(latest, schema, mode).await?;
         if reasons.is_empty() {
             return Ok(());
         }
@@ -152,10 +208,13 @@ impl SchemaRegistry {
         schema: &Value,
         mode: Option<Compatibility>,
     ) -> Result<Vec<Incompatibility>, SchemaError> {
-        SchemaValidator::new(schema)?;
+        proven(schema).await?;
         let fold = self.read(topic).await?;
         let mode = mode.or(fold.mode).unwrap_or(self.mode);
-        Ok(fold.latest().map(|latest| incompatibilities(&latest.schema, schema, mode)).unwrap_or_default())
+        match fold.latest() {
+            Some(latest) => compared(latest, schema, mode).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Sets what may follow what on a topic.
@@ -165,7 +224,7 @@ impl SchemaRegistry {
     pub async fn set_compatibility(&self, topic: &Topic, mode: Compatibility) -> Result<(), SchemaError> {
         loop {
             let fold = self.read(topic).await?;
-            if fold.mode == Some(mode) || self.append(topic, &fold, &SchemaEvent::ModeSet { mode }).await? {
+            if self.append(topic, &fold, fold.mode_set(Some(mode)).as_slice()).await? {
                 return Ok(());
             }
         }
@@ -182,8 +241,7 @@ impl SchemaRegistry {
             if fold.latest().is_none() {
                 return Err(SchemaError::NotFound { topic: topic.clone() });
             }
-            if self.append(topic, &fold, &SchemaEvent::Removed {}).await? {
-                self.read(topic).await?;
+            if self.append(topic, &fold, &[SchemaEvent::Removed {}]).await? {
                 return Ok(());
             }
         }
@@ -246,14 +304,14 @@ impl SchemaRegistry {
     }
 
     /// What publishing on a topic goes by, as far as is known here; `None` when the topic was not looked at yet.
-    pub(crate) fn current(&self, topic: &Topic) -> Option<Option<Current>> {
-        self.current.lock().get(topic).cloned()
+    pub(crate) fn standing(&self, topic: &Topic) -> Option<Standing> {
+        self.known.lock().get(topic).map(|known| known.standing.clone())
     }
 
     /// Looks a topic up for publishing.
-    pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Option<Current>, SchemaError> {
+    pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Standing, SchemaError> {
         self.read(topic).await?;
-        Ok(self.current(topic).flatten())
+        Ok(self.standing(topic).unwrap_or(Standing::Never))
     }
 
     async fn read(&self, topic: &Topic) -> Result<TopicFold, SchemaError> {
@@ -268,32 +326,75 @@ impl SchemaRegistry {
         Ok(fold)
     }
 
-    /// Keeps what publishing goes by; made anew only where it has changed.
+    /// Keeps what publishing goes by; made anew only where it has changed. What was read earlier than what is kept has
+    /// nothing to say.
     fn keep(&self, topic: &Topic, fold: &TopicFold) {
-        let latest = fold.latest();
-        let mut current = self.current.lock();
-        let known = current.get(topic).map(|known| known.as_ref().map(|known| known.version));
-        if known != Some(latest.map(|latest| latest.number)) {
-            current.insert(topic.clone(), latest.map(|latest| enforced(topic, latest)));
+        let mut all = self.known.lock();
+        if all.get(topic).is_some_and(|known| known.read >= fold.read) {
+            return;
         }
+        let kept = all.remove(topic).and_then(|known| known.standing.current());
+        let standing = match fold.latest() {
+            Some(latest) => Standing::Current(
+                kept.filter(|kept| kept.version == latest.number).unwrap_or_else(|| enforced(topic, latest)),
+            ),
+            None if fold.removed => Standing::Removed,
+            None => Standing::Never,
+        };
+        all.insert(topic.clone(), Known { read: fold.read, standing });
     }
 
-    /// Appends if nobody else was faster; whether that is so.
+    /// Appends if nobody else was faster, all or nothing; whether that is so.
     async fn append(
         &self,
         topic: &Topic,
         fold: &TopicFold,
-        event: &SchemaEvent,
+        events: &[SchemaEvent],
     ) -> Result<bool, SchemaError> {
-        let now: Timestamp = self.clock.now();
-        let event = record::record(event, now)?;
-        let expected = if planted(Fault::SchemasRace) { Expected::Any } else { Expected::Version(fold.read) };
-        let batch = Batch::of(stream(topic)?, expected, [event]);
-        match self.journal.append(batch).await {
-            Ok(_) => Ok(true),
-            Err(AppendError::Conflict { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+        if events.is_empty() {
+            return Ok(true);
         }
+        let now: Timestamp = self.clock.now();
+        let events = events.iter().map(|event| record::record(event, now)).collect::<Result<Vec<_>, _>>()?;
+        let expected = if planted(Fault::SchemasRace) { Expected::Any } else { Expected::Version(fold.read) };
+        let batch = Batch::of(stream(topic)?, expected, events);
+        match self.journal.append(batch).await {
+            Ok(_) => {}
+            Err(AppendError::Conflict { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        // Publishing goes by it from now on.
+        self.read(topic).await?;
+        Ok(true)
+    }
+}
+
+/// Finds out whether a schema is one.
+async fn proven(schema: &Value) -> Result<(), SchemaError> {
+    let schema = schema.clone();
+    aside(move || SchemaValidator::new(&schema).map(drop)).await
+}
+
+/// Why a schema may not follow this one.
+async fn compared(
+    latest: &Entry,
+    schema: &Value,
+    mode: Compatibility,
+) -> Result<Vec<Incompatibility>, SchemaError> {
+    let (old, new) = (latest.schema.clone(), schema.clone());
+    aside(move || incompatibilities(&old, &new, mode)).await
+}
+
+/// Works where it holds nobody else up: schemas come from outside and may be large.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SchemaError> + Send + 'static,
+) -> Result<T, SchemaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(SchemaError::Stopping),
+        },
     }
 }
 

@@ -56,6 +56,11 @@ impl TopicFold {
         self.entries.last().filter(|_| !self.removed)
     }
 
+    /// What sets this mode, where it is another than the topic's.
+    pub(super) fn mode_set(&self, mode: Option<Compatibility>) -> Option<SchemaEvent> {
+        mode.filter(|mode| self.mode != Some(*mode)).map(|mode| SchemaEvent::ModeSet { mode })
+    }
+
     pub(super) fn next_number(&self) -> u32 {
         self.entries.last().map_or(1, |entry| entry.number + 1)
     }

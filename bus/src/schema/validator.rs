@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{SCHEMA_BYTES_MAX, SchemaError};
+use super::{SCHEMA_BYTES_MAX, SchemaError, expansion};
 
 /// How many faults of one event are told at most.
 const FAULTS_MAX: usize = 100;
@@ -48,8 +48,16 @@ impl SchemaValidator {
         if schema.to_string().len() > SCHEMA_BYTES_MAX {
             return Err(refused(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
         }
+        if let Some(fault) = expansion::fault(schema) {
+            return Err(refused(fault));
+        }
         let compiled = jsonschema::draft202012::new(schema).map_err(|error| refused(error.to_string()))?;
         Ok(Self { compiled })
+    }
+
+    /// Whether the schema lets this through.
+    pub(super) fn accepts(&self, content: &Value) -> bool {
+        self.compiled.is_valid(content)
     }
 
     /// Holds content against the schema.
@@ -58,7 +66,7 @@ impl SchemaValidator {
     /// Every place where it is not as it should be, up to a hundred.
     pub fn validate(&self, content: &Value) -> Result<(), Vec<SchemaFault>> {
         // Most content is valid, and finding that out is cheaper than gathering errors.
-        if self.compiled.is_valid(content) {
+        if self.accepts(content) {
             return Ok(());
         }
         let fault = |error: jsonschema::ValidationError<'_>| SchemaFault {
@@ -101,7 +109,8 @@ impl LazyValidator {
     }
 }
 
-fn shortened(mut text: String) -> String {
+/// A text that may be very long, as it is told.
+pub(super) fn shortened(mut text: String) -> String {
     if text.len() > REASON_BYTES_MAX {
         let end = (0..=REASON_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         text.truncate(end);

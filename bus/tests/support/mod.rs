@@ -6,6 +6,7 @@
 
 pub mod counted;
 pub mod log;
+pub mod sink;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -108,6 +108,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "schema_incompatible",
     "schema_mismatch",
     "schema_not_found",
+    "schema_too_complex",
     "service_not_found",
     "service_start_failed",
     "service_taken",

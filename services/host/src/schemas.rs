@@ -71,11 +71,20 @@ impl Member {
         self.bus.schemas()
     }
 
-    async fn has(&self, topic: &Topic) -> bool {
+    async fn has(&self, topic: &Topic) -> Result<bool, SchemaError> {
         match self.registry() {
-            Some(registry) => registry.versions(topic).await.is_ok(),
-            None => false,
+            Some(registry) => has(registry, topic).await,
+            None => Ok(false),
         }
+    }
+}
+
+/// Whether a topic has or had a schema in a registry, where that can be told.
+pub(crate) async fn has(registry: &SchemaRegistry, topic: &Topic) -> Result<bool, SchemaError> {
+    match registry.versions(topic).await {
+        Ok(_) => Ok(true),
+        Err(SchemaError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -85,7 +94,7 @@ impl Registries {
     async fn of(&self, topic: &Topic, query: &SchemaQuery) -> Result<&SchemaRegistry, Problem> {
         let member = match &query.service {
             Some(name) => self.0.iter().find(|member| member.service == name),
-            None => self.owner(topic).await,
+            None => self.owner(topic).await?,
         };
         member.and_then(Member::registry).ok_or_else(|| match &query.service {
             Some(name) => {
@@ -96,16 +105,17 @@ impl Registries {
         })
     }
 
-    async fn owner(&self, topic: &Topic) -> Option<&Member> {
+    /// A registry that cannot be read could be the one that has the topic, so nobody else is taken for it then.
+    async fn owner(&self, topic: &Topic) -> Result<Option<&Member>, SchemaError> {
         for member in &*self.0 {
-            if member.has(topic).await {
-                return Some(member);
+            if member.has(topic).await? {
+                return Ok(Some(member));
             }
         }
         let publishes =
             |member: &&Member| member.bus.publications().declared().any(|declared| declared == topic);
         let only = || self.0.first().filter(|_| self.0.len() == 1);
-        self.0.iter().find(publishes).or_else(only)
+        Ok(self.0.iter().find(publishes).or_else(only))
     }
 }
 
@@ -171,10 +181,7 @@ async fn register(
 ) -> Result<Response, Problem> {
     let (topic, query) = (Topic::named(topic.get()?), asked(query)?);
     let registry = all.of(&topic, &query).await?;
-    if let Some(mode) = query.mode()? {
-        registry.set_compatibility(&topic, mode).await?;
-    }
-    let registered = registry.register(&topic, &body).await?;
+    let registered = registry.register_under(&topic, &body, query.mode()?).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     let place = format!("{BASE}/{topic}/versions/{}", registered.version);
     let answer = json!({ "topic": topic, "version": registered.version, "created": registered.created });
@@ -207,9 +214,10 @@ impl From<SchemaError> for Problem {
     fn from(error: SchemaError) -> Self {
         let (code, text) = (error.code(), error.to_string());
         match error {
-            SchemaError::NotASchema { .. } | SchemaError::InvalidTopic { .. } | SchemaError::Name(_) => {
-                Self::rejected(code, text)
-            }
+            SchemaError::NotASchema { .. }
+            | SchemaError::TooComplex
+            | SchemaError::InvalidTopic { .. }
+            | SchemaError::Name(_) => Self::rejected(code, text),
             SchemaError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, text),
             SchemaError::Incompatible { reasons, .. } => {
                 let problem = Self::conflict(code, text);
@@ -218,7 +226,12 @@ impl From<SchemaError> for Problem {
                     .fold(problem, |problem, reason| problem.with_error(reason.path, code, reason.reason))
             }
             SchemaError::Read(error) => error.into(),
+            SchemaError::Append(error) => error.into(),
+            SchemaError::Record(error) => error.into(),
             _ => Self::unavailable(code, text),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

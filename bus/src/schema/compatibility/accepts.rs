@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 
 use super::Incompatibility;
 use super::kinds::{BOUNDS, Bound, format_takes, takes, types};
-use crate::schema::SchemaValidator;
+use super::limits::{REASONS_MAX, Steps, compiling, looking, refers};
+use super::met::{Met, Verdict, pair};
+use crate::schema::validator::shortened;
+use crate::schema::{SchemaError, SchemaValidator};
 
 /// How deep schemas are looked into.
 const DEPTH_MAX: usize = 64;
@@ -49,11 +52,21 @@ pub(super) fn refusals(
     writer: &Value,
     reader_name: &'static str,
     writer_name: &'static str,
-) -> Vec<Incompatibility> {
-    let mut comparison =
-        Comparison { reader, writer, reader_name, writer_name, met: HashSet::new(), reasons: Vec::new() };
+) -> Result<Vec<Incompatibility>, SchemaError> {
+    let mut comparison = Comparison {
+        reader,
+        writer,
+        reader_name,
+        writer_name,
+        met: Met::default(),
+        probes: 0,
+        refusals: 0,
+        steps: Steps::default(),
+        reasons: Vec::new(),
+        untold: 0,
+    };
     comparison.compare(reader, writer, "", 0);
-    comparison.reasons
+    comparison.told()
 }
 
 struct Comparison<'a> {
@@ -61,9 +74,15 @@ struct Comparison<'a> {
     writer: &'a Value,
     reader_name: &'static str,
     writer_name: &'static str,
-    /// Pairs of definitions that are being compared: one that is met again holds if the rest does.
-    met: HashSet<(String, String)>,
+    met: Met,
+    /// How many comparisons are under way that do not tell why not.
+    probes: usize,
+    /// How much was refused, in the innermost of these or else at all.
+    refusals: usize,
+    steps: Steps,
     reasons: Vec<Incompatibility>,
+    /// How many more there are.
+    untold: usize,
 }
 
 /// What is behind a reference into the same document.
@@ -78,33 +97,82 @@ fn resolved<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     schema
 }
 
-fn reference(schema: &Value) -> String {
-    schema.get("$ref").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 impl<'a> Comparison<'a> {
+    fn told(mut self) -> Result<Vec<Incompatibility>, SchemaError> {
+        if self.steps.have_run_out() {
+            return Err(SchemaError::TooComplex);
+        }
+        if self.untold > 0 {
+            let reason = format!("there are {} more reasons", self.untold);
+            self.reasons.push(Incompatibility { path: String::new(), reason });
+        }
+        Ok(self.reasons)
+    }
+
     fn refuse(&mut self, path: &str, reason: String) {
-        self.reasons.push(Incompatibility { path: path.to_owned(), reason });
+        self.refusals += 1;
+        if self.probes > 0 {
+            return;
+        }
+        if self.reasons.len() == REASONS_MAX {
+            self.untold += 1;
+        } else {
+            let (path, reason) = (shortened(path.to_owned()), shortened(reason));
+            self.reasons.push(Incompatibility { path, reason });
+        }
     }
 
     /// Whether the reader accepts all of the writer's, without telling why not.
     fn quietly(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) -> bool {
-        let before = self.reasons.len();
+        let before = self.refusals;
+        self.probes += 1;
         self.compare(reader, writer, path, depth);
-        let accepted = self.reasons.len() == before;
-        self.reasons.truncate(before);
+        self.probes -= 1;
+        let accepted = self.refusals == before;
+        self.refusals = before;
         accepted
     }
 
     fn compare(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
-        let references = (reference(reader), reference(writer));
-        if !references.0.is_empty() && !references.1.is_empty() && !self.met.insert(references) {
+        let (reader, writer) = (resolved(self.reader, reader), resolved(self.writer, writer));
+        let pair = pair(reader, writer);
+        if let Some(verdict) = self.met.verdict(pair).cloned()
+            && self.known(verdict, path)
+        {
             return;
         }
+        if !self.steps.take(looking(reader, writer, path)) {
+            self.refusals += 1;
+            return;
+        }
+        let (since, before) = (self.met.begin(pair), self.refusals);
+        self.anew(reader, writer, path, depth);
+        if self.refusals == before {
+            self.met.accept(pair);
+        } else {
+            self.met.refuse(pair, since, (self.probes == 0).then(|| path.to_owned()));
+        }
+    }
+
+    /// Whether what is known of a pair is enough here. It is not where reasons are asked for that nobody told yet.
+    fn known(&mut self, verdict: Verdict, path: &str) -> bool {
+        match verdict {
+            Verdict::UnderWay | Verdict::Accepted => {}
+            Verdict::Refused(None) if self.probes == 0 => return false,
+            Verdict::Refused(Some(told)) if told != path => {
+                let place = if told.is_empty() { "/" } else { &told };
+                self.refuse(path, format!("refused for the same reasons as {place}"));
+            }
+            // Told for this very place, or not to be told.
+            Verdict::Refused(_) => self.refusals += 1,
+        }
+        true
+    }
+
+    fn anew(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
         if depth > DEPTH_MAX {
             return self.refuse(path, "the schemas are nested too deeply to be compared".to_owned());
         }
-        let (reader, writer) = (resolved(self.reader, reader), resolved(self.writer, writer));
         match (reader, writer) {
             (Value::Bool(true), _) | (_, Value::Bool(false)) => {}
             (Value::Bool(false), _) => {
@@ -180,11 +248,14 @@ impl<'a> Comparison<'a> {
     /// Each value of a writer that writes no others.
     fn values(&mut self, reader: &Value, values: &[&Value], path: &str) {
         let whole = with_definitions(reader, self.reader);
+        if !self.steps.take(compiling(&whole, values)) {
+            self.refusals += 1;
+            return;
+        }
         let Ok(validator) = SchemaValidator::new(&whole) else {
             return self.refuse(path, format!("{} cannot be compiled here", self.reader_name));
         };
-        let refused: Vec<_> =
-            values.iter().filter(|value| validator.validate(value).is_err()).copied().collect();
+        let refused: Vec<_> = values.iter().filter(|value| !validator.accepts(value)).copied().collect();
         if !refused.is_empty() {
             self.refuse(
                 path,
@@ -348,10 +419,13 @@ fn values(schema: &Map<String, Value>) -> Option<Vec<&Value>> {
 
 /// A part of a schema as one of its own: what it refers to is in the whole.
 fn with_definitions(part: &Value, whole: &Value) -> Value {
-    let (Value::Object(part), Some(definitions)) = (part, whole.get("$defs")) else { return part.clone() };
-    let mut part = part.clone();
-    part.insert("$defs".to_owned(), definitions.clone());
-    Value::Object(part)
+    let mut schema = part.clone();
+    if let (Value::Object(map), Some(definitions)) =
+        (&mut schema, whole.get("$defs").filter(|_| refers(part)))
+    {
+        map.insert("$defs".to_owned(), definitions.clone());
+    }
+    schema
 }
 
 fn shown(values: &[&Value]) -> String {

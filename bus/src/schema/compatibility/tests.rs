@@ -9,6 +9,11 @@ fn object(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
+/// Why not, of schemas that can be compared.
+fn incompatibilities(old: &Value, new: &Value, mode: Compatibility) -> Vec<Incompatibility> {
+    super::incompatibilities(old, new, mode).unwrap()
+}
+
 fn allowed(old: &Value, new: &Value) -> Vec<Compatibility> {
     [None, Backward, Forward, Full]
         .into_iter()
@@ -215,6 +220,107 @@ fn types_that_refer_to_themselves_are_compared_to_their_end() {
         deep = object(&json!({"d": deep}), &[]);
     }
     assert_eq!(incompatibilities(&deep, &deep, Backward).len(), 1, "refused, not followed for ever");
+}
+
+/// An object with properties `a` and `b`, over these definitions.
+fn with_definitions(a: &Value, b: &Value, definitions: &Value) -> Value {
+    let mut whole = object(&json!({"a": a, "b": b}), &[]);
+    whole["$defs"] = definitions.clone();
+    whole
+}
+
+fn refused_at(old: &Value, new: &Value) -> Vec<String> {
+    let reasons = incompatibilities(old, new, Backward);
+    reasons.into_iter().map(|reason| reason.path).collect()
+}
+
+#[test]
+fn what_one_alternative_refuses_is_refused_elsewhere_too() {
+    let to = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let owner = |pet: &str| object(&json!({"pet": to(pet)}), &[]);
+    let dog = with_definitions(
+        &owner("Dog"),
+        &to("Dog"),
+        &json!({"Dog": object(&json!({"bark": {"type": "string"}}), &["bark"])}),
+    );
+    let cat = with_definitions(
+        &json!({"anyOf": [owner("Cat"), owner("Animal")]}),
+        &to("Cat"),
+        &json!({"Cat": object(&json!({"purr": {"type": "string"}}), &["purr"]), "Animal": {"type": "object"}}),
+    );
+    assert_eq!(refused_at(&dog, &cat), ["/b/purr"]);
+}
+
+#[test]
+fn what_held_only_within_an_alternative_that_does_not_is_looked_at_again() {
+    let to = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    let definitions = |kind: &str| {
+        json!({
+            "Outer": object(&json!({"bad": {"type": kind}, "inner": to("Inner")}), &[]),
+            "Inner": object(&json!({"outer": to("Outer")}), &[]),
+        })
+    };
+    let old = with_definitions(&to("Outer"), &to("Inner"), &definitions("string"));
+    let new = with_definitions(&json!({"anyOf": [to("Outer"), {}]}), &to("Inner"), &definitions("integer"));
+    assert_eq!(refused_at(&old, &new), ["/b/outer/bad"]);
+}
+
+#[test]
+fn a_type_that_is_used_twice_is_refused_in_both_places_and_explained_once() {
+    let to = json!({"$ref": "#/$defs/In"});
+    let both = |kind: &str| {
+        let inner = object(&json!({"x": {"type": kind}, "y": {"type": kind}}), &[]);
+        with_definitions(&to, &to, &json!({"In": inner}))
+    };
+    assert_eq!(refused_at(&both("string"), &both("integer")), ["/a/x", "/a/y", "/b"]);
+}
+
+/// Two ways down at every step, over as many definitions as there are steps.
+fn doubling(steps: usize) -> Value {
+    let to = |step: usize| json!({"$ref": format!("#/$defs/{}", step % steps)});
+    let step = |step: usize| (step.to_string(), json!({"allOf": [to(step + 1), to(step + 1)]}));
+    json!({"$ref": "#/$defs/0", "$defs": (0..steps).map(step).collect::<serde_json::Map<_, _>>()})
+}
+
+#[test]
+fn schemas_that_branch_at_every_step_are_compared_in_a_few() {
+    let plain = object(&json!({"a": {"type": "string"}}), &["a"]);
+    for steps in [1, 2, 40] {
+        for mode in [Backward, Forward, Full] {
+            assert!(incompatibilities(&plain, &doubling(steps), mode).len() < 3, "{steps} {mode}");
+        }
+    }
+}
+
+#[test]
+fn schemas_that_take_too_long_are_refused_with_a_code() {
+    let alternative =
+        |kind: &str, number: usize| object(&json!({format!("{kind}{number}"): false}), &["never"]);
+    let many = |kind: &str| {
+        let alternatives: Vec<_> = (0..1000).map(|number| alternative(kind, number)).collect();
+        json!({"anyOf": alternatives})
+    };
+    let mut old = many("old");
+    old["anyOf"]
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .for_each(|alternative| alternative["required"] = json!([]));
+    let refused = super::incompatibilities(&old, &many("new"), Backward).unwrap_err();
+    assert_eq!(refused.code(), "schema_too_complex", "{refused}");
+    assert_eq!(incompatibilities(&old, &many("new"), None), []);
+}
+
+#[test]
+fn of_very_many_reasons_the_first_are_told() {
+    let all = |kind: &str| {
+        let properties = (0..1000).map(|number| (format!("{number:0>600}"), json!({"type": kind})));
+        object(&properties.collect::<serde_json::Map<_, _>>().into(), &[])
+    };
+    let reasons = incompatibilities(&all("string"), &all("integer"), Backward);
+    assert_eq!(reasons.len(), 101);
+    assert_eq!(reasons[100].reason, "there are 900 more reasons");
+    assert!(reasons.iter().all(|reason| reason.path.len() < 600 && reason.reason.len() < 600));
 }
 
 #[test]

@@ -71,6 +71,23 @@ async fn w23_an_update_is_checked_and_history_stays() {
 }
 
 #[tokio::test]
+async fn a_mode_that_comes_with_a_schema_is_set_with_it_or_not_at_all() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let first = with(&json!({"a": {"type": "string"}}), &["a"]);
+    let other = with(&json!({"a": {"type": "integer"}}), &["a"]);
+    let under = async |schema: &Value, mode| registry.register_under(&topic(), schema, Some(mode)).await;
+    registry.register(&topic(), &first).await.unwrap();
+    let mode = async || registry.compatibility(&topic()).await.unwrap();
+    assert_eq!(under(&other, Compatibility::Full).await.unwrap_err().code(), "schema_incompatible");
+    assert_eq!(under(&json!("no"), Compatibility::None).await.unwrap_err().code(), "not_a_schema");
+    assert_eq!(mode().await, Compatibility::Backward);
+    assert_eq!(under(&first, Compatibility::Full).await.unwrap(), Registered { version: 1, created: false });
+    assert_eq!(mode().await, Compatibility::Full);
+    assert_eq!(under(&other, Compatibility::None).await.unwrap(), Registered { version: 2, created: true });
+    assert_eq!(mode().await, Compatibility::None);
+}
+
+#[tokio::test]
 async fn what_is_no_schema_is_refused_with_the_reason() {
     let registry = registry_on(&Arc::new(MemoryJournal::new()));
     let large = json!({"title": "x".repeat(300_000)});
@@ -81,6 +98,68 @@ async fn what_is_no_schema_is_refused_with_the_reason() {
     }
     let bad = registry.register(&Topic::named("a b"), &json!({})).await.unwrap_err();
     assert_eq!(bad.code(), "invalid_topic");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_to_compare_is_refused_unless_nothing_is_compared() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let many = |kind: &str, required: &[&str]| {
+        let one = |number| with(&json!({format!("{kind}{number}"): false}), required);
+        json!({"anyOf": (0..1000).map(one).collect::<Vec<_>>()})
+    };
+    registry.register(&topic(), &many("old", &[])).await.unwrap();
+    let other = many("new", &["never"]);
+    assert_eq!(registry.check(&topic(), &other, None).await.unwrap_err().code(), "schema_too_complex");
+    assert_eq!(registry.register(&topic(), &other).await.unwrap_err().code(), "schema_too_complex");
+    assert_eq!(registry.check(&topic(), &other, Some(Compatibility::None)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_was_read_before_others_wrote_does_not_take_the_place_of_what_they_wrote() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    registry.register(&topic(), &json!({"title": "first"})).await.unwrap();
+    let before = registry.read(&topic()).await.unwrap();
+    registry.register(&topic(), &json!({"title": "second"})).await.unwrap();
+    registry.keep(&topic(), &before);
+    assert_eq!(registry.standing(&topic()).and_then(Standing::current).unwrap().version, 2);
+}
+
+/// Two ways down at each of so many steps.
+fn doubling(steps: usize) -> Value {
+    let to = |step: usize| json!({"$ref": format!("#/$defs/{step}")});
+    let step = |step: usize| (step.to_string(), json!({"allOf": [to(step + 1), to(step + 1)]}));
+    let mut definitions: serde_json::Map<_, _> = (0..steps).map(step).collect();
+    definitions.insert(steps.to_string(), json!({"type": "string"}));
+    json!({"$ref": "#/$defs/0", "$defs": definitions})
+}
+
+#[test]
+fn what_content_cannot_be_held_against_in_a_reasonable_time_is_no_schema() {
+    let round = json!({"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}});
+    let long = (0..300).fold(json!({"type": "string"}), |inner, _| json!({"not": inner}));
+    let elsewhere = json!({"$ref": "#name", "$defs": {"A": {"$anchor": "name"}}});
+    let bad = [
+        (doubling(40), "parts are for one value"),
+        (
+            json!({"properties": {"a": doubling(40)["$defs"]["0"]}, "$defs": doubling(40)["$defs"]}),
+            "for one value",
+        ),
+        (round, "leads back to itself"),
+        (long, "within one another"),
+        (elsewhere, "no JSON pointer"),
+        (json!({"$defs": {"A": {"$id": "https://elsewhere/a"}}}), "of its own"),
+    ];
+    for (bad, reason) in bad {
+        let error = SchemaValidator::new(&bad).unwrap_err();
+        assert_eq!(error.code(), "not_a_schema");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let tree = json!({"$ref": "#/$defs/T", "$defs": {"T": {"properties": {"left": {"$ref": "#/$defs/T"}}}}});
+    let names =
+        json!({"properties": {"not": {"$ref": "#"}, "allOf": {"enum": [{"$ref": "#name"}]}, "$ref": true}});
+    for good in [doubling(8), tree, names] {
+        SchemaValidator::new(&good).unwrap();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::output::{Output, field};
 use super::source::Source;
 use crate::Service;
+use crate::schemas::has;
 
 pub(super) async fn run(
     services: &[Arc<dyn Service>],
@@ -141,7 +142,7 @@ async fn of_topic<'a>(
     topic: &Topic,
 ) -> Result<&'a SchemaRegistry, CliError> {
     for (_, registry) in registries {
-        if registry.versions(topic).await.is_ok() {
+        if has(registry, topic).await.map_err(|error| failed(&error))? {
             return Ok(registry);
         }
     }
