@@ -89,11 +89,13 @@ impl Pump {
     async fn begin(&mut self) -> Flow {
         loop {
             match self.find_start().await {
-                Ok(()) => return Flow::GoOn,
+                Ok(()) => {
+                    self.parking.leave();
+                    return Flow::GoOn;
+                }
                 Err(reason) => {
                     let resumed = self.deliverer.resumed();
-                    self.shared.failed(&reason);
-                    tracing::warn!(relay = %self.shared.name, reason, "the relay cannot find its cursor yet");
+                    self.parking.park(&format!("its cursor cannot be read: {reason}"));
                     if self.deliverer.pause(resumed, self.options.retry.longest_pause).await {
                         return Flow::Stop;
                     }

@@ -31,18 +31,21 @@ pub(crate) enum Brokers {
 }
 
 impl Brokers {
-    pub(crate) fn of(carrier: &Carrier) -> Self {
-        match carrier {
+    /// # Errors
+    /// Two services that are to get their events over HTTP.
+    pub(crate) fn of(carrier: &Carrier) -> Result<Self, [String; 2]> {
+        Ok(match carrier {
             Carrier::InProcess => Self::Shared(Some(Arc::new(InProcessBroker::default()))),
             Carrier::None => Self::Shared(None),
             #[cfg(feature = "dapr")]
             Carrier::Dapr(services) => {
+                one_over_http(services)?;
                 let broker = |(name, options): (&String, &DaprOptions)| {
                     (name.clone(), DaprBroker::new(options.clone()))
                 };
                 Self::Dapr(services.iter().map(broker).collect())
             }
-        }
+        })
     }
 
     /// What all of them are called.
@@ -84,3 +87,16 @@ impl Brokers {
         None
     }
 }
+
+/// What a sidecar brings over HTTP comes to the host's own address, so that one service alone can get it.
+#[cfg(feature = "dapr")]
+fn one_over_http(services: &HashMap<String, DaprOptions>) -> Result<(), [String; 2]> {
+    let over_http = services.iter().filter(|(_, options)| options.app_channel == AppChannel::Http);
+    let mut names: Vec<_> = over_http.map(|(name, _)| name.clone()).collect();
+    names.sort();
+    names.truncate(2);
+    <[String; 2]>::try_from(names).map_or(Ok(()), Err)
+}
+
+#[cfg(all(test, feature = "dapr"))]
+mod tests;

@@ -41,6 +41,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "handler_failed",
     "handler_panicked",
     "handler_stuck",
+    "http_channel_taken",
     "idempotency_key_invalid",
     "idempotency_key_reused",
     "instance_parked",

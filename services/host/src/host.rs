@@ -110,6 +110,17 @@ pub enum HostError {
     /// The data directory could not be made.
     #[error(transparent)]
     Directory(DataError),
+    /// Two services are to get their events over HTTP, on one address.
+    #[error(
+        "\"{first}\" and \"{second}\" are both to get their events over HTTP, and a sidecar names no service when it brings \
+         one; give all but one of them the gRPC channel, or a process of its own"
+    )]
+    HttpChannelTaken {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
 }
 
 impl HostError {
@@ -122,6 +133,7 @@ impl HostError {
             Self::ReadModel { source: ReadModelError::Failed { damaged: true, .. }, .. } => "journal_damaged",
             Self::ReadModel { source, .. } => source.code(),
             Self::Listen { .. } => "listen_failed",
+            Self::HttpChannelTaken { .. } => "http_channel_taken",
         }
     }
 
@@ -188,7 +200,8 @@ impl Host {
         let address = listener.local_addr().unwrap_or(options.listen);
         drop(metrics::install());
         let data = DataDir::new(options.data.clone()).map_err(HostError::Directory)?;
-        let brokers = Brokers::of(&options.carrier);
+        let brokers = Brokers::of(&options.carrier)
+            .map_err(|[first, second]| HostError::HttpChannelTaken { first, second })?;
         let ground = Ground {
             data: &data,
             journal: &options.journal,
