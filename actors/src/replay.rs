@@ -168,7 +168,9 @@ impl Snapshots {
         // The aggregate's own shape, ours by its number, and how many commands are remembered: a memory that was
         // cut to another length is not the one that replay would give.
         let memory = (memory_capacity as u64).rotate_left(32);
-        let fingerprint = fingerprint::<A>() ^ BODY_LAYOUT.rotate_left(56) ^ memory ^ reading::<A::Event>();
+        let folded = u64::from(A::STATE_VERSION).rotate_left(16);
+        let layout = BODY_LAYOUT.rotate_left(56);
+        let fingerprint = fingerprint::<A>() ^ layout ^ memory ^ folded ^ reading::<A::Event>();
         Some(Self { store, fingerprint, in_place })
     }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use annals_actors::NodeOptions;
 use annals_actors::testing::TestNode;
+use annals_actors::{Aggregate, Context, NodeOptions, Shape};
 use annals_persistence::{EventId, JournalId, Snapshot, SnapshotStore, StreamId, Version};
+use serde::{Deserialize, Serialize};
 
 use crate::support::{
-    Command, Kept, Ledger, answer, calm, eventually, ledger, let_run, passivate_all, sent, test_node,
+    Command, Happened, Kept, Ledger, Refused, answer, calm, eventually, ledger, let_run, passivate_all, sent,
+    test_node,
 };
 
 fn every_ten() -> NodeOptions {
@@ -276,4 +278,42 @@ async fn one_that_apply_panics_behind_gives_way_to_a_full_replay() {
     });
     let after = again(&node, &kept).await;
     assert_eq!(ledger(&after, "a").state().await.unwrap(), live);
+}
+
+/// A release that counts each amount as many times as its number says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
+struct Counted<const RELEASE: u16> {
+    sum: i64,
+}
+
+impl<const RELEASE: u16> Aggregate for Counted<RELEASE> {
+    const TYPE: &'static str = "ledger";
+    const STATE_VERSION: u16 = RELEASE;
+    type Command = i64;
+    type Event = Happened;
+    type Rejection = Refused;
+
+    fn handle(&self, amount: i64, _: &Context) -> Result<Vec<Happened>, Refused> {
+        Ok(vec![Happened::Added { amount }])
+    }
+
+    fn apply(&mut self, event: Happened) {
+        if let Happened::Added { amount } = event {
+            self.sum += amount * i64::from(RELEASE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_of_a_release_that_made_something_else_of_the_events_is_not_used() {
+    let kept = Arc::new(Kept::default());
+    let options = NodeOptions { snapshot_on_passivation_events: 1, ..calm() };
+    let builder = TestNode::builder().aggregate::<Counted<1>>().options(options.clone());
+    let first = builder.snapshots(kept.clone()).start().await.unwrap();
+    first.node.aggregate::<Counted<1>>("a").send(7).await.unwrap();
+    first.node.shutdown().await;
+    assert_eq!(kept.versions("a"), [1]);
+    let builder = first.crashed().aggregate::<Counted<2>>().options(options);
+    let second = builder.snapshots(kept).start().await.unwrap();
+    assert_eq!(second.node.aggregate::<Counted<2>>("a").state().await.unwrap().state.sum, 14);
 }
