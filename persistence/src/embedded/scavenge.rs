@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::files::{Files, new_path, remove_if_there};
 use super::hash::StreamKey;
-use super::index::{Chain, Sealed, SealedPart, StreamEntry};
+use super::index::{Chain, MemoryPart, Sealed, SealedPart, StreamEntry};
 use super::recover::part_of;
 use super::segment::Segment;
 use super::writer::is_no_space;
@@ -297,30 +297,59 @@ impl Scavenging<'_> {
 
     fn write_anew(&mut self, sealed: &Sealed) -> Result<Saved, ScavengeError> {
         let files = self.shared.files.clone();
-        let path = sealed.segment.path.clone();
-        let new = new_path(&path);
-        let failed = |source| failure(&files, &path, source);
-        remove_if_there(&*files.vfs, &new).map_err(failed)?;
-        let file = files.vfs.create(&new).map_err(failed)?;
+        let path = &sealed.segment.path;
+        let new = new_path(path);
+        let in_vain = |_: &ScavengeError| remove_remains(&files, &new);
+        let New { segment, part, end, gone } = self.write_new(sealed, &files, &new).inspect_err(in_vain)?;
+        self.shared.may_scavenge().inspect_err(in_vain)?;
+        let _nobody_mends = self.shared.rebuilding.lock();
+        let renamed = files.vfs.rename(&new, path).map_err(|source| failure(path, source));
+        renamed.inspect_err(in_vain)?;
+        // From here on it is no matter of space: which of the two files has the name is not known.
+        files.vfs.sync_dir(&files.dir).map_err(|source| fatal(path, source))?;
+        let index = match files.write_index(&segment, &part) {
+            // The keeper writes it when there is space.
+            Err(error) if is_no_space(&error) => None,
+            written => written.map_err(|source| fatal(path, source))?,
+        };
+        let anew = Sealed { segment, end, part: SealedPart::Memory(Arc::new(part)) };
+        let anew = index.map_or_else(|| anew.clone(), |file| anew.with_file(file));
+        self.shared.index.write().replace_sealed(anew);
+        Ok(Saved { events: gone, bytes: sealed.end.saturating_sub(end) })
+    }
+
+    /// Writes the file that is to take the segment's place.
+    fn write_new(
+        &mut self,
+        sealed: &Sealed,
+        files: &Files,
+        new: &std::path::Path,
+    ) -> Result<New, ScavengeError> {
+        let path = &sealed.segment.path;
+        let failed = |source| failure(path, source);
+        remove_if_there(&*files.vfs, new).map_err(failed)?;
+        let file = files.vfs.create(new).map_err(failed)?;
         let mut header = sealed.segment.header.clone();
         header.generation += 1;
         let written = Rewrite::new(self, sealed, &*file, &header).run().map_err(|error| match error {
-            rewrite::Stopped::Io(source) => failure(&files, &path, source),
+            rewrite::Stopped::Io(source) => failure(path, source),
             rewrite::Stopped::Read(error) => ScavengeError::Read(error),
         })?;
         unless(Fault::ScavengedNotSynced, || file.sync_data()).map_err(failed)?;
         let segment = Arc::new(Segment::new(path.clone(), header, file));
         // Read back before anything is given up for it.
         let part = part_of(&segment, written.end).map_err(super::read_error)?;
-        self.shared.may_scavenge()?;
-        let _nobody_mends = self.shared.rebuilding.lock();
-        files.vfs.rename(&new, &path).and_then(|()| files.vfs.sync_dir(&files.dir)).map_err(failed)?;
-        let index = files.write_index(&segment, &part).map_err(failed)?;
-        let anew = Sealed { segment, end: written.end, part: SealedPart::Memory(Arc::new(part)) };
-        let anew = index.map_or_else(|| anew.clone(), |file| anew.with_file(file));
-        self.shared.index.write().replace_sealed(anew);
-        Ok(Saved { events: written.gone, bytes: sealed.end.saturating_sub(written.end) })
+        Ok(New { segment, part, end: written.end, gone: written.gone })
     }
+}
+
+/// A segment written anew that has not taken the old one's place yet.
+struct New {
+    segment: Arc<Segment>,
+    part: MemoryPart,
+    end: u64,
+    /// How many events it has no more.
+    gone: u64,
 }
 
 /// How many records a segment has, and how many of them go.
@@ -330,14 +359,21 @@ struct Going {
     count: u64,
 }
 
-fn failure(files: &Files, path: &std::path::Path, source: io::Error) -> ScavengeError {
+fn failure(path: &std::path::Path, source: io::Error) -> ScavengeError {
     if is_no_space(&source) {
-        if let Err(error) = remove_if_there(&*files.vfs, &new_path(path)) {
-            tracing::warn!(file = %path.display(), %error, "cannot remove what there was no space for");
-        }
         return ScavengeError::NoSpace { path: path.to_owned() };
     }
+    fatal(path, source)
+}
+
+fn fatal(path: &std::path::Path, source: io::Error) -> ScavengeError {
     ScavengeError::Failed { path: path.to_owned(), source: Arc::new(source) }
+}
+
+fn remove_remains(files: &Files, new: &std::path::Path) {
+    if let Err(error) = remove_if_there(&*files.vfs, new) {
+        tracing::warn!(file = %new.display(), %error, "cannot remove what was written in vain; the next start does");
+    }
 }
 
 impl Shared {

@@ -1,15 +1,17 @@
 //! Calls fail.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecId, CommandMetadata, EventId, Expected, JournalExt, NewEvent, SimVfs, SimulatedFault,
-    StreamId, Survival, Timestamp,
+    Batch, CodecId, CommandMetadata, EventId, Expected, Journal, JournalExt, JournalHealth, NewEvent,
+    Retention, ScavengeError, ScavengeOptions, SimVfs, SimulatedFault, StreamId, Survival, Timestamp,
 };
 use rand::rngs::StdRng;
 
 use crate::check::holds;
-use crate::support::{DIR, SURVIVALS, block_on, number, open, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, block_on, number, open, open_by_hand, seeds, with_seed};
 use crate::workload::{Known, Submitted, work};
 
 /// A workload in which one call fails.
@@ -112,5 +114,44 @@ async fn no_space_after(before: u64) {
         let opened = open(&disk.image(Survival::Prefix, seed)).expect("it opens");
         let info = opened.stream_info(&StreamId::aggregate("order", "1").unwrap()).await.unwrap();
         assert_eq!(info.unwrap().version.0, before + 1, "{before} appends, seed {seed}");
+    }
+}
+
+/// Where scavenging finds no space, either nothing of it is left and all goes on, or the log takes no more appends.
+#[test]
+fn scavenging_without_space_leaves_nothing_or_ends_the_writing() {
+    let mut said = Vec::new();
+    for call in 1..=40 {
+        let disk = SimVfs::new();
+        let journal = open_by_hand(&disk).unwrap();
+        let noise = StreamId::internal("noise").unwrap();
+        let append = |batch| {
+            let ticket = (Arc::clone(&journal) as Arc<dyn Journal>).append(batch);
+            while journal.drive() {}
+            block_on(ticket)
+        };
+        for _ in 0..30 {
+            let Batch { streams, .. } = event_of(600);
+            append(Batch::of(noise.clone(), Expected::Any, streams[0].events.clone())).unwrap();
+        }
+        let newest = Retention { max_count: Some(1), ..Retention::default() };
+        append(Batch::default().retaining(noise.clone(), newest)).unwrap();
+        disk.fail_at(disk.calls() + call, SimulatedFault::NoSpace);
+        let below = journal.durable().borrow().position.next();
+        let scavenged = journal.scavenge(&ScavengeOptions::below(below), |_| ControlFlow::Continue(()));
+        let case = format!("call {call}: {scavenged:?}");
+        said.push(scavenged.as_ref().err().map_or("done", ScavengeError::code));
+        match scavenged {
+            Ok(_) | Err(ScavengeError::NoSpace { .. }) => {
+                let remains = |number: u32| Path::new(DIR).join(format!("{number:010}.log.new"));
+                assert!((1..9).all(|number| disk.bytes(&remains(number)).is_none()), "{case}");
+                disk.heal();
+                append(event_of(10)).unwrap_or_else(|error| panic!("{case}: {error}"));
+            }
+            Err(_) => assert!(matches!(journal.health(), JournalHealth::Poisoned { .. }), "{case}"),
+        }
+    }
+    for outcome in ["done", "disk_full", "journal_unwritable"] {
+        assert!(said.contains(&outcome), "none of the calls came to \"{outcome}\": {said:?}");
     }
 }
