@@ -134,6 +134,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare(&mut self, reader: &'a Value, writer: &'a Value, path: &str, depth: usize) {
+        self.beside(reader, writer, path);
         let (reader, writer) = (resolved(self.reader, reader), resolved(self.writer, writer));
         let pair = pair(reader, writer);
         if let Some(verdict) = self.met.verdict(pair).cloned()
@@ -151,6 +152,20 @@ impl<'a> Comparison<'a> {
             self.met.accept(pair);
         } else {
             self.met.refuse(pair, since, (self.probes == 0).then(|| path.to_owned()));
+        }
+    }
+
+    /// What the reader demands beside a reference: the writer must say the same. What the writer says there only writes less.
+    fn beside(&mut self, reader: &Value, writer: &Value, path: &str) {
+        let Some(demands) = reader.as_object().filter(|reader| reader.contains_key("$ref")) else { return };
+        for (name, value) in demands.iter().filter(|(name, _)| *name != "$ref" && !is_annotation(name)) {
+            if writer.get(name) != Some(value) {
+                let (reader, writer) = (self.reader_name, self.writer_name);
+                self.refuse(
+                    path,
+                    format!("{reader} demands \"{name}\" beside a reference, and {writer} does not"),
+                );
+            }
         }
     }
 

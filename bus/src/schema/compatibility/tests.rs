@@ -330,3 +330,19 @@ fn modes_have_names() {
     }
     assert!("sideways".parse::<Compatibility>().unwrap_err().contains("backward"));
 }
+
+#[test]
+fn what_is_demanded_beside_a_reference_counts() {
+    let schema = |beside: Value| {
+        let mut name = json!({"$ref": "#/$defs/Name", "description": "what it is called"});
+        name.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+        json!({"type": "object", "properties": {"name": name}, "$defs": {"Name": {"type": "string"}}})
+    };
+    let (free, short) = (schema(json!({})), schema(json!({"maxLength": 5})));
+    assert_eq!(incompatibilities(&free, &free, Compatibility::Full), []);
+    assert_eq!(incompatibilities(&short, &short, Compatibility::Full), []);
+    let refused = incompatibilities(&free, &short, Compatibility::Backward);
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].reason.contains("maxLength"), "{refused:?}");
+    assert_eq!(incompatibilities(&short, &free, Compatibility::Backward), []);
+}
