@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_actors::doc::{Account, AccountCommand};
-use annals_actors::{Current, Node, NodeOptions};
+use annals_actors::{Current, Node, NodeOptions, StartError};
 use annals_persistence::{
     EmbeddedJournal, EmbeddedOptions, Journal, SledSnapshots, SnapshotOptions, SnapshotStore, StreamId,
 };
@@ -47,10 +47,14 @@ impl Ground {
     pub(crate) async fn on_sled(home: &Path) -> Self {
         let journal = EmbeddedJournal::open(home.join("journal"), EmbeddedOptions::default()).unwrap();
         let store = SledSnapshots::open(home.join("snapshots"), SnapshotOptions::default()).unwrap();
-        Self::over(Arc::new(journal), Arc::new(store)).await
+        Self::over(Arc::new(journal), Arc::new(store)).await.unwrap()
     }
 
-    pub(crate) async fn over(journal: Arc<dyn Journal>, store: Arc<dyn SnapshotStore>) -> Self {
+    /// Starting writes to the journal, which may fail.
+    pub(crate) async fn over(
+        journal: Arc<dyn Journal>,
+        store: Arc<dyn SnapshotStore>,
+    ) -> Result<Self, StartError> {
         // Few are live at a time, so that instances are brought up from their snapshots again and again.
         let options = NodeOptions {
             snapshot_every_events: 5,
@@ -59,7 +63,7 @@ impl Ground {
             ..NodeOptions::default()
         };
         let builder = Node::builder().journal(Arc::clone(&journal)).snapshots(store).options(options);
-        Self { node: builder.aggregate::<Account>().start().await.unwrap(), journal }
+        Ok(Self { node: builder.aggregate::<Account>().start().await?, journal })
     }
 
     /// Sends commands, one after the other, as long as they are taken; answers how many were.
