@@ -17,9 +17,9 @@ pub struct EmbeddedOptions {
     /// gets a longer one. Kept between 8 KiB and 1 GiB.
     pub segment_bytes: u64,
     /// The most bytes that one batch may take, metadata included; never more than
-    /// [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX). A larger one is refused with [`AppendError::Invalid`].
+    /// [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX). A larger one is refused with [`AppendError::Invalid`](crate::AppendError::Invalid).
     pub batch_bytes_max: usize,
-    /// The most bytes that may wait to be written. More is refused with [`AppendError::Busy`].
+    /// The most bytes that may wait to be written. More is refused with [`AppendError::Busy`](crate::AppendError::Busy).
     pub queue_bytes_max: usize,
     /// The file system.
     pub vfs: Arc<dyn Vfs>,
