@@ -10,6 +10,7 @@
 
 pub mod bare_log;
 pub mod ceiling;
+pub mod filled;
 pub mod frames;
 pub mod raw;
 pub mod rivals;

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 
-use annals::persistence::{RealVfs, Vfs, VfsFile};
+use annals::persistence::VfsFile;
 use ractor::RpcReplyPort;
 
+use super::filled::filled;
 use crate::Failure;
 
 const FILE_BYTES: u64 = 64 << 20;
@@ -28,30 +29,29 @@ pub struct Append {
 /// When there is no file or no thread for it.
 pub fn start(dir: &Path) -> Result<Sender<Append>, Failure> {
     let (sender, waiting) = channel();
-    let (dir, file) = (dir.to_owned(), create(&dir.join("0"))?);
-    std::thread::Builder::new().name("bare-log".to_owned()).spawn(move || write_all(&dir, file, &waiting))?;
+    let files = made_ahead(dir.to_owned())?;
+    std::thread::Builder::new().name("bare-log".to_owned()).spawn(move || write_all(&files, &waiting))?;
     Ok(sender)
 }
 
-/// The file has its space reserved, as the embedded journal's have.
-fn create(path: &Path) -> Result<Box<dyn VfsFile>, std::io::Error> {
-    let file = RealVfs.create(path)?;
-    file.reserve(FILE_BYTES)?;
-    Ok(file)
+/// One file after the other; there is always one more than was asked for.
+fn made_ahead(dir: PathBuf) -> Result<Receiver<Box<dyn VfsFile>>, Failure> {
+    let (sender, files) = sync_channel(0);
+    std::thread::Builder::new().name("bare-files".to_owned()).spawn(move || {
+        let made = (0_u32..).map_while(|number| filled(&dir.join(number.to_string()), FILE_BYTES).ok());
+        made.map(|file| sender.send(file)).all(|sent| sent.is_ok())
+    })?;
+    Ok(files)
 }
 
-fn write_all(
-    dir: &Path,
-    mut file: Box<dyn VfsFile>,
-    waiting: &Receiver<Append>,
-) -> Result<(), std::io::Error> {
-    let (mut end, mut files, mut buffer, mut group) = (0, 0, Vec::new(), Vec::new());
+fn write_all(files: &Receiver<Box<dyn VfsFile>>, waiting: &Receiver<Append>) -> Result<(), Failure> {
+    let mut file = files.recv()?;
+    let (mut end, mut buffer, mut group) = (0, Vec::new(), Vec::new());
     while let Ok(first) = waiting.recv() {
         group.extend(std::iter::once(first).chain(waiting.try_iter()));
         group.iter().for_each(|append: &Append| buffer.extend_from_slice(&append.bytes));
         if end + buffer.len() as u64 > FILE_BYTES {
-            files += 1;
-            (end, file) = (0, create(&next(dir, files))?);
+            (end, file) = (0, files.recv()?);
         }
         file.write_all_at(&buffer, end)?;
         file.sync_data()?;
@@ -60,8 +60,4 @@ fn write_all(
         group.drain(..).for_each(|append| drop(append.reply.send(append.version)));
     }
     Ok(())
-}
-
-fn next(dir: &Path, number: u32) -> PathBuf {
-    dir.join(number.to_string())
 }

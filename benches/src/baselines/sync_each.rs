@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use annals::persistence::{RealVfs, Vfs};
 
+use super::filled::filled;
 use crate::Failure;
 
 const FILE_BYTES: u64 = 16 << 20;
 
-/// Writes these bytes and syncs, one after the other, into a file with its space reserved; answers writes a second.
+/// Writes these bytes and syncs, one after the other, into a [`filled`] file; answers writes a second.
 ///
 /// # Errors
 /// What the system said.
 pub fn sync_each(path: &Path, bytes: &[u8], window: Duration) -> Result<f64, Failure> {
-    let file = RealVfs.create(path)?;
-    file.reserve(FILE_BYTES)?;
+    let file = filled(path, FILE_BYTES)?;
     let (begin, mut end, mut count) = (Instant::now(), 0, 0_u32);
     while begin.elapsed() < window && end + (bytes.len() as u64) < FILE_BYTES {
         file.write_all_at(bytes, end)?;

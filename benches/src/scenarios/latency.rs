@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use annals::persistence::{RealVfs, Vfs};
 
+use crate::baselines::filled::filled;
 use crate::percentile::percentile;
 use crate::scenarios::commands::{OURS, Orders};
 use crate::{Failure, Measurement, System, Workshop, alternate, paced, tasks};
@@ -35,8 +36,7 @@ pub(super) fn latency(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> 
 
 /// Writes these bytes and syncs, one after the other; answers how long each took, in microseconds.
 fn syncs(path: &std::path::Path, bytes: &[u8], window: Duration) -> Result<Vec<f64>, Failure> {
-    let file = RealVfs.create(path)?;
-    file.reserve(FILE_BYTES)?;
+    let file = filled(path, FILE_BYTES)?;
     let (begin, mut end, mut times) = (Instant::now(), 0, Vec::new());
     while (begin.elapsed() < window || times.is_empty()) && end + (bytes.len() as u64) < FILE_BYTES {
         file.write_all_at(bytes, end)?;

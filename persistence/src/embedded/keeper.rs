@@ -2,6 +2,7 @@
 //! tables are written, what a sealed segment did not use is given back, and how far the log goes is noted.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use super::Shared;
 use super::files::{Files, remove_if_there};
 use super::index::{Index, Sealed, SealedPart, TableFile};
 use super::open::trim;
-use super::segment::SPARE;
+use super::segment::{SPARE, fill_while, next_wanted_from};
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
 use crate::planted::{Fault, off_by};
@@ -25,7 +26,7 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// fewer are read from the index files as fast.
 const BYTES_PER_STREAM: u64 = 16 * 1024;
 
-/// A file with its space reserved, to be the next segment.
+/// A file with its space reserved and, as a rule, filled with zeros, to be the next segment.
 #[derive(Debug)]
 pub(super) struct Spare {
     pub(super) file: Box<dyn VfsFile>,
@@ -59,6 +60,11 @@ impl Bell {
         if !self.grown.load(Ordering::Relaxed) && !self.grown.swap(true, Ordering::Relaxed) {
             self.ring();
         }
+    }
+
+    /// Whether there will be no more.
+    fn is_last(&self) -> bool {
+        self.state.lock().finish
     }
 
     /// There will be no more.
@@ -223,26 +229,36 @@ impl Keeper {
         Ok(())
     }
 
-    /// Makes the next segment's file when more than half of the active one is used.
+    /// Makes the next segment's file when enough of the active one is used.
     fn spare(&self) -> io::Result<()> {
-        let bytes = self.shared.options.segment_bytes.next_multiple_of(4096);
-        let mut spare = self.shared.spare.lock();
-        if spare.is_some() || !self.shared.is_half_full() || !self.may_write() {
+        // Waits for the writer to have given the last one its own name.
+        let is_there = self.shared.spare.lock().is_some();
+        if is_there || !self.may_write() || !self.shared.wants_next()? {
             return Ok(());
         }
         let path = self.files.dir.join(SPARE);
         remove_if_there(&*self.files.vfs, &path)?;
-        let file = match self.files.vfs.create(&path) {
-            Err(error) if is_no_space(&error) => return Ok(()),
-            created => created?,
-        };
-        match file.reserve(bytes) {
-            Ok(()) => *spare = Some(Spare { file, bytes }),
+        // Only the keeper makes one, so that the writer, who may need a segment meanwhile, is not kept from it.
+        match self.make_spare(&path) {
+            Ok(Some(made)) => *self.shared.spare.lock() = Some(made),
+            Ok(None) => self.files.vfs.remove(&path)?,
             // The writer finds out for itself, when it needs a segment.
-            Err(error) if is_no_space(&error) => self.files.vfs.remove(&path)?,
+            Err(error) if is_no_space(&error) => remove_if_there(&*self.files.vfs, &path)?,
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// `None` where it is not wanted any more before it is ready.
+    fn make_spare(&self, path: &Path) -> io::Result<Option<Spare>> {
+        let options = &self.shared.options;
+        let bytes = options.segment_bytes.next_multiple_of(4096);
+        let file = self.files.vfs.create(path)?;
+        file.reserve(bytes)?;
+        let filled = if options.zero_fill { bytes } else { 0 };
+        let wanted = || self.may_write() && !self.shared.bell.is_last();
+        let whole = fill_while(&*file, 0..filled, wanted)?;
+        Ok(whole.then_some(Spare { file, bytes }))
     }
 }
 
@@ -288,9 +304,11 @@ impl Shared {
         Mark { journal: self.id, position, group: index.group }
     }
 
-    fn is_half_full(&self) -> bool {
-        let index = self.index.read();
-        let end = index.active.as_ref().map_or(0, |active| active.end);
-        end > self.options.segment_bytes / 2
+    /// Whether it is time to make the next segment ahead.
+    fn wants_next(&self) -> io::Result<bool> {
+        let active =
+            self.index.read().active.as_ref().map(|active| (Arc::clone(&active.segment), active.end));
+        let Some((segment, end)) = active else { return Ok(false) };
+        Ok(end > next_wanted_from(segment.file.len()?, self.options.segment_bytes))
     }
 }

@@ -9,12 +9,15 @@ use super::format::{COMMIT_BYTES, HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
 use super::hash::NameSecret;
 use super::index::Index;
 use super::recover::{Recovery, Torn, missing_segment, unreadable};
-use super::segment::{SPARE, Segment, read_up_to, segment_bytes};
+use super::segment::{Room, SPARE, Segment, fill, read_up_to, segment_bytes};
 use super::walk::LastWritten;
 use super::watermark::{Mark, Watermark};
 use super::writer::{self, Active, is_no_space};
 use crate::planted::{Fault, planted, unless};
 use crate::{JournalId, OpenError, Position, Timestamp};
+
+/// How much of a segment is filled with zeros while somebody waits for it.
+const FILLED_AT_ONCE: u64 = 4 << 20;
 
 /// What recovery leaves behind, put in order.
 pub(super) struct Opened {
@@ -61,8 +64,7 @@ impl Opened {
             None => first_segment(&mut index, files, options)?,
         };
         let end = index.active.as_ref().map_or(HEADER_BYTES as u64, |active| active.end);
-        let capacity =
-            restored(&segment, options.segment_bytes).map_err(|source| segment.unreadable(source))?;
+        let capacity = restored(&segment, end, options).map_err(|source| segment.unreadable(source))?;
         let id = segment.header.journal;
         let active = Active { segment, end, capacity: capacity.min(SEGMENT_BYTES_MAX) };
         let watermark =
@@ -146,22 +148,38 @@ fn first_segment(
         generation: 0,
         forked_from: None,
     };
-    let bytes = segment_bytes(options.segment_bytes, 0);
-    let segment = Segment::create(&*files.vfs, &files.dir, header, bytes);
+    let segment = Segment::create(&*files.vfs, &files.dir, header, at_once(HEADER_BYTES as u64, options));
     let segment = segment.map_err(|source| unreadable(&files.dir, source))?;
     *index = Index::new(secret);
     index.begin(Arc::clone(&segment), HEADER_BYTES as u64);
     Ok(segment)
 }
 
-/// Reserves the space again that a segment lost with its torn tail; answers how long it is.
-fn restored(segment: &Segment, segment_bytes: u64) -> io::Result<u64> {
+/// How long a segment is that is made while somebody waits for it, and begins its use at `end`: what is filled of it
+/// takes a moment, and the next one is made ahead.
+fn at_once(end: u64, options: &EmbeddedOptions) -> Room {
+    let bytes = segment_bytes(options.segment_bytes, 0);
+    if !options.zero_fill {
+        return Room { bytes, filled: 0 };
+    }
+    let bytes = (end + FILLED_AT_ONCE).next_multiple_of(4096).min(bytes);
+    Room { bytes, filled: bytes }
+}
+
+/// Makes room again in a segment that lost what was behind its last group, or never had much; answers how long it is.
+fn restored(segment: &Segment, end: u64, options: &EmbeddedOptions) -> io::Result<u64> {
     let len = segment.file.len()?;
-    if len >= segment_bytes {
+    let room = at_once(end, options);
+    if len >= room.bytes || len - end.min(len) >= FILLED_AT_ONCE / 2 {
         return Ok(len);
     }
-    match segment.file.reserve(segment_bytes.next_multiple_of(4096)) {
-        Ok(()) => segment.file.sync_data()?,
+    let file = &*segment.file;
+    let made = file.reserve(room.bytes).and_then(|()| match room.filled {
+        0 => file.sync_data(),
+        filled => fill(file, len..filled),
+    });
+    match made {
+        Ok(()) => {}
         // The next group then goes to another segment, or is refused until there is space.
         Err(error) if is_no_space(&error) => {}
         Err(error) => return Err(error),

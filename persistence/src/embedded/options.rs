@@ -16,6 +16,11 @@ pub struct EmbeddedOptions {
     /// How long a segment is, in bytes; space for all of it is reserved when it is made. A batch that does not fit
     /// gets a longer one. Kept between 8 KiB and 1 GiB.
     pub segment_bytes: u64,
+    /// Whether a segment is filled with zeros before it is used, beside the writing. It is then written twice, but no
+    /// sync of a group waits for what the file system has to note about blocks that were never written, which takes
+    /// many times as long where others write to the same disk. Nothing is gained on a file system that never writes a
+    /// block in place, as btrfs and ZFS.
+    pub zero_fill: bool,
     /// The most bytes that one batch may take, metadata included; never more than
     /// [`BATCH_BYTES_MAX`](crate::BATCH_BYTES_MAX). A larger one is refused with [`AppendError::Invalid`](crate::AppendError::Invalid).
     pub batch_bytes_max: usize,
@@ -48,6 +53,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
+            zero_fill: true,
             batch_bytes_max: BATCH_BYTES_MAX,
             queue_bytes_max: 64 << 20,
             vfs: Arc::new(RealVfs),

@@ -10,7 +10,9 @@ use super::index::{index_path, table_path};
 use super::lock;
 use super::open::{check_mark, trim};
 use super::recover::{Found, Recovery, unreadable};
-use super::segment::{SPARE, Segment, numbered, read_up_to, segment_bytes, segment_number, segment_path};
+use super::segment::{
+    Room, SPARE, Segment, numbered, read_up_to, segment_bytes, segment_number, segment_path,
+};
 use super::verify::LogDamage;
 use super::walk::{End, Versions};
 use super::writer::new_salt;
@@ -191,7 +193,9 @@ fn carry_out(files: &Files, plan: &Plan) -> io::Result<()> {
     vfs.sync_dir(kept_in)?;
     vfs.sync_dir(dir)?;
     if let Some(header) = &plan.next {
-        Segment::create(&**vfs, dir, header.clone(), segment_bytes(0, 0))?;
+        // The next open makes room in it.
+        let room = Room { bytes: segment_bytes(0, 0), filled: 0 };
+        Segment::create(&**vfs, dir, header.clone(), room)?;
     } else {
         remove_if_there(&**vfs, &super::watermark::Watermark::path(dir))?;
     }

@@ -1,6 +1,7 @@
 //! One file of the log.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,12 +29,21 @@ impl Segment {
         Self { path, header, seed, file }
     }
 
-    /// Makes a new segment of `bytes` bytes: when this returns, it is durable and ready for frames.
-    pub(super) fn create(vfs: &dyn Vfs, dir: &Path, header: Header, bytes: u64) -> io::Result<Arc<Self>> {
+    /// Makes a new segment of `bytes` bytes, the first so many of which are written once: when this returns, it is
+    /// durable and ready for frames.
+    pub(super) fn create(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        header: Header,
+        Room { bytes, filled }: Room,
+    ) -> io::Result<Arc<Self>> {
         let path = segment_path(dir, header.number);
         let file = vfs.create(&path)?;
-        let made =
-            file.reserve(bytes).and_then(|()| begin(&*file, &header)).and_then(|()| sync_name(vfs, dir));
+        let made = file
+            .reserve(bytes)
+            .and_then(|()| fill(&*file, 0..filled))
+            .and_then(|()| begin(&*file, &header))
+            .and_then(|()| sync_name(vfs, dir));
         match made {
             Ok(()) => Ok(Arc::new(Self::new(path, header, file))),
             Err(error) => {
@@ -78,6 +88,39 @@ impl Segment {
         read_up_to(&*self.file, offset, bytes)
             .map_err(|source| ReadError::Io { file: self.path.clone(), source: Arc::new(source) })
     }
+}
+
+/// How much is written at a time of what is filled, so that a group's sync is never behind much of it.
+const FILL_BYTES: u64 = 1 << 20;
+
+/// How long a new segment is, and how much of it is filled with zeros.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) bytes: u64,
+    pub(super) filled: u64,
+}
+
+/// Writes zeros, durably: what is written there later changes nothing that the file system has to note.
+pub(super) fn fill(file: &dyn VfsFile, range: Range<u64>) -> io::Result<()> {
+    fill_while(file, range, || true).map(|_whole| ())
+}
+
+/// The same, for as long as it is wanted; answers whether it was to the end.
+pub(super) fn fill_while(
+    file: &dyn VfsFile,
+    range: Range<u64>,
+    mut wanted: impl FnMut() -> bool,
+) -> io::Result<bool> {
+    let zeros = vec![0; FILL_BYTES.min(range.end - range.start) as usize];
+    for start in range.clone().step_by(FILL_BYTES as usize) {
+        if !wanted() {
+            return Ok(false);
+        }
+        let bytes = FILL_BYTES.min(range.end - start) as usize;
+        file.write_all_at(&zeros[..bytes], start)?;
+        file.sync_data()?;
+    }
+    Ok(true)
 }
 
 fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {
@@ -126,6 +169,12 @@ pub(super) fn read_up_to(file: &dyn VfsFile, offset: u64, bytes: usize) -> io::R
 pub(super) fn segment_bytes(configured: u64, first_group: usize) -> u64 {
     let needed = (HEADER_BYTES + first_group + format::CLOSING_BYTES) as u64;
     configured.max(needed).next_multiple_of(4096)
+}
+
+/// How much of a segment of this length is used when the next one is made ahead: half, or next to nothing of a short
+/// one, which is full before long.
+pub(super) fn next_wanted_from(bytes: u64, configured: u64) -> u64 {
+    if bytes < configured { bytes / 64 } else { bytes / 2 }
 }
 
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {

@@ -20,6 +20,7 @@ mod conformance;
 mod damage;
 mod driven;
 mod faults;
+mod filled;
 mod golden;
 mod golden_derived;
 mod indexes;

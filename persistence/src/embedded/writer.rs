@@ -18,7 +18,7 @@ use super::prepared::{Prepared, PreparedAppend};
 use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
 use super::retention;
-use super::segment::{Segment, segment_bytes};
+use super::segment::{Room, Segment, next_wanted_from, segment_bytes};
 use crate::planted::{Fault, once, only, planted};
 use crate::{
     AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Retention, Timestamp, Version,
@@ -65,10 +65,10 @@ pub(super) struct Active {
 }
 
 impl Active {
-    /// Whether the last so many bytes were the ones with which half of it is used.
-    fn has_passed_half(&self, bytes: usize) -> bool {
-        let half = self.capacity / 2;
-        self.end > half && self.end - bytes as u64 <= half
+    /// Whether the last so many bytes were the ones with which the next segment is wanted.
+    fn now_wants_next(&self, bytes: usize, segment_bytes: u64) -> bool {
+        let from = next_wanted_from(self.capacity, segment_bytes);
+        self.end > from && self.end - bytes as u64 <= from
     }
 
     fn fits(&self, bytes: usize) -> bool {
@@ -255,7 +255,7 @@ impl Writer {
             index.durable
         };
         self.shared.bell.grown();
-        if self.active.has_passed_half(self.buffer.len()) {
+        if self.active.now_wants_next(self.buffer.len(), self.shared.options.segment_bytes) {
             self.shared.bell.ring();
         }
         self.shared.announce(durable);
@@ -302,7 +302,9 @@ impl Writer {
                 .map_err(|error| self.fatal("making the segment after", error));
         }
         drop(spare);
-        match Segment::create(&*shared.options.vfs, &shared.files.dir, header, bytes) {
+        // Whoever waits for this segment does not wait until it is filled.
+        let room = Room { bytes, filled: 0 };
+        match Segment::create(&*shared.options.vfs, &shared.files.dir, header, room) {
             Ok(segment) => Ok((segment, bytes)),
             Err(error) if is_no_space(&error) => Err(Failure::NoSpace(error)),
             Err(error) => Err(self.fatal("making the segment after", error)),

@@ -110,6 +110,7 @@ async fn opening_syncs_what_it_builds_on_and_what_it_cuts() {
         VfsCall::SetLen(file.clone(), group.start as u64),
         VfsCall::SyncData(file.clone()),
         VfsCall::Reserve(file.clone(), 8192),
+        VfsCall::Write { file: file.clone(), offset: group.start as u64, bytes: 8192 - group.start },
         VfsCall::SyncData(file),
         VfsCall::Create(dir.path().join("watermark")),
         VfsCall::Reserve(dir.path().join("watermark"), 8192),
