@@ -114,6 +114,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "service_start_failed",
     "service_taken",
     "service_unreachable",
+    "sidecar_ca_invalid",
     "sidecar_failed",
     "sidecar_unauthorized",
     "snapshots_given_up",
