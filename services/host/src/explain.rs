@@ -136,6 +136,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "too_many_decimal_places",
     "too_short",
     "topic_not_declared",
+    "topic_not_subscribed",
     "topic_published_twice",
     "translation_panicked",
     "undecodable_command",

@@ -228,6 +228,8 @@ impl Host {
         let nodes = hosted.iter().map(|one| one.node.clone()).collect();
         let scraped = metrics::router(nodes);
         let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
+        let router =
+            brokers.keeping_unrouted(router).layer(middleware::from_fn_with_state(Around::default(), around));
         let (waiting, waited_for) = watch::channel(0);
         let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
@@ -400,5 +402,4 @@ fn whole(services: Vec<Router>, health: Health, metrics: Router, admin: Router, 
         .into_iter()
         .fold(base, Router::merge)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Around::default(), around))
 }
