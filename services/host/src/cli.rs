@@ -10,6 +10,7 @@ use crate::{Service, telemetry};
 mod args;
 mod client;
 mod connected;
+mod end;
 mod error;
 mod inspect;
 mod output;

@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use annals_bus::Compatibility;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
+use crate::stop::STOP_WITHIN;
 use crate::telemetry::LogFormat;
 
 /// Event-sourced services: run them, look into them, mend them.
@@ -101,6 +103,8 @@ pub(super) struct DevArgs {
     /// The pub/sub component's name.
     #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
     pub(super) pubsub: String,
+    #[command(flatten)]
+    pub(super) stop: StopArgs,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +122,26 @@ pub(super) struct ServeArgs {
     pub(super) data: PathBuf,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) stop: StopArgs,
+}
+
+/// How services stop.
+#[derive(Debug, Args)]
+pub(super) struct StopArgs {
+    /// How long stopping may take in all, in seconds, from SIGTERM or Ctrl-C on: what is still under way then is cut. A
+    /// second signal stops at once.
+    #[arg(
+        long, env = "ANNALS_STOP_WITHIN", value_name = "SECONDS", default_value_t = STOP_WITHIN.as_secs(),
+        value_parser = value_parser!(u64).range(1..=3600)
+    )]
+    stop_within: u64,
+}
+
+impl StopArgs {
+    pub(super) fn within(&self) -> Duration {
+        Duration::from_secs(self.stop_within)
+    }
 }
 
 /// What carries a service's events.

@@ -6,6 +6,8 @@ use super::args::{BrokerArgs, BrokerKind, DevArgs};
 use super::error::CliError;
 use crate::Service;
 use crate::broker::Carrier;
+#[cfg(not(feature = "dapr"))]
+use crate::stop::StopTime;
 
 #[cfg(feature = "dapr")]
 pub(super) use with_dapr::Sidecars;
@@ -21,7 +23,8 @@ impl Sidecars {
     }
 
     /// Ends them.
-    pub(super) fn end(self) {}
+    #[expect(clippy::unused_async, reason = "as with sidecars")]
+    pub(super) async fn end(self, _time: StopTime) {}
 }
 
 /// What carries the events of `dev`, and what was started for it.
@@ -67,7 +70,7 @@ mod with_dapr {
     use std::collections::HashMap;
     use std::sync::Arc;
 
-    use annals_bus::dapr::{AppChannel, DaprOptions, Secret, SidecarEndpoint};
+    use annals_bus::dapr::{AppChannel, DaprOptions, HttpEndpoint, Secret, SidecarEndpoint};
 
     use super::super::args::{BrokerArgs, ChannelKind, DevArgs};
     use super::super::error::CliError;
@@ -114,6 +117,7 @@ mod with_dapr {
         let options = sidecars.iter().map(|sidecar| {
             let mut options = DaprOptions::new(args.pubsub.as_str());
             options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
+            options.http_endpoint = Some(HttpEndpoint::local(sidecar.http_port()));
             options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], sidecar.app_port()).into());
             (sidecar.service().to_owned(), with_tokens(options))
         });
