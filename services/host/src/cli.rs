@@ -3,8 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches};
-
 use crate::{Service, telemetry};
 
 mod args;
@@ -33,8 +31,7 @@ use output::Output;
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "a binary makes them only for this call")]
 pub fn main(services: Vec<Arc<dyn Service>>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         // Help and version come this way too, with code 0.
         Err(error) => {
