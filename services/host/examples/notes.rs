@@ -65,8 +65,10 @@ impl Aggregate for Note {
             NoteCommand::Change { .. } if is_new => Err(NoteRejection::Missing),
             NoteCommand::Write { text } | NoteCommand::Change { text } => {
                 assert!(text != "panic", "asked to panic");
-                while text == "spin" {
-                    std::thread::park();
+                if text == "spin" {
+                    loop {
+                        std::thread::park();
+                    }
                 }
                 Ok(vec![NoteEvent::Written { text }])
             }

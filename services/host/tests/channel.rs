@@ -132,7 +132,7 @@ async fn who_has_not_the_app_token_is_refused_unread() {
 #[tokio::test]
 async fn who_says_what_is_subscribed_to_is_told_on_the_command_line_or_beside_it() {
     let told = json!([{ "pubsubname": "bus", "topic": TOPIC, "route": format!("/dapr/events/{TOPIC}") }]);
-    let cases: [(&[&str], &[(&str, &str)], serde_json::Value); 4] = [
+    let cases: [(&[&str], &[_], _); 4] = [
         (&["--pubsub", "bus"], &[], told.clone()),
         (&["--pubsub", "bus"], &[("ANNALS_SUBSCRIPTIONS", "declarative")], json!([])),
         (&["--subscriptions", "declarative"], &[], json!([])),

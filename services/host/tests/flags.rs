@@ -6,8 +6,11 @@ mod program;
 
 use program::{command, exit_code, stderr, stdout};
 
+/// Names and values in the environment.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// Exit code, stdout and stderr of a command with these variables.
-fn with(variables: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
+fn with(variables: Variables<'_>, arguments: &[&str]) -> (i32, String, String) {
     let output = command().args(arguments).envs(variables.iter().copied()).output().unwrap();
     (exit_code(&output), stdout(&output), stderr(&output))
 }
@@ -55,9 +58,9 @@ fn without_the_feature_a_sidecar_is_refused() {
 #[cfg(feature = "dapr")]
 mod sidecars {
     use super::program::Program;
-    use super::with;
+    use super::{Variables, with};
 
-    fn refused(variables: &[(&str, &str)], more: &[&str]) -> (i32, String) {
+    fn refused(variables: Variables<'_>, more: &[&str]) -> (i32, String) {
         let data = tempfile::tempdir().unwrap();
         let dir = data.path().to_str().unwrap();
         let serve = ["serve", "--service", "notes", "--data", dir, "--broker", "dapr"];
@@ -67,7 +70,7 @@ mod sidecars {
 
     #[test]
     fn a_wrong_address_is_refused_with_what_would_be_one() {
-        let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+        let cases: [(Variables<'_>, &[&str], &str); 6] = [
             (&[], &["--dapr-endpoint", "ftp://x"], "host:port, http(s)://host:port or unix:///path"),
             (&[("DAPR_GRPC_ENDPOINT", "ftp://x")], &[], "--dapr-endpoint (or DAPR_GRPC_ENDPOINT)"),
             (&[("DAPR_GRPC_PORT", "many")], &[], "DAPR_GRPC_PORT is \"many\""),
@@ -109,22 +112,22 @@ mod sidecars {
         let addresses = [("DAPR_GRPC_ENDPOINT", "http://a:3"), ("DAPR_HTTP_ENDPOINT", "http://b:4")];
         let empty = [("DAPR_GRPC_ENDPOINT", ""), ("DAPR_HTTP_ENDPOINT", "")];
         let flags = ["--dapr-endpoint", "c:5", "--dapr-http-endpoint", "https://d"];
-        let cases: [(Vec<(&str, &str)>, &[&str], &str, &str); 5] = [
-            (vec![], &[], "http://127.0.0.1:50001", "\"not asked\""),
-            (ports.to_vec(), &[], "http://127.0.0.1:1", "\"http://127.0.0.1:2\""),
-            ([ports, empty].concat(), &[], "http://127.0.0.1:1", "\"http://127.0.0.1:2\""),
-            ([ports, addresses].concat(), &[], "http://a:3", "\"http://b:4\""),
-            ([ports, addresses].concat(), &flags, "http://c:5", "\"https://d:443\""),
+        let (both, with_empty) = ([ports, addresses].concat(), [ports, empty].concat());
+        let cases: [(Variables<'_>, &[&str], &str); 5] = [
+            (&[], &[], "grpc_api=http://127.0.0.1:50001 http_api=\"not asked\""),
+            (&ports, &[], "grpc_api=http://127.0.0.1:1 http_api=\"http://127.0.0.1:2\""),
+            (&with_empty, &[], "grpc_api=http://127.0.0.1:1 http_api=\"http://127.0.0.1:2\""),
+            (&both, &[], "grpc_api=http://a:3 http_api=\"http://b:4\""),
+            (&both, &flags, "grpc_api=http://c:5 http_api=\"https://d:443\""),
         ];
-        for (variables, more, grpc, http) in cases {
+        for (variables, more, line) in cases {
             let data = tempfile::tempdir().unwrap();
             let serve =
                 ["serve", "--service", "notes", "--data", data.path().to_str().unwrap(), "--broker", "dapr"];
             let free = ["--app-listen", "127.0.0.1:0"];
             let notes =
-                Program::start_listening("127.0.0.1:0", &[&serve, &free[..], more].concat(), &variables);
-            let line = format!("grpc_api={grpc} http_api={http}");
-            assert!(notes.log().contains(&line), "{line}: {}", notes.log());
+                Program::start_listening("127.0.0.1:0", &[&serve, &free[..], more].concat(), variables);
+            assert!(notes.log().contains(line), "{line}: {}", notes.log());
             assert!(notes.stop().success());
         }
     }

@@ -115,11 +115,6 @@ impl Services {
         Arc::clone(&self.data)
     }
 
-    /// What the process has logged.
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(log_file(&self.data)).unwrap_or_default()
-    }
-
     /// Asks the process to end and waits until it has.
     pub(crate) fn stop(self) -> (ExitStatus, Arc<TempDir>) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process to signal");

@@ -90,7 +90,12 @@ impl Dev {
         Services::with_environment(&self.data, &self.arguments(), &[("ANNALS_DAPRD", &self.daprd)])
     }
 
-    /// Which of its sidecars live.
+    /// What the services have logged.
+    fn log(&self) -> String {
+        fs::read_to_string(self.data.path().join("stderr.log")).unwrap_or_default()
+    }
+
+    /// How many of its sidecars live.
     fn sidecars(&self) -> usize {
         let pids = fs::read_to_string(self.data.path().join("pids")).unwrap_or_default();
         pids.lines().filter(|pid| lives(pid)).count()
@@ -144,7 +149,7 @@ async fn sidecars_stay_until_the_services_are_done() {
     request.read_exact(&mut line).unwrap();
     kill_process(Pid::from_raw(services.pid().cast_signed()).unwrap(), Signal::TERM).unwrap();
     let waits = "waiting for requests under way";
-    eventually("it waits for the request", async || services.log().contains(waits).then_some(())).await;
+    eventually("it waits for the request", async || dev.log().contains(waits).then_some(())).await;
     assert_eq!(dev.sidecars(), 2, "what the request leads to is published through them");
     request.write_all(b"{}").unwrap();
     let answer = std::io::read_to_string(request).unwrap();
