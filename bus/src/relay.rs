@@ -65,7 +65,7 @@ impl Default for RelayOptions {
             parked_retry: Duration::from_secs(60),
             sequences: 100_000,
             start: StartFrom::Beginning,
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(8),
         }
     }
 }

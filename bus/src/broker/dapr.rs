@@ -20,8 +20,11 @@ use crate::relay::{Relay, RelayParts};
 
 mod app;
 mod attached;
+mod ca;
 mod callback;
 mod endpoint;
+mod health_api;
+mod http_endpoint;
 mod options;
 mod probe;
 mod publish;
@@ -30,14 +33,17 @@ mod sidecar;
 mod version;
 mod wire;
 
-pub use app::{AppAnswer, AppSubscription, DaprApp};
+pub use app::{AppAnswer, AppSubscription, DaprApp, Reception};
+pub use ca::{Authorities, AuthoritiesError};
 pub use endpoint::{EndpointError, SidecarEndpoint};
+pub use http_endpoint::HttpEndpoint;
 pub use options::{AppChannel, DaprOptions, PublishCalls};
 pub use secret::Secret;
 pub use version::SidecarVersion;
 
 use attached::{Attached, Connected};
 use callback::CallbackServer;
+use health_api::HealthApi;
 use probe::Probe;
 use publish::DaprPublisher;
 use sidecar::Sidecar;
@@ -89,6 +95,7 @@ impl DaprBroker {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
+        let health_api = self.health_api().map_err(refused)?;
         let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
         };
@@ -107,10 +114,16 @@ impl DaprBroker {
                 return Err(error);
             }
         };
-        let probe = Probe::start(sidecar, &self.options, &self.app, &port, relay.clone());
+        let probe = Probe::start((sidecar, health_api), &self.options, &self.app, &port, relay.clone());
         let connected =
             Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
         Ok(Arc::new(Attached::new(service, connected)))
+    }
+
+    fn health_api(&self) -> Result<Option<HealthApi>, String> {
+        let DaprOptions { http_endpoint, ca, call_timeout, .. } = &*self.options;
+        let api = |endpoint: &HttpEndpoint| HealthApi::new(endpoint.clone(), ca.as_ref(), *call_timeout);
+        http_endpoint.as_ref().map(api).transpose()
     }
 
     async fn start_callback(&self) -> Result<Option<CallbackServer>, String> {

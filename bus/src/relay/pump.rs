@@ -276,7 +276,11 @@ impl Pump {
         tokio::pin!(deadline);
         while !self.running.is_empty() {
             tokio::select! {
-                () = &mut deadline => break,
+                () = &mut deadline => {
+                    let (relay, in_flight) = (&self.shared.name, self.running.len());
+                    tracing::warn!(%relay, in_flight, "events on their way did not arrive in time; they are published again");
+                    break;
+                }
                 Some(delivered) = self.running.next() => self.take_answer(delivered),
             }
         }

@@ -80,6 +80,22 @@ impl Brokers {
         services.values().find(over_http).map(|broker| crate::dapr::router(broker.app().clone()))
     }
 
+    /// Sees to it that no event is lost that is brought to a route which is none.
+    #[cfg(feature = "dapr")]
+    pub(crate) fn keeping_unrouted(&self, router: Router) -> Router {
+        if self.routes().is_none() {
+            return router;
+        }
+        router.layer(axum::middleware::from_fn(crate::dapr::keep_unrouted))
+    }
+
+    /// Only sidecars bring events.
+    #[cfg(not(feature = "dapr"))]
+    #[expect(clippy::unused_self, reason = "as with sidecars")]
+    pub(crate) fn keeping_unrouted(&self, router: Router) -> Router {
+        router
+    }
+
     /// Routes for deliveries over HTTP: only sidecars need any.
     #[cfg(not(feature = "dapr"))]
     #[expect(clippy::unused_self, reason = "as with sidecars")]

@@ -3,13 +3,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches};
-
 use crate::{Service, telemetry};
 
 mod args;
 mod client;
 mod connected;
+mod end;
 mod error;
 mod inspect;
 mod output;
@@ -32,8 +31,7 @@ use output::Output;
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "a binary makes them only for this call")]
 pub fn main(services: Vec<Arc<dyn Service>>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         // Help and version come this way too, with code 0.
         Err(error) => {

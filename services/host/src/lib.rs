@@ -98,6 +98,7 @@ mod read_only;
 mod schemas;
 mod server;
 mod service;
+mod stop;
 mod telemetry;
 mod time;
 mod view;

@@ -1,6 +1,6 @@
 //! The service as its sidecar sees it, whichever channel the sidecar uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -27,6 +27,20 @@ pub enum AppAnswer {
     /// Not yet: deliver it again.
     Retry,
 }
+
+/// Whether it is worth while to read a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reception {
+    /// It is.
+    Welcome,
+    /// Not now: the service stops, or the sidecar is one that must not be used. It is to be brought again.
+    Later,
+    /// Nothing here subscribes to its topic. It is to stay with the broker until somebody has mended that.
+    NotSubscribed,
+}
+
+/// How many topics that nothing subscribes to are named in the log: whoever calls chooses the names.
+const UNKNOWN_NAMED_MAX: usize = 64;
 
 /// A subscription as the sidecar is told of it (`GET /dapr/subscribe`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +71,8 @@ struct Inner {
     /// The service that is attached, if one is.
     attached: RwLock<Attachments>,
     draining: AtomicBool,
+    /// The topics that deliveries came for though nothing subscribes to them.
+    unknown: Mutex<BTreeSet<Topic>>,
     state: watch::Sender<SidecarState>,
 }
 
@@ -90,6 +106,7 @@ impl DaprApp {
             body_bytes_max: options.body_bytes_max,
             attached: RwLock::default(),
             draining: AtomicBool::new(false),
+            unknown: Mutex::default(),
             state: watch::Sender::new(SidecarState::Unknown),
         }))
     }
@@ -144,6 +161,11 @@ impl DaprApp {
         }
     }
 
+    /// Where an app that is reached over HTTP takes a topic's events.
+    pub(super) fn route(topic: &str) -> String {
+        format!("/dapr/events/{topic}")
+    }
+
     /// The topics that the service handles.
     pub(super) fn topics(&self) -> Vec<Topic> {
         let attached = self.0.attached.read();
@@ -154,7 +176,7 @@ impl DaprApp {
         let needed = self.0.state.borrow().drops_what_fails();
         AppSubscription {
             pubsubname: Arc::clone(&self.0.pubsub),
-            route: format!("/dapr/events/{topic}"),
+            route: Self::route(topic.as_str()),
             dead_letter_topic: needed.then(|| format!("{topic}.dapr-dead")),
             topic,
         }
@@ -172,6 +194,33 @@ impl DaprApp {
             return self.0.over_grpc && !sends && peer.is_some_and(is_this_machine);
         };
         secret.is(given)
+    }
+
+    /// Whether a delivery of this topic is worth reading. One that is not counts as refused.
+    #[must_use]
+    pub fn reception(&self, topic: &str) -> Reception {
+        let topic = Topic::named(topic);
+        if self.handlers(&topic).is_empty() {
+            self.refuse_unknown(&topic);
+            return Reception::NotSubscribed;
+        }
+        if !self.may_take() {
+            self.count(&topic, AppAnswer::Retry, "refused");
+            return Reception::Later;
+        }
+        Reception::Welcome
+    }
+
+    /// Counts a delivery whose body could not be read, and says so.
+    pub fn unread(&self, topic: &str, code: &'static str) {
+        tracing::warn!(topic, code, "the body of a delivery could not be read");
+        self.count(&Topic::named(topic), AppAnswer::Retry, code);
+    }
+
+    /// The largest body of a delivery, in bytes; a larger one becomes a dead letter.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> usize {
+        self.0.body_bytes_max
     }
 
     /// Takes an event as it came over HTTP.
@@ -220,9 +269,7 @@ impl DaprApp {
     {
         let inlets = self.handlers(topic);
         if inlets.is_empty() {
-            tracing::error!(%topic, "an event came for a topic that nothing here subscribes to; mend the Subscription resources");
-            // Whoever asks chooses the name: it is no label.
-            return self.count(&Topic::named("unknown"), AppAnswer::Retry, "unknown_topic");
+            return self.refuse_unknown(topic);
         }
         if !self.may_take() {
             return self.count(topic, AppAnswer::Retry, "refused");
@@ -238,6 +285,16 @@ impl DaprApp {
                 self.count(topic, AppAnswer::Retry, error.code())
             }
         }
+    }
+
+    /// Counts each of them; the broker brings them again and again, so that the log names a topic once.
+    fn refuse_unknown(&self, topic: &Topic) -> AppAnswer {
+        let mut unknown = self.0.unknown.lock();
+        if unknown.len() < UNKNOWN_NAMED_MAX && unknown.insert(topic.clone()) {
+            tracing::warn!(%topic, "an event came for a topic that nothing here subscribes to; mend the Subscription resources");
+        }
+        // Whoever asks chooses the name: it is no label.
+        self.count(&Topic::named("unknown"), AppAnswer::Retry, "unknown_topic")
     }
 
     fn handlers(&self, topic: &Topic) -> Vec<Arc<Inlet>> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture, join};
 use parking_lot::Mutex;
 
 use super::DaprApp;
@@ -53,13 +53,9 @@ impl Attached {
     async fn end(&self) {
         // First no more deliveries, which a sidecar sees by the app's health; then what is under way.
         self.app.drain();
-        if let Some(relay) = &self.relay {
-            relay.stop().await;
-        }
-        let callback = self.callback.lock().take();
-        if let Some(callback) = callback {
-            callback.stop().await;
-        }
+        let relay: OptionFuture<_> = self.relay.as_ref().map(|relay| relay.stop()).into();
+        let callback: OptionFuture<_> = self.callback.lock().take().map(CallbackServer::stop).into();
+        join(relay, callback).await;
         drop(self.probe.lock().take());
         self.app.detach(self.id);
     }

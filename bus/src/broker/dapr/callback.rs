@@ -34,8 +34,9 @@ use super::sidecar::MESSAGE_BYTES_MAX;
 use super::wire;
 use crate::Topic;
 
-/// How long stopping waits for deliveries under way; each is answered within the app's own time.
-const DRAIN: Duration = Duration::from_secs(15);
+/// How long stopping waits for deliveries under way; each is answered within the app's own time, eight seconds unless it
+/// is set otherwise.
+const DRAIN: Duration = Duration::from_millis(8500);
 
 /// The server, for as long as it is not stopped or dropped.
 pub(super) struct CallbackServer {

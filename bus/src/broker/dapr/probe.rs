@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::Clock;
-use dapr::dapr::proto::runtime::v1::GetMetadataResponse;
+use dapr::dapr::proto::runtime::v1::{GetMetadataResponse, PubsubSubscription};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use super::endpoint::with_sources;
+use super::health_api::HealthApi;
 use super::sidecar::Sidecar;
-use super::{DaprApp, DaprOptions, SidecarVersion};
+use super::{AppChannel, DaprApp, DaprOptions, SidecarVersion};
+use crate::Topic;
 use crate::broker::{BrokerHealth, ServicePort};
 use crate::relay::Relay;
 
@@ -28,8 +31,8 @@ pub(super) enum SidecarState {
     Refused { reason: String },
     /// It answers, and lacks something.
     Lacking { reason: String, known: Known },
-    /// It has all that is needed.
-    Ready { known: Known },
+    /// It has all that is needed; what of its configuration is not as the service would have it shows all the same.
+    Ready { known: Known, doubts: Vec<String> },
 }
 
 /// What a sidecar that answers has said of itself.
@@ -44,7 +47,7 @@ pub(super) struct Known {
 impl SidecarState {
     pub(super) fn version(&self) -> Option<SidecarVersion> {
         match self {
-            Self::Ready { known } | Self::Lacking { known, .. } => known.version,
+            Self::Ready { known, .. } | Self::Lacking { known, .. } => known.version,
             Self::Unknown | Self::Unreachable { .. } | Self::Refused { .. } => None,
         }
     }
@@ -52,7 +55,7 @@ impl SidecarState {
     /// Whether it acknowledges what it gives up, as it does with Redis from 1.17 on: then it has to be told where else to
     /// put it. Everywhere else what is put elsewhere is lost to its key.
     pub(super) fn drops_what_fails(&self) -> bool {
-        let (Self::Ready { known } | Self::Lacking { known, .. }) = self else { return false };
+        let (Self::Ready { known, .. } | Self::Lacking { known, .. }) = self else { return false };
         known.on_redis && known.version.is_some_and(SidecarVersion::has_safe_dead_letters)
     }
 
@@ -66,12 +69,17 @@ impl SidecarState {
         }
     }
 
+    fn doubts(&self) -> &[String] {
+        let Self::Ready { doubts, .. } = self else { return &[] };
+        doubts
+    }
+
     pub(super) fn health(&self) -> BrokerHealth {
         let costs = self.version().map(SidecarVersion::costs).unwrap_or_default();
         BrokerHealth {
             version: self.version().map(|version| version.to_string()),
             reasons: self.reason().map(str::to_owned).into_iter().collect(),
-            degraded: Vec::new(),
+            degraded: self.doubts().to_vec(),
             notes: costs.into_iter().map(str::to_owned).collect(),
         }
     }
@@ -91,6 +99,9 @@ impl Drop for Probe {
 /// What is asked, and who is told.
 struct Watcher {
     sidecar: Sidecar,
+    health_api: Option<HealthApi>,
+    programmatic: bool,
+    over_http: bool,
     app: DaprApp,
     pubsub: Arc<str>,
     service: Arc<str>,
@@ -100,7 +111,7 @@ struct Watcher {
 
 impl Probe {
     pub(super) fn start(
-        sidecar: Sidecar,
+        (sidecar, health_api): (Sidecar, Option<HealthApi>),
         options: &DaprOptions,
         app: &DaprApp,
         port: &ServicePort,
@@ -108,6 +119,9 @@ impl Probe {
     ) -> Self {
         let watcher = Watcher {
             sidecar,
+            health_api,
+            programmatic: options.programmatic,
+            over_http: options.app_channel == AppChannel::Http,
             app: app.clone(),
             pubsub: Arc::clone(&options.pubsub),
             service: Arc::clone(&port.service),
@@ -122,12 +136,23 @@ impl Watcher {
     async fn run(self, clock: Arc<dyn Clock>, every: Duration) {
         loop {
             let state = match self.sidecar.metadata().await {
-                Ok(metadata) => self.judge(&metadata),
+                Ok(metadata) => self.asked_too(self.judge(&metadata)).await,
                 Err(status) => SidecarState::Unreachable { reason: unreachable(&status) },
             };
             let ready = matches!(state, SidecarState::Ready { .. });
             self.take(state);
             clock.sleep(if ready { every } else { every.min(SOON) }).await;
+        }
+    }
+
+    /// What it is if its health API agrees.
+    async fn asked_too(&self, judged: SidecarState) -> SidecarState {
+        let (SidecarState::Ready { known, .. }, Some(api)) = (&judged, &self.health_api) else {
+            return judged;
+        };
+        match api.fault().await {
+            Some(reason) => SidecarState::Lacking { reason, known: *known },
+            None => judged,
         }
     }
 
@@ -140,7 +165,7 @@ impl Watcher {
             Known { version, on_redis: self.component(metadata).is_some_and(|kind| kind == "pubsub.redis") };
         match self.lacking(metadata) {
             Some(reason) => SidecarState::Lacking { reason, known },
-            None => SidecarState::Ready { known },
+            None => SidecarState::Ready { known, doubts: self.doubts(metadata) },
         }
     }
 
@@ -162,16 +187,58 @@ impl Watcher {
         if !component.starts_with("pubsub.") {
             return Some(format!("the sidecar's component \"{pubsub}\" is a {component}, no pub/sub"));
         }
-        let subscribed = |topic: &crate::Topic| {
-            metadata
-                .subscriptions
-                .iter()
-                .any(|one| *one.pubsub_name == **pubsub && one.topic == topic.as_str())
-        };
-        let missing = self.app.topics().into_iter().find(|topic| !subscribed(topic))?;
+        if !self.programmatic {
+            return None;
+        }
+        let missing = self.unsubscribed(metadata).into_iter().next()?;
         Some(format!(
             "the sidecar does not subscribe to \"{missing}\": it asks for subscriptions only when it starts, so restart \
              it if it was started before this service knew the topic, and look into its log"
+        ))
+    }
+
+    /// The subscriptions on the component that carries the events.
+    fn subscriptions<'a>(
+        &self,
+        metadata: &'a GetMetadataResponse,
+    ) -> impl Iterator<Item = &'a PubsubSubscription> {
+        metadata.subscriptions.iter().filter(|one| *one.pubsub_name == *self.pubsub)
+    }
+
+    /// The topics that the service handles and the sidecar does not bring.
+    fn unsubscribed(&self, metadata: &GetMetadataResponse) -> Vec<Topic> {
+        let brought = |topic: &Topic| self.subscriptions(metadata).any(|one| one.topic == topic.as_str());
+        self.app.topics().into_iter().filter(|topic| !brought(topic)).collect()
+    }
+
+    /// What of its subscriptions is not as the service would have it, where others say what they are.
+    fn doubts(&self, metadata: &GetMetadataResponse) -> Vec<String> {
+        if self.programmatic {
+            return Vec::new();
+        }
+        let missing = self.unsubscribed(metadata).into_iter().map(|topic| {
+            format!(
+                "the sidecar does not bring \"{topic}\": there is no Subscription resource for it on \"{}\", it names \
+                 other apps in its scopes, or the sidecar was started before it was written",
+                self.pubsub
+            )
+        });
+        let handled = self.app.topics();
+        let others = self.subscriptions(metadata).filter_map(|one| self.doubt(one, &handled));
+        missing.chain(others).collect()
+    }
+
+    fn doubt(&self, subscription: &PubsubSubscription, handled: &[Topic]) -> Option<String> {
+        let PubsubSubscription { topic, rules, .. } = subscription;
+        if !handled.iter().any(|known| known.as_str() == *topic) {
+            return Some(format!("the sidecar brings \"{topic}\", which nothing here handles"));
+        }
+        let route = DaprApp::route(topic);
+        let mut rules = rules.iter().flat_map(|rules| &rules.rules);
+        let other = rules.find(|rule| self.over_http && rule.path != route)?;
+        Some(format!(
+            "the sidecar brings \"{topic}\" to {}, where nothing takes it: its route is {route}",
+            other.path
         ))
     }
 
@@ -196,12 +263,15 @@ impl Watcher {
     fn tell(&self, state: &SidecarState) {
         let service = &self.service;
         match state {
-            SidecarState::Ready { known } => {
+            SidecarState::Ready { known, doubts } => {
                 let version =
                     known.version.map_or_else(|| "of no release".to_owned(), |version| version.to_string());
                 tracing::info!(%service, version, "the sidecar is ready");
                 for note in state.health().notes {
                     tracing::warn!(%service, note, "what this sidecar's version costs");
+                }
+                for doubt in doubts {
+                    tracing::warn!(%service, doubt, "what the sidecar is configured to do");
                 }
             }
             SidecarState::Refused { reason } => tracing::error!(%service, reason, "the sidecar is not used"),
@@ -211,5 +281,11 @@ impl Watcher {
 }
 
 fn unreachable(status: &Status) -> String {
-    format!("the sidecar does not answer: {:?}: {}", status.code(), status.message())
+    format!("the sidecar does not answer: {:?}: {}", status.code(), because(status))
+}
+
+/// What the sidecar said, or what kept it from saying anything.
+fn because(status: &Status) -> String {
+    let Some(cause) = std::error::Error::source(status) else { return status.message().to_owned() };
+    format!("{}: {}", status.message(), with_sources(cause))
 }

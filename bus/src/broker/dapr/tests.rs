@@ -20,7 +20,10 @@ use crate::{
     SubscriptionOptions,
 };
 
+mod declared;
 mod fake;
+mod health;
+mod tls;
 mod unserved;
 
 use fake::{Deliverer, Fault, Served};
