@@ -9,7 +9,7 @@ use crate::history::{Answer, Attempt, Call, Op};
 use crate::tally::Command;
 use crate::world::{World, command_id};
 
-const SURVIVALS: [Survival; 5] = [
+pub(crate) const SURVIVALS: [Survival; 5] = [
     Survival::Nothing,
     Survival::Everything,
     Survival::Prefix,
