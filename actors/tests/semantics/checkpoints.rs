@@ -475,7 +475,7 @@ impl Model {
 /// `ANNALS_CASES` times.
 #[tokio::test]
 async fn invariant_5_with_truncation_or_without_everybody_is_told_the_same() {
-    cases(40, |random| told_the_same(random)).await;
+    cases(40, told_the_same).await;
 }
 
 async fn told_the_same(mut random: StdRng) {

@@ -103,7 +103,7 @@ fn check(checkpoints: &HashMap<&StreamId, Version>, set: &StreamRetention) -> Re
         return invalid(stream, "of an aggregate's stream all events since its last checkpoint are kept");
     }
     let before = retention.truncate_before;
-    if before > Version(1) && !checkpoints.get(stream).is_some_and(|checkpoint| before <= *checkpoint) {
+    if before > Version(1) && checkpoints.get(stream).is_none_or(|checkpoint| before > *checkpoint) {
         let needed = "an aggregate's stream is truncated only up to a checkpoint event that the batch appends to it, \
                       first and with the expected version in front of it";
         return invalid(stream, needed);
