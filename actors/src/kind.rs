@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tracing::Span;
 
+use crate::checkpoint::{CheckpointOptions, Order, Plan};
 use crate::command::content_hash;
 use crate::error::{Failure, catch, with_sources};
 use crate::inspect::{Inspector, inspector};
@@ -26,8 +27,8 @@ use crate::watch::{KindLoad, Watched};
 use crate::work::Work;
 use crate::worker::Live;
 use crate::{
-    Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Refusal, Retry,
-    SendError, SendOptions, StateError,
+    Aggregate, AggregateRef, CheckpointError, CheckpointPolicy, CheckpointReceipt, Clock, Current,
+    ErasedSendError, NodeOptions, Readers, Receipt, Refusal, Retry, SendError, SendOptions, StateError,
 };
 
 pub(crate) struct Kind<A: Aggregate> {
@@ -36,6 +37,9 @@ pub(crate) struct Kind<A: Aggregate> {
     pub(crate) snapshot_writer: Option<SnapshotWriter>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: NodeOptions,
+    pub(crate) checkpoints: Option<CheckpointPolicy>,
+    /// Who has a say in what may go.
+    pub(crate) readers: Readers,
     pub(crate) supervisor: Supervisor,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) metrics: KindMetrics,
@@ -119,6 +123,22 @@ impl<A: Aggregate> Kind<A> {
         self.admit(stream, known, request).map(|()| seen).map_err(|(_, reason)| match reason {
             Refusal::MailboxFull { capacity } => StateError::MailboxFull { capacity },
             Refusal::Stopping => StateError::Stopping,
+        })
+    }
+
+    /// Lets an instance make a checkpoint in its turn.
+    pub(crate) fn admit_checkpoint(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        known: &Known<A>,
+        plan: Plan,
+        actor: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Result<CheckpointReceipt, CheckpointError>>, CheckpointError> {
+        let (reply, answered) = oneshot::channel();
+        let order = Box::new(Order { plan, actor, reply });
+        self.admit(stream, known, order).map(|()| answered).map_err(|(_, reason)| match reason {
+            Refusal::MailboxFull { capacity } => CheckpointError::MailboxFull { capacity },
+            Refusal::Stopping => CheckpointError::Stopping,
         })
     }
 
@@ -247,6 +267,15 @@ pub trait AggregateKind: fmt::Debug + Send + Sync {
         options: SendOptions,
     ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
 
+    /// Makes a checkpoint of an instance, and gives up the events in front of it but the last `keep`; none where there is
+    /// no such number. See [`AggregateRef::checkpoint`].
+    fn checkpoint<'a>(
+        &'a self,
+        id: &'a str,
+        keep: Option<u64>,
+        actor: Option<Arc<str>>,
+    ) -> BoxFuture<'a, Result<CheckpointReceipt, CheckpointError>>;
+
     /// How many instances are live.
     fn live_instances(&self) -> usize;
 
@@ -296,6 +325,19 @@ impl<A: Aggregate> AggregateKind for KindHandle<A> {
             })?;
             let reference = AggregateRef::of(Some(Arc::clone(&self.0)), id);
             reference.send(command).with(options).await.map_err(|error| ErasedSendError::from(&error))
+        }
+        .boxed()
+    }
+
+    fn checkpoint<'a>(
+        &'a self,
+        id: &'a str,
+        keep: Option<u64>,
+        actor: Option<Arc<str>>,
+    ) -> BoxFuture<'a, Result<CheckpointReceipt, CheckpointError>> {
+        async move {
+            let reference = AggregateRef::of(Some(Arc::clone(&self.0)), id);
+            reference.make_checkpoint(CheckpointOptions::of(keep, actor)).await
         }
         .boxed()
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_actors::Clock;
+use annals_actors::{Clock, Readers};
 use annals_persistence::Journal;
 use futures_util::future::BoxFuture;
 
@@ -88,6 +88,8 @@ pub struct ServicePort {
     pub clock: Arc<dyn Clock>,
     /// What it publishes.
     pub publications: Arc<Publications>,
+    /// Where its relays are told of.
+    pub readers: Readers,
     /// What it subscribes to.
     pub subscriptions: Vec<Arc<Inlet>>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
+use annals_actors::{Node, Reader};
 use futures_util::future::{join, join_all};
 
 use crate::broker::{Attachment, BrokerHealth};
@@ -33,6 +33,8 @@ struct Inner {
     dead_letters: DeadLetters,
     registry: Option<SchemaRegistry>,
     publications: Arc<Publications>,
+    /// Says what was published last, before events are given up.
+    _published: Arc<dyn Reader>,
     /// Whose instances the handlers command: a node stops when nobody has it any more.
     _node: Node,
 }

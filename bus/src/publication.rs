@@ -15,9 +15,11 @@ use crate::broker::Publisher;
 use crate::schema::{Checked, Schemas};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
+mod published;
 mod sealing;
 mod sequence;
 
+pub(crate) use published::Published;
 pub(crate) use sealing::{Sealed, seal};
 pub(crate) use sequence::Sequences;
 
@@ -190,6 +192,11 @@ impl Publications {
     #[cfg(feature = "dapr")]
     pub(crate) fn is_empty(&self) -> bool {
         self.translators.is_empty()
+    }
+
+    /// Whether anything of a stream may be published.
+    pub(crate) fn translates(&self, stream: &StreamId) -> bool {
+        self.translators.contains_key(stream.category())
     }
 
     /// Whether something may be published on this topic.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use annals_actors::Clock;
+use annals_actors::{Clock, Reader, Readers};
 use annals_persistence::{Journal, Position, StreamId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,6 +23,7 @@ mod pump;
 
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
+use cursor::CursorStream;
 use parking::Parked;
 use pump::Pump;
 
@@ -74,10 +77,14 @@ impl Default for RelayOptions {
 pub struct RelayParts {
     /// What it is called in status reports and metrics.
     pub name: Arc<str>,
-    /// The stream that keeps its cursor.
+    /// The stream that keeps its cursor; one of [`cursor_stream`](annals_persistence::cursor_stream), or nobody knows of it
+    /// while the relay does not run.
     pub cursor: StreamId,
     /// What it reads.
     pub journal: Arc<dyn Journal>,
+    /// Where it is told of, so that no event goes that it has still to publish: [`Node::readers`](annals_actors::Node::readers)
+    /// of the node over that journal.
+    pub readers: Readers,
     /// What the events translate into.
     pub publications: Arc<Publications>,
     /// The one topic that it publishes; `None` publishes all.
@@ -151,6 +158,7 @@ impl Relay {
     #[must_use]
     pub fn start(parts: RelayParts) -> Self {
         let shared = Arc::new(Shared::new(&parts));
+        parts.readers.add(&(Arc::clone(&shared) as Arc<dyn Reader>));
         let pump = Pump::new(parts, Arc::clone(&shared));
         Self { shared, task: Mutex::new(Some(tokio::spawn(pump.run()))) }
     }
@@ -190,7 +198,8 @@ impl Drop for Relay {
 #[derive(Debug)]
 struct Shared {
     name: Arc<str>,
-    journal: Arc<dyn Journal>,
+    /// Where the cursor is written down, in the journal that is read.
+    written: CursorStream,
     /// Everything up to here is acknowledged.
     floor: AtomicU64,
     in_flight: AtomicUsize,
@@ -208,11 +217,26 @@ struct Trouble {
     last_error: Option<String>,
 }
 
+impl Reader for Shared {
+    fn name(&self) -> String {
+        format!("relay {}", self.name)
+    }
+
+    fn needs_behind<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Option<Position>, String>> {
+        // What is not written down is published again after a crash, and must be there then.
+        async move { self.written.save_at_least(self.cursor()).await.map(Some) }.boxed()
+    }
+}
+
 impl Shared {
     fn new(parts: &RelayParts) -> Self {
         Self {
             name: Arc::clone(&parts.name),
-            journal: Arc::clone(&parts.journal),
+            written: CursorStream {
+                journal: Arc::clone(&parts.journal),
+                stream: parts.cursor.clone(),
+                clock: Arc::clone(&parts.clock),
+            },
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),
@@ -228,7 +252,7 @@ impl Shared {
         RelayStatus {
             name: Arc::clone(&self.name),
             cursor: self.cursor(),
-            durable: self.journal.durable().borrow().external,
+            durable: self.written.journal.durable().borrow().external,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             retrying: self.retrying.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
@@ -258,7 +282,7 @@ impl Shared {
     }
 
     fn measure_lag(&self) {
-        let lag = self.journal.durable().borrow().external.0.saturating_sub(self.cursor().0);
+        let lag = self.written.journal.durable().borrow().external.0.saturating_sub(self.cursor().0);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody lags 2^52 events behind")]
         metrics::gauge!("annals_bus_lag_events", "relay" => self.name.to_string()).set(lag as f64);
     }

@@ -57,6 +57,7 @@
 mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cursor;
 mod embedded;
 mod error;
 mod event;
@@ -76,6 +77,7 @@ mod vfs;
 mod view;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
+pub use cursor::{CURSOR_CATEGORY, Cursor, cursor_stream, cursors};
 pub use embedded::{
     CommittedGroup, CutPiece, Driver, EmbeddedJournal, EmbeddedOptions, JournalObserver, LogDamage,
     LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, TornTail, VerifyProgress, VerifyReport,

@@ -103,6 +103,10 @@ faults! {
     IdsLostAtActivation = "ids-lost-at-activation",
     /// The commands that a snapshot remembers are not taken from it.
     IdsNotFromSnapshot = "ids-not-from-snapshot",
+    /// A checkpoint is written without the commands that its instance remembers.
+    CheckpointWithoutIds = "checkpoint-without-ids",
+    /// A stream is truncated whoever has still to read of it.
+    TruncatedPastCursor = "truncated-past-cursor",
     /// After a failed append an instance goes on with the state that has its events.
     StateKeptAfterFailure = "state-kept-after-failure",
     /// An answer without events does not wait for what it was decided on.

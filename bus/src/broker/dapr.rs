@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use annals_persistence::StreamId;
+use annals_persistence::cursor_stream;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -138,13 +138,14 @@ impl DaprBroker {
             return Ok(None);
         }
         let name: Arc<str> = format!("{} to {}", port.service, self.options.pubsub).into();
-        let cursor = StreamId::internal(&format!("cursor-dapr-{}", self.options.pubsub))
+        let cursor = cursor_stream(&format!("dapr-{}", self.options.pubsub))
             .map_err(|source| BusStartError::InvalidName { name: Arc::clone(&name), source })?;
         let publisher = DaprPublisher::new(sidecar.clone(), self.app.state(), &self.options);
         Ok(Some(Relay::start(RelayParts {
             name,
             cursor,
             journal: Arc::clone(&port.journal),
+            readers: port.readers.clone(),
             publications: Arc::clone(&port.publications),
             topic: None,
             publisher: Arc::new(publisher),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_persistence::StreamId;
+use annals_persistence::cursor_stream;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
@@ -120,7 +120,7 @@ impl Hub {
 fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
     let source = &from.port;
     let name: Arc<str> = format!("{}-{}", inlet.service(), inlet.name()).into();
-    let cursor = StreamId::internal(&format!("cursor-{name}"))
+    let cursor = cursor_stream(&name)
         .map_err(|error| BusStartError::InvalidName { name: Arc::clone(&name), source: error })?;
     let options = RelayOptions {
         in_flight: inlet.options().in_flight,
@@ -131,6 +131,7 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
         name: format!("{} to {name}", source.service).into(),
         cursor,
         journal: Arc::clone(&source.journal),
+        readers: source.readers.clone(),
         publications: Arc::clone(&source.publications),
         topic: Some(inlet.topic().clone()),
         publisher: Arc::new(InletPublisher(Arc::clone(inlet))),

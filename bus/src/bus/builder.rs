@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use annals_actors::Node;
+use annals_actors::{Node, Reader};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ use crate::broker::{Broker, InProcessBroker, ServicePort};
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
+use crate::publication::Published;
 use crate::schema::Schemas;
 use crate::subscription::{Core, Inlet, SubscriptionOptions};
 use crate::{BusStartError, IntegrationEvent, Publications, SchemaOptions, SchemaRegistry, Topic};
@@ -137,17 +138,30 @@ impl BusBuilder {
             journal: Arc::clone(node.journal()),
             clock: Arc::clone(node.clock()),
             publications: Arc::clone(&publications),
+            readers: node.readers().clone(),
             subscriptions: opening.inlets.clone(),
         };
         let attachment = match &broker {
             Some(broker) => Some(broker.attach(port).await?),
             None => None,
         };
+        let published =
+            Arc::new(Published::new(&publications, node.journal(), broker.is_some())) as Arc<dyn Reader>;
+        node.readers().add(&published);
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
         let broker = broker.map_or("none", |broker| broker.name());
-        let inner =
-            Inner { service, broker, inlets, attachment, dead_letters, registry, publications, _node: node };
+        let inner = Inner {
+            service,
+            broker,
+            inlets,
+            attachment,
+            dead_letters,
+            registry,
+            publications,
+            _published: published,
+            _node: node,
+        };
         Ok(Bus(Arc::new(inner)))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use annals_persistence::{EventId, Journal, ReadError, RecordedEvent};
+use annals_persistence::{EventError, EventId, Journal, ReadError, RecordedEvent};
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
@@ -15,6 +15,8 @@ use crate::{Envelope, Topic};
 pub(crate) enum SealError {
     #[error(transparent)]
     Translation(#[from] TranslationError),
+    #[error(transparent)]
+    Checkpoint(#[from] EventError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use annals_persistence::{Direction, Journal, RecordedEvent, Version};
 
 use super::sealing::SealError;
-use super::{Place, Publications};
+use super::{Place, Publications, published};
 use crate::Topic;
 
 /// How many events are read at a time while looking back.
@@ -71,17 +71,24 @@ async fn look_back(
     recorded: &RecordedEvent,
     topic: &Topic,
 ) -> Result<u64, SealError> {
-    let mut next = (recorded.version.0 > 1).then(|| Version(recorded.version.0 - 1));
+    let (mut front, mut next) = (recorded.version, before(recorded.version));
     while let Some(from) = next {
         let page = journal.stream_page(&recorded.stream, from, Direction::Backward, PAGE_EVENTS).await?;
         for event in &page.events {
             if is_published(publications, event, topic)? {
                 return Ok(event.version.0);
             }
+            front = event.version;
         }
         next = page.next;
     }
-    Ok(0)
+    let marks = published::given_up(journal, &recorded.stream, front).await?;
+    Ok(marks.get(topic.as_str()).map_or(0, |version| version.0))
+}
+
+/// The version in front of this one, if there is any.
+pub(super) fn before(version: Version) -> Option<Version> {
+    (version.0 > 1).then(|| Version(version.0 - 1))
 }
 
 fn is_published(

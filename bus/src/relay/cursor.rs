@@ -36,6 +36,15 @@ impl CursorStream {
         Ok(Some(position))
     }
 
+    /// Writes a position down unless it is behind the one that stands there; answers which stands there then.
+    pub(super) async fn save_at_least(&self, position: Position) -> Result<Position, String> {
+        let written = self.load().await?.unwrap_or(Position::START);
+        if position > written {
+            self.save(position).await?;
+        }
+        Ok(written.max(position))
+    }
+
     /// Has only the last position kept.
     pub(super) async fn keep_last(&self) -> Result<(), String> {
         let last = Retention { max_count: Some(1), ..Retention::default() };

@@ -54,7 +54,7 @@ enum Flow {
 
 impl Pump {
     pub(super) fn new(parts: RelayParts, shared: Arc<Shared>) -> Self {
-        let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
+        let RelayParts { journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
         let publisher = publications.publisher(publisher);
         let (deliverer, parks) = Deliverer::new(&shared, publisher, Arc::clone(&clock), &options);
@@ -62,7 +62,7 @@ impl Pump {
             parking: Parking::new(&shared),
             deliverer: Arc::new(deliverer),
             parks,
-            cursor: CursorStream { journal, stream: cursor, clock: Arc::clone(&clock) },
+            cursor: shared.written.clone(),
             sequences: Sequences::new(options.sequences, false),
             lanes: Lanes::default(),
             running: FuturesUnordered::new(),

@@ -133,6 +133,7 @@ impl Bench {
             name: "dots".into(),
             cursor: StreamId::internal("relay-dots").unwrap(),
             journal,
+            readers: Readers::default(),
             publications: Arc::new(publications),
             topic: None,
             publisher: Arc::clone(&self.publisher) as Arc<dyn Publisher>,

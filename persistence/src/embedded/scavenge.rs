@@ -38,7 +38,7 @@ pub struct ScavengeOptions {
 impl ScavengeOptions {
     /// Only what lies below this position goes, and only segments that lie below it as a whole are written anew. It must
     /// not be above the lowest position that anybody who reads everything (a relay, a subscription, a projection) has
-    /// still to come to, or they will never see what went.
+    /// still to come to, or they will never see what went: [`cursors`](crate::cursors) has those that they wrote down.
     #[must_use]
     pub fn below(position: Position) -> Self {
         Self { below: position, now: Timestamp::now(), percent_min: 10, duty_percent: 25 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
+use annals_actors::{Node, Readers};
 use annals_bus::Bus;
 use annals_persistence::{EmbeddedOptions, SnapshotOptions};
 use axum::extract::DefaultBodyLimit;
@@ -350,6 +350,7 @@ async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hos
         snapshots: Arc::clone(&data.snapshots),
         broker: ground.brokers.of_service(name),
         read_models: Arc::clone(&read_models),
+        readers: Readers::default(),
     };
     match start_caught(&*service, setup).await {
         Ok(Running { node, bus, router }) => {

@@ -80,6 +80,65 @@ async fn a_state_that_is_not_there_says_why() {
 }
 
 #[tokio::test]
+async fn a_running_service_makes_checkpoints_and_says_who_holds_events() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "two words").await;
+    let (note, count) = (format!("note-{ID}"), format!("count-{ID}"));
+    notes.until(&format!("/admin/v1/streams/{count}"), |answer| answer.status == 200).await;
+    let checkpoint = |more: &[&str]| {
+        run(&[&["aggregate", "checkpoint"], more, &["--url", &notes.address, "--json"]].concat())
+    };
+    let made = |more: &[&str]| -> Value { serde_json::from_str(&stdout(&checkpoint(more))).unwrap() };
+
+    // The list of notes is read from all that ever happened to them.
+    let refused = checkpoint(&["note", ID, "--truncate"]);
+    assert_eq!(exit_code(&refused), 1);
+    let told = stderr(&refused);
+    assert!(told.contains("read model notes") && told.contains("truncation_held"), "{told}");
+    let kept = made(&["note", ID]);
+    assert_eq!((&kept["version"], &kept["keptFrom"]), (&json!(2), &json!(1)), "{kept}");
+    let shown = items(&["streams", "show", &note, "--url", &notes.address, "--json"]);
+    assert_eq!((&shown[1]["type"], &shown[1]["actor"]), (&json!("$checkpoint"), &json!("operator")));
+    assert_eq!(shown[1]["data"]["state"], json!({ "text": "two words" }));
+
+    let gone = made(&["count", ID, "--truncate"]);
+    assert_eq!((&gone["version"], &gone["keptFrom"]), (&json!(2), &json!(2)), "{gone}");
+    for (more, code) in
+        [(["count", "nobody"], "instance_not_found"), (["stranger", ID], "aggregate_not_registered")]
+    {
+        let refused = checkpoint(&more);
+        assert_eq!(exit_code(&refused), 1);
+        assert!(stderr(&refused).contains(code), "{}", stderr(&refused));
+    }
+    let wrong = run(&["aggregate", "checkpoint", "note", ID, "--data", dir]);
+    assert_eq!(exit_code(&wrong), 2, "{}", stderr(&wrong));
+
+    // What happens after it: the list, the order of what is published, the state.
+    write(&notes, "67e55044-10b1-426f-9247-bb680e5fe0c9", "three more words").await;
+    let etag = notes.get(&format!("/api/note/{ID}")).await.header("etag").unwrap().to_owned();
+    assert_eq!(etag, "\"2\"");
+    let change = json!({ "text": "these are four words", "eTag": "1" }).to_string();
+    let changed = notes
+        .send(Method::PUT, &format!("/api/note/{ID}"), &[("content-type", "application/json")], &change)
+        .await;
+    assert_eq!(changed.status, 200, "nothing but a checkpoint has come behind version 1: {}", changed.text);
+    notes
+        .until(&format!("/admin/v1/aggregates/count/{ID}"), |answer| answer.json()["state"]["words"] == 4)
+        .await;
+    let at_one = notes.get(&format!("/admin/v1/aggregates/count/{ID}?at=1")).await;
+    assert_eq!(
+        (at_one.status, &at_one.json()["state"]["words"]),
+        (200, &json!(2)),
+        "it is in the checkpoint"
+    );
+    assert!(notes.stop().success());
+    let lists = items(&["log", "verify", "--data", dir, "--json"]);
+    assert!(lists.iter().all(|report| report["ok"] == true), "{lists:?}");
+}
+
+#[tokio::test]
 async fn no_dead_letters_are_told_to_people_alone() {
     let notes = Program::start(&["dev"]);
     let listed = run(&["dlq", "ls", "--url", &notes.address]);

@@ -81,7 +81,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: StreamsCommand,
     },
-    /// Look at aggregate instances.
+    /// Look at aggregate instances, and have them make checkpoints.
     Aggregate {
         #[command(subcommand)]
         command: AggregateCommand,
@@ -325,6 +325,22 @@ pub(super) enum AggregateCommand {
         /// As it was at this version, or at this time (RFC 3339).
         #[arg(long, value_name = "N|TIME")]
         at: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have an instance of a running service write its state down in its own stream, so that the events before can go.
+    Checkpoint {
+        /// The aggregate's type, such as order.
+        #[arg(value_name = "TYPE")]
+        type_name: String,
+        /// The instance's id.
+        id: String,
+        /// Give up the events before; those that somebody has still to read stay.
+        #[arg(long)]
+        truncate: bool,
+        /// With --truncate, keep the last so many.
+        #[arg(long, value_name = "COUNT", requires = "truncate", default_value_t = 0)]
+        keep: u64,
         #[command(flatten)]
         target: Target,
     },

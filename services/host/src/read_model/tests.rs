@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
-use annals_actors::doc::{Account, AccountCommand};
+use annals_actors::doc::{Account, AccountCommand, AccountEvent};
+use annals_actors::{Checkpoint, Node};
 use annals_persistence::{
     Batch, CodecId, CommandMetadata, EventError, EventId, Expected, Filter, Journal, JournalExt,
     MemoryJournal, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
@@ -65,6 +65,57 @@ async fn what_was_acknowledged_is_read() {
         node.aggregate::<Account>("a").send(AccountCommand::Deposit { amount: 1 }).await.unwrap();
         assert_eq!(model.read(|count| count.events).await, Ok(done));
     }
+    node.shutdown().await;
+}
+
+/// The balances of accounts, from their checkpoints too.
+#[derive(Default)]
+struct Balances(std::collections::BTreeMap<String, i64>);
+
+impl Fold for Balances {
+    fn filter(&self) -> Filter {
+        Filter::default().category("account")
+    }
+
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
+        let account = event.stream.instance().to_owned();
+        if let Some(checkpoint) = Checkpoint::of(event)? {
+            let state: Account = checkpoint.state().expect("an account");
+            self.0.insert(account.clone(), state.balance);
+        }
+        for happened in event.decode::<AccountEvent>()? {
+            if let (AccountEvent::Deposited { amount }, Some(balance)) = (happened, self.0.get_mut(&account))
+            {
+                *balance += amount;
+            }
+        }
+        Ok(())
+    }
+
+    fn begins_at_checkpoints(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn who_must_see_every_event_at_every_start_keeps_them_there() {
+    let journal = journal();
+    let node = Node::builder().journal(Arc::clone(&journal)).aggregate::<Account>().start().await.unwrap();
+    let account = node.aggregate::<Account>("a");
+    account.send(AccountCommand::Deposit { amount: 7 }).await.unwrap();
+    let (counts, balances) = (
+        ReadModel::start("count", Count::default(), Arc::clone(&journal)),
+        ReadModel::start("balances", Balances::default(), Arc::clone(&journal)),
+    );
+    node.readers().add(&counts.reader());
+    node.readers().add(&balances.reader());
+    let refused = account.checkpoint().and_truncate().await.unwrap_err();
+    assert_eq!(refused.code(), "truncation_held");
+    assert!(refused.to_string().contains("read model count"), "{refused}");
+    drop(counts);
+    account.checkpoint().and_truncate().await.unwrap();
+    account.send(AccountCommand::Deposit { amount: 5 }).await.unwrap();
+    assert_eq!(balances.read(|balances| balances.0["a"]).await, Ok(12));
     node.shutdown().await;
 }
 
