@@ -235,7 +235,10 @@ impl<'a> Recovery<'a> {
             let Some(at) = sealed.iter().position(|(found, _)| found.segment.header.number == number) else {
                 continue;
             };
-            if let Some(table) = self.files.table(&sealed[at].0.segment)? {
+            let headers = sealed.iter().map(|(found, _)| &found.segment.header);
+            if let Some(table) = self.files.table(&sealed[at].0.segment)?
+                && table.is_of(headers, number)
+            {
                 table.into_index(&mut self.walk.index);
                 return Ok(at + 1);
             }
