@@ -192,6 +192,11 @@ impl Publications {
         self.translators.is_empty()
     }
 
+    /// Whether any event may be published.
+    pub(crate) fn publishes_anything(&self) -> bool {
+        !self.translators.is_empty()
+    }
+
     /// Whether something may be published on this topic.
     pub(crate) fn may_publish(&self, topic: &Topic) -> bool {
         !self.translators.is_empty() && (self.declared.is_empty() || self.declared.contains_key(topic))

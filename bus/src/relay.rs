@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::Clock;
-use annals_persistence::{Journal, Position, StreamId};
+use annals_persistence::{Journal, Position, ReaderPlace, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ mod pump;
 
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
+pub(crate) use cursor::last_position;
 use parking::Parked;
 use pump::Pump;
 
@@ -191,6 +192,8 @@ impl Drop for Relay {
 struct Shared {
     name: Arc<str>,
     journal: Arc<dyn Journal>,
+    /// Keeps what it has still to come to in the journal: how far its cursor is durable.
+    place: ReaderPlace,
     /// Everything up to here is acknowledged.
     floor: AtomicU64,
     in_flight: AtomicUsize,
@@ -213,6 +216,7 @@ impl Shared {
         Self {
             name: Arc::clone(&parts.name),
             journal: Arc::clone(&parts.journal),
+            place: parts.journal.readers().register(format!("relay {}", parts.name), false, Position::START),
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use annals_actors::Node;
+use annals_persistence::ReaderPlace;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Bus, Inner};
 use crate::broker::{Broker, InProcessBroker, ServicePort};
+use crate::caretaker::Caretaker;
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
@@ -139,15 +141,27 @@ impl BusBuilder {
             publications: Arc::clone(&publications),
             subscriptions: opening.inlets.clone(),
         };
+        let unpublished = broker.is_none().then(|| held_back(&node, &publications)).flatten();
         let attachment = match &broker {
             Some(broker) => Some(broker.attach(port).await?),
             None => None,
         };
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
+        let caretaker = Caretaker::start(Arc::clone(&inlets), dead_letters.clone(), Arc::clone(node.clock()));
         let broker = broker.map_or("none", |broker| broker.name());
-        let inner =
-            Inner { service, broker, inlets, attachment, dead_letters, registry, publications, _node: node };
+        let inner = Inner {
+            service,
+            broker,
+            inlets,
+            attachment,
+            dead_letters,
+            registry,
+            publications,
+            caretaker,
+            _unpublished: unpublished,
+            _node: node,
+        };
         Ok(Bus(Arc::new(inner)))
     }
 
@@ -167,6 +181,15 @@ impl BusBuilder {
         }
         Ok(())
     }
+}
+
+/// Keeps in the journal what waits for a broker: a relay that has one will begin where the last left off, or with the
+/// first event there is.
+fn held_back(node: &Node, publications: &Publications) -> Option<ReaderPlace> {
+    let readers = node.journal().readers();
+    publications.publishes_anything().then(|| {
+        readers.register("events that wait for a broker", false, annals_persistence::Position::START)
+    })
 }
 
 /// Publications with a registry, in which every declared topic has its type's schema.
