@@ -20,14 +20,15 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Access, AdminService};
 use crate::broker::{Brokers, Carrier};
 use crate::data::{self, DataDir, Opened};
+use crate::disk::Disk;
 use crate::health::{Health, Watched};
-use crate::metrics::CommitMetrics;
+use crate::metrics::{CommitMetrics, Measured};
 use crate::middleware::{Around, around};
 use crate::service::ReadModels;
 use crate::view::ServiceView;
 use crate::{
-    BODY_BYTES_MAX, ConnectionOptions, DataError, ReadModelError, Running, Service, ServiceError, Setup,
-    description, metrics, openapi, panics, schemas, server,
+    BODY_BYTES_MAX, ConnectionOptions, DataError, DiskOptions, ReadModelError, Running, Service,
+    ServiceError, Setup, description, metrics, openapi, panics, schemas, server,
 };
 
 /// How long requests under way may take after the end was asked for.
@@ -50,6 +51,8 @@ pub struct HostOptions {
     pub snapshots: SnapshotOptions,
     /// What connections may do.
     pub connections: ConnectionOptions,
+    /// How the services look after their disks.
+    pub disk: DiskOptions,
 }
 
 impl Default for HostOptions {
@@ -63,6 +66,7 @@ impl Default for HostOptions {
             journal: EmbeddedOptions::default(),
             snapshots: SnapshotOptions::default(),
             connections: ConnectionOptions::default(),
+            disk: DiskOptions::default(),
         }
     }
 }
@@ -156,6 +160,7 @@ struct Hosted {
     node: Node,
     bus: Option<Bus>,
     read_models: ReadModels,
+    disk: Disk,
 }
 
 /// Services that run and are served.
@@ -206,6 +211,7 @@ impl Host {
             data: &data,
             journal: &options.journal,
             snapshots: &options.snapshots,
+            disk: &options.disk,
             brokers: &brokers,
         };
         let (hosted, mut routers) = start_all(services, ground).await?;
@@ -225,8 +231,10 @@ impl Host {
             stopped.clone(),
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
-        let nodes = hosted.iter().map(|one| one.node.clone()).collect();
-        let scraped = metrics::router(nodes);
+        let scraped = metrics::router(Measured {
+            nodes: hosted.iter().map(|one| one.node.clone()).collect(),
+            disks: hosted.iter().map(|one| one.disk.clone()).collect(),
+        });
         let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
         let (waiting, waited_for) = watch::channel(0);
         let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
@@ -297,6 +305,7 @@ struct Ground<'a> {
     data: &'a DataDir,
     journal: &'a EmbeddedOptions,
     snapshots: &'a SnapshotOptions,
+    disk: &'a DiskOptions,
     brokers: &'a Brokers,
 }
 
@@ -340,7 +349,8 @@ async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hos
             if bus.as_ref().is_some_and(|bus| bus.broker() == "none") {
                 tracing::warn!(service = name, "there is no broker: integration events stay unpublished");
             }
-            Ok((Hosted { service, data, dir, node, bus, read_models }, router))
+            let disk = Disk::look_after(name, &data.embedded, ground.disk);
+            Ok((Hosted { service, data, dir, node, bus, read_models, disk }, router))
         }
         Err(source) => {
             read_models.lock().drain(..).for_each(|model| model.stop());
@@ -364,8 +374,9 @@ async fn stop_all(hosted: Vec<Hosted>) {
     join_all(hosted.iter().map(|one| one.node.shutdown())).await;
     for one in hosted {
         one.read_models.lock().drain(..).for_each(|model| model.stop());
+        one.disk.stop().await;
         // Let go of journal and snapshots before they are closed.
-        drop((one.bus, one.node));
+        drop((one.bus, one.node, one.disk));
         one.data.close().await;
     }
 }
@@ -377,6 +388,7 @@ impl Hosted {
             bus: self.bus.clone(),
             journal: Arc::clone(&self.data.journal),
             read_models: self.read_models.lock().clone(),
+            disk: Some(self.disk.clone()),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use annals_bus::Compatibility;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::storage::{StorageArgs, duration};
 use crate::telemetry::LogFormat;
 
 /// Event-sourced services: run them, look into them, mend them.
@@ -101,6 +103,8 @@ pub(super) struct DevArgs {
     /// The pub/sub component's name.
     #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
     pub(super) pubsub: String,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +122,8 @@ pub(super) struct ServeArgs {
     pub(super) data: PathBuf,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
 }
 
 /// What carries a service's events.
@@ -302,6 +308,21 @@ pub(super) enum LogCommand {
     Verify(VerifyArgs),
     /// Cut damage off a stopped service's journal, with all behind it: says what would be cut, and does it with --yes.
     Repair(RepairArgs),
+    /// Give back the space of what a stopped service's journal no longer keeps. A running one does so by itself.
+    Scavenge(ScavengeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScavengeArgs {
+    /// The data directory.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// How long a request is remembered under its Idempotency-Key.
+    #[arg(long, env = "ANNALS_KEYS_KEPT", value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    pub(super) keys_kept: Duration,
 }
 
 #[derive(Debug, Args)]

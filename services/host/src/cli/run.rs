@@ -30,6 +30,7 @@ pub(super) async fn dev(
         data: args.data,
         carrier: connected.carrier,
         admin_token: admin_token(),
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
     let ended = run(services, options, output, note).await;
@@ -53,6 +54,7 @@ pub(super) async fn serve(
         data: Some(args.data),
         carrier,
         admin_token: admin_token(),
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
     run(&services, options, output, "").await
