@@ -75,7 +75,8 @@ impl Default for RelayOptions {
 pub struct RelayParts {
     /// What it is called in status reports and metrics.
     pub name: Arc<str>,
-    /// The stream that keeps its cursor.
+    /// The stream that keeps its cursor. Its name begins with `$cursor-`: [`JournalCursors`](crate::JournalCursors) finds
+    /// those, so that what the relay has still to come to stays in the journal also while it does not run.
     pub cursor: StreamId,
     /// What it reads.
     pub journal: Arc<dyn Journal>,

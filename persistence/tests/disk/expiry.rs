@@ -12,9 +12,9 @@ use annals_persistence::{
 
 use crate::support::{DIR, SURVIVALS, block_on, open_by_hand};
 
-const KEYS: i64 = 60;
+const KEYS: i64 = 36;
 /// The first of the keys that is too young to go.
-const YOUNG: i64 = 40;
+const YOUNG: i64 = 24;
 
 fn key(number: i64) -> StreamId {
     StreamId::internal(&format!("key-{number:03}")).unwrap()
@@ -26,7 +26,7 @@ fn remembered(number: i64) -> NewEvent {
         type_name: "remembered".into(),
         schema_version: 1,
         codec: CodecId::Json,
-        payload: vec![b' '; 200].into(),
+        payload: vec![b' '; 400].into(),
         command: CommandMetadata::internal(Timestamp(1_000_000 * number)),
         tags: Vec::new(),
     }
