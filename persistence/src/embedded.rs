@@ -66,6 +66,7 @@ use prepared::Prepared;
 use queue::{Queue, Submission};
 use read::Plan;
 use recover::{Recovery, part_of, unreadable};
+use scavenge::CleanSegments;
 use walk::Versions;
 use writer::{Driven, Writer};
 
@@ -120,6 +121,8 @@ struct Shared {
     rebuilding: Mutex<()>,
     /// One at a time scavenges.
     scavenging: Mutex<()>,
+    /// The sealed segments in which nothing can go.
+    clean: Mutex<CleanSegments>,
     /// About how many bytes the last scavenging left that could go.
     garbage: AtomicU64,
     /// Who reads it in its order.
@@ -219,6 +222,7 @@ impl EmbeddedJournal {
             index: RwLock::new(opened.index),
             rebuilding: Mutex::default(),
             scavenging: Mutex::default(),
+            clean: Mutex::default(),
             garbage: AtomicU64::default(),
             readers: Readers::default(),
             bell: Bell::default(),

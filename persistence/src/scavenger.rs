@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::planted::{Fault, planted};
 use crate::{
     EmbeddedJournal, ExpiringStreams, Journal, JournalHealth, ReadError, ReaderPosition, ScavengeError,
     ScavengeOptions, ScavengeProgress, ScavengeStop, Timestamp,
@@ -240,6 +241,9 @@ impl Shared {
 
     /// The reader that has come least far, of those that run and those whose cursors stand in the journal.
     async fn lowest(&self) -> Result<Option<ReaderPosition>, ScavengerError> {
+        if planted(Fault::ReadersPassed) {
+            return Ok(None);
+        }
         // Asked first: one that begins to run meanwhile has its cursor in the journal, or begins with what there is.
         let running = self.journal.readers().lowest();
         let Some(cursors) = &self.cursors else { return Ok(running) };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
     AppendError, Batch, CodecError, Direction, Expected, JournalExt, ReadError, Retention, Timestamp, Version,
 };
@@ -105,6 +106,12 @@ impl Old {
     /// Leaves what still counts: keys of which nothing younger tells how far they are, and plans that are not carried
     /// out.
     pub(crate) fn keep_only(&mut self, index: &Index) {
+        if planted(Fault::KeysNotCarried) {
+            self.keys.clear();
+        }
+        if planted(Fault::PlansNotCarried) {
+            self.plans.clear();
+        }
         self.keys.retain(|(source, key), (sequence, gap)| {
             let last = index.last(OrderKey::new(source, key));
             gap.is_some() || last.is_none_or(|last| last <= *sequence)

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::files::{Files, new_path, remove_if_there};
+use super::format::Header;
 use super::hash::StreamKey;
 use super::index::{Chain, IndexFile, MemoryPart, Sealed, SealedPart, StreamEntry, TableFile};
 use super::recover::part_of;
@@ -194,6 +195,31 @@ pub(super) fn scavenge(
     Ok(progress)
 }
 
+/// Segments that have no record of a stream of which not everything is kept, as of when so many were: they need not be
+/// looked at again until more are.
+#[derive(Debug, Default)]
+pub(super) struct CleanSegments {
+    retained: usize,
+    /// By number and generation.
+    pub(super) segments: HashSet<(u64, u64)>,
+}
+
+impl CleanSegments {
+    /// Whether the segment is one of them, and of that many streams not everything is kept now.
+    fn has(&mut self, header: &Header, retained: usize) -> bool {
+        if self.retained != retained {
+            *self = Self { retained, segments: HashSet::new() };
+        }
+        self.segments.contains(&(header.number, header.generation))
+    }
+
+    fn add(&mut self, header: &Header, retained: usize) {
+        if self.retained == retained {
+            self.segments.insert((header.number, header.generation));
+        }
+    }
+}
+
 /// What became of a segment.
 enum Done {
     /// It was not written anew, though about so many bytes of it could go.
@@ -236,13 +262,20 @@ impl<'a> Scavenging<'a> {
     fn segment(&mut self, number: u64) -> Result<Done, ScavengeError> {
         self.shared.may_scavenge()?;
         self.known.clear();
-        let began = Instant::now();
-        let shared = self.shared;
+        let (began, shared) = (Instant::now(), self.shared);
+        let retained = shared.index.read().retention().len();
+        let header = self.settled(number).map(|sealed| sealed.segment.header.clone());
+        if header.as_ref().is_some_and(|header| shared.clean.lock().has(header, retained)) {
+            return Ok(Done::Left { bytes: 0 });
+        }
         // Asked for anew each time: where its index file has to be mended, it is not settled until that is written.
         let going = shared
             .mending(|| self.settled(number).map_or_else(|| Ok(Going::default()), |s| self.going(&s)))?;
         self.rest(began);
         let Some(sealed) = self.settled(number) else { return Ok(Done::Left { bytes: 0 }) };
+        if going.is_clean {
+            shared.clean.lock().add(&sealed.segment.header, retained);
+        }
         if going.count == 0 || going.count * 100 < u64::from(self.options.percent_min) * going.records {
             let bytes = sealed.end.saturating_mul(going.count) / going.records.max(1);
             return Ok(Done::Left { bytes });
@@ -277,10 +310,12 @@ impl<'a> Scavenging<'a> {
         let SealedPart::File(file) = &sealed.part else { return Ok(going) };
         self.expired.clear();
         let expiring = self.expiring(file)?;
+        going.is_clean = expiring.is_empty();
         let mut streams = Vec::new();
         file.each_stream(|stream| streams.push(stream))?;
         for stream in streams {
             going.records += u64::from(stream.count);
+            going.is_clean &= self.kept(stream.key).is_none();
             if let Some(after) = expiring.get(&stream.key)
                 && self.is_older(stream.last_time, *after)
                 && self.is_whole(stream.key, sealed.segment.header.number)
@@ -500,6 +535,8 @@ struct New {
 struct Going {
     records: u64,
     count: u64,
+    /// Whether it has no record of a stream of which not everything is kept.
+    is_clean: bool,
 }
 
 fn failure(path: &std::path::Path, source: io::Error) -> ScavengeError {

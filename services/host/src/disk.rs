@@ -118,3 +118,6 @@ impl Disk {
 fn float(number: u64) -> f64 {
     number as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ struct Inner {
 }
 
 #[derive(Serialize)]
-struct Readiness {
+pub(crate) struct Readiness {
     status: &'static str,
     broker: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -108,7 +108,7 @@ impl Health {
         reasons
     }
 
-    fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let reasons = self.reasons();
         let services = self.0.services.iter().map(|service| (service.service, service.readiness()));
         Readiness {

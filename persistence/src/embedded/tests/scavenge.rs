@@ -424,3 +424,22 @@ async fn an_append_to_a_stream_meets_its_expiry_at_any_moment() {
     let (_, dynamic) = concrete(dir.path(), small());
     assert_eq!((all_events(&dynamic).await, names(&dynamic).await), (events, listed));
 }
+
+#[tokio::test]
+async fn segments_in_which_nothing_can_go_are_not_looked_at_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, dynamic) = concrete(dir.path(), small());
+    append_groups(&dynamic, "1", 100).await;
+    settled(&journal).await;
+    let clean = || journal.shared.clean.lock().segments.len();
+    let sealed = journal.shared.index.read().sealed.len();
+    for _ in 0..2 {
+        assert_eq!(journal.scavenge(&whole(&journal), on).unwrap().rewritten, 0);
+        assert_eq!(clean(), sealed);
+    }
+    retain(&dynamic, stream("1"), Retention::gone()).await;
+    assert!(journal.scavenge(&whole(&journal), on).unwrap().rewritten > 0, "they are looked at anew");
+    // A segment without records has nothing more to give.
+    journal.scavenge(&whole(&journal), on).unwrap();
+    assert!(clean() > 0);
+}
