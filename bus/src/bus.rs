@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::{Node, Reader};
+use annals_persistence::ReaderPlace;
 use futures_util::future::{join, join_all};
 
 use crate::broker::{Attachment, BrokerHealth};
+use crate::caretaker::Caretaker;
 use crate::dead_letter::DeadLetters;
 use crate::relay::RelayStatus;
 use crate::subscription::{Inlet, SubscriptionStatus};
@@ -35,6 +37,9 @@ struct Inner {
     publications: Arc<Publications>,
     /// Says what was published last, before events are given up.
     _published: Arc<dyn Reader>,
+    caretaker: Caretaker,
+    /// Keeps what is not published for want of a broker.
+    _unpublished: Option<ReaderPlace>,
     /// Whose instances the handlers command: a node stops when nobody has it any more.
     _node: Node,
 }
@@ -122,6 +127,7 @@ impl Bus {
     /// Takes no more events, finishes those under way (for a bounded time), writes cursors. The node is its owner's
     /// to shut down, afterwards.
     pub async fn shutdown(&self) {
+        self.0.caretaker.stop();
         self.0.inlets.iter().for_each(|inlet| inlet.refuse());
         let drained = join_all(self.0.inlets.iter().map(|inlet| inlet.drained(DRAIN)));
         match &self.0.attachment {

@@ -19,8 +19,10 @@ use crate::reaction::Target;
 use crate::record;
 
 mod index;
+mod tidy;
 
 pub(crate) use index::{Index, OrderKey, Seen};
+pub(crate) use tidy::{Old, Tidied, TidyError};
 
 /// A command that a business rule said no to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
@@ -56,6 +58,28 @@ pub(crate) enum InboxEvent {
         #[serde(flatten)]
         place: Place,
     },
+    /// How far keys were when the records that said so were given up: nothing younger says it.
+    #[event("inbox-carried")]
+    Carried { keys: Vec<CarriedKey> },
+}
+
+/// How far a key was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CarriedKey {
+    pub(crate) source: String,
+    pub(crate) key: String,
+    pub(crate) sequence: u64,
+    /// Between which sequences events may be missing, where any may.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) gap: Option<Gap>,
+}
+
+/// The sequences between which events may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Shape)]
+pub(crate) struct Gap {
+    pub(crate) after: u64,
+    pub(crate) before: u64,
 }
 
 /// An event's place in the order of its key, where it has one.
@@ -148,8 +172,8 @@ impl Inbox {
         Ok(Self { stream, journal, clock })
     }
 
-    /// Reads everything back: what was handled in the last while, the last sequence of every key, where open plans
-    /// are. Ids that are too old are forgotten as they are read.
+    /// Reads back what the journal keeps of it: what was handled in the last while, the last sequence of every key, where
+    /// open plans are. Ids that are too old are forgotten as they are read.
     pub(crate) async fn load(&self, remember: Duration, remember_max: usize) -> Result<Index, InboxError> {
         let (mut index, now) = (Index::new(remember, remember_max), self.clock.now());
         if planted(Fault::HandledNotReadBack) {
@@ -164,13 +188,27 @@ impl Inbox {
         Ok(index)
     }
 
-    /// What is to be done about an event, as it was written down.
-    pub(crate) async fn plan_at(&self, version: Version) -> Result<Arc<[Target]>, InboxError> {
+    /// What is to be done about an event, as it was written down there; where it stands elsewhere by now, it is looked
+    /// for.
+    pub(crate) async fn plan_of(
+        &self,
+        envelope: &Envelope,
+        version: Version,
+    ) -> Result<Arc<[Target]>, InboxError> {
         let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
-        match page.events.first().map(decode).transpose()? {
-            Some(InboxEvent::Planned { targets, .. }) => Ok(targets.into()),
-            _ => Err(InboxError::NoPlan { stream: self.stream.clone(), version }),
+        // Where it was carried on from there, the page begins behind it.
+        if let Some(targets) =
+            page.events.first().map(|found| planned_for(envelope, found)).transpose()?.flatten()
+        {
+            return Ok(targets.into());
         }
+        let mut records = self.journal.read_stream(&self.stream, version, Direction::Forward);
+        while let Some(recorded) = records.next().await {
+            if let Some(targets) = planned_for(envelope, &recorded?)? {
+                return Ok(targets.into());
+            }
+        }
+        Err(InboxError::NoPlan { stream: self.stream.clone(), version })
     }
 
     /// The record that an event is handled, to go along with a command's own events.
@@ -242,11 +280,27 @@ fn decode(recorded: &RecordedEvent) -> Result<InboxEvent, InboxError> {
     })
 }
 
+/// What is to be done about the event, if that is what the record says.
+fn planned_for(envelope: &Envelope, recorded: &RecordedEvent) -> Result<Option<Vec<Target>>, InboxError> {
+    match decode(recorded)? {
+        InboxEvent::Planned { source, event_id, targets }
+            if *source == *envelope.source && *event_id == *envelope.id =>
+        {
+            Ok(Some(targets))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
     let time = recorded.command.time;
     match event {
         InboxEvent::Planned { source, event_id, .. } => {
-            index.plan(event_key(&source, &event_id), recorded.version);
+            let event = event_key(&source, &event_id);
+            // One that was carried on is done with where it was handled meanwhile.
+            if index.seen(event) != Some(Seen::Handled) {
+                index.plan(event, recorded.version);
+            }
         }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);
@@ -257,6 +311,17 @@ fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
             let key = event_key(&source, &event_id);
             let place = placed(index, &source, place);
             index.settle(key, Seen::DeadLettered, place, time);
+        }
+        InboxEvent::Carried { keys } => keys.iter().for_each(|carried| carried.apply(index)),
+    }
+}
+
+impl CarriedKey {
+    fn apply(&self, index: &mut Index) {
+        let key = OrderKey::new(&self.source, &self.key);
+        index.reached(key, self.sequence);
+        if let Some(Gap { after, before }) = self.gap {
+            index.gap(key, after, before);
         }
     }
 }

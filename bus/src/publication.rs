@@ -189,7 +189,6 @@ impl Publications {
     }
 
     /// Whether nothing is ever published.
-    #[cfg(feature = "dapr")]
     pub(crate) fn is_empty(&self) -> bool {
         self.translators.is_empty()
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::{Clock, Reader, Readers};
-use annals_persistence::{Journal, Position, StreamId};
+use annals_persistence::{Journal, Position, ReaderPlace, StreamId};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ mod pump;
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
 use cursor::CursorStream;
+pub(crate) use cursor::last_position;
 use parking::Parked;
 use pump::Pump;
 
@@ -78,7 +79,7 @@ pub struct RelayParts {
     /// What it is called in status reports and metrics.
     pub name: Arc<str>,
     /// The stream that keeps its cursor; one of [`cursor_stream`](annals_persistence::cursor_stream), or nobody knows of it
-    /// while the relay does not run.
+    /// while the relay does not run, and what it has still to come to does not stay in the journal.
     pub cursor: StreamId,
     /// What it reads.
     pub journal: Arc<dyn Journal>,
@@ -200,6 +201,8 @@ struct Shared {
     name: Arc<str>,
     /// Where the cursor is written down, in the journal that is read.
     written: CursorStream,
+    /// Keeps what it has still to come to in the journal: how far its cursor is durable.
+    place: ReaderPlace,
     /// Everything up to here is acknowledged.
     floor: AtomicU64,
     in_flight: AtomicUsize,
@@ -237,6 +240,7 @@ impl Shared {
                 stream: parts.cursor.clone(),
                 clock: Arc::clone(&parts.clock),
             },
+            place: parts.journal.readers().register(format!("relay {}", parts.name), false, Position::START),
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),

@@ -21,6 +21,7 @@ mod actor;
 mod desk;
 mod effect;
 mod run;
+mod tidy;
 pub(crate) mod unreadable;
 
 use actor::{Message, SubscriptionActor};
@@ -57,8 +58,9 @@ pub struct SubscriptionOptions {
     /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
     /// a duplicate that comes later runs again only if it has none, as events of other platforms.
     pub remember: Duration,
-    /// How many ids of handled events are remembered at most; the oldest are forgotten first, whatever their age, and
-    /// the log says so once if that may let a duplicate through.
+    /// How many ids of handled events are remembered at most; the oldest are forgotten first, whatever their age. One of
+    /// an event that has no sequence is counted then (`annals_bus_ids_forgotten_early_total`), and the log says so once:
+    /// a duplicate of it runs again, under the same command ids.
     pub remember_max: usize,
 }
 

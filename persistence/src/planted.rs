@@ -77,6 +77,10 @@ faults! {
     IndexEntryOff = "index-entry-off",
     /// A table is not held against the log when this is verified.
     TableUnchecked = "table-unchecked",
+    /// A table of streams from before a segment was written anew is believed.
+    StaleTable = "stale-table",
+    /// Space is given back whatever a reader has still to come to.
+    ReadersPassed = "readers-passed",
     /// Truncation takes the first event that is to be kept.
     TruncationOffByOne = "truncation-off-by-one",
     /// One event fewer is kept than was said.
@@ -123,6 +127,10 @@ faults! {
     IdsKeptForEver = "ids-kept-for-ever",
     /// With an id the place of its key is forgotten too (W4).
     SequencesForgotten = "sequences-forgotten",
+    /// With the records of an inbox that are given up the places of their keys are too.
+    KeysNotCarried = "keys-not-carried",
+    /// With the records of an inbox that are given up the plans that are not carried out are too.
+    PlansNotCarried = "plans-not-carried",
     /// Events are told apart by their ids alone, whoever published them (W5).
     SourcesConfused = "sources-confused",
     /// An event's commands have other ids each time that it is handled (W6).

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use annals_actors::{Node, Reader};
+use annals_persistence::ReaderPlace;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Bus, Inner};
 use crate::broker::{Broker, InProcessBroker, ServicePort};
+use crate::caretaker::Caretaker;
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
@@ -141,6 +143,7 @@ impl BusBuilder {
             readers: node.readers().clone(),
             subscriptions: opening.inlets.clone(),
         };
+        let unpublished = broker.is_none().then(|| held_back(&node, &publications)).flatten();
         let attachment = match &broker {
             Some(broker) => Some(broker.attach(port).await?),
             None => None,
@@ -150,6 +153,7 @@ impl BusBuilder {
         node.readers().add(&published);
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
+        let caretaker = Caretaker::start(Arc::clone(&inlets), dead_letters.clone(), Arc::clone(node.clock()));
         let broker = broker.map_or("none", |broker| broker.name());
         let inner = Inner {
             service,
@@ -160,6 +164,8 @@ impl BusBuilder {
             registry,
             publications,
             _published: published,
+            caretaker,
+            _unpublished: unpublished,
             _node: node,
         };
         Ok(Bus(Arc::new(inner)))
@@ -181,6 +187,15 @@ impl BusBuilder {
         }
         Ok(())
     }
+}
+
+/// Keeps in the journal what waits for a broker: a relay that has one will begin where the last left off, or with the
+/// first event there is.
+fn held_back(node: &Node, publications: &Publications) -> Option<ReaderPlace> {
+    let readers = node.journal().readers();
+    (!publications.is_empty()).then(|| {
+        readers.register("events that wait for a broker", false, annals_persistence::Position::START)
+    })
 }
 
 /// Publications with a registry, in which every declared topic has its type's schema.

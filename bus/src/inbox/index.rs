@@ -52,7 +52,7 @@ pub(crate) struct Index {
     plans: HashMap<u128, Version>,
     remember: Duration,
     remember_max: usize,
-    forgot_early: bool,
+    forgot_early: u64,
 }
 
 impl Index {
@@ -65,7 +65,7 @@ impl Index {
             plans: HashMap::new(),
             remember,
             remember_max,
-            forgot_early: false,
+            forgot_early: 0,
         }
     }
 
@@ -113,9 +113,14 @@ impl Index {
         self.seen.insert(event, Settled { seen, time, has_place: place.is_some() });
         self.ages.push_back((time, event));
         if let Some((key, sequence)) = place {
-            let last = self.last.entry(key).or_default();
-            *last = sequence.max(*last);
+            self.reached(key, sequence);
         }
+    }
+
+    /// Takes note of how far a key is at the least.
+    pub(crate) fn reached(&mut self, key: OrderKey, sequence: u64) {
+        let last = self.last.entry(key).or_default();
+        *last = sequence.max(*last);
     }
 
     /// Forgets ids that are too old or too many, the oldest first. The last sequences stay.
@@ -135,13 +140,13 @@ impl Index {
                 if planted(Fault::SequencesForgotten) {
                     self.last.clear();
                 }
-                self.forgot_early |= young && !settled.has_place;
+                self.forgot_early += u64::from(young && !settled.has_place);
             }
         }
     }
 
-    /// Whether, since it was asked last, an id that nothing else tells of was forgotten before its time.
-    pub(crate) fn take_forgot_early(&mut self) -> bool {
+    /// How many ids that nothing else tells of were forgotten before their time since it was asked last.
+    pub(crate) fn take_forgot_early(&mut self) -> u64 {
         std::mem::take(&mut self.forgot_early)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::Topic;
 use crate::dead_letter::{DeadLetterId, LetterEvent};
-use crate::inbox::{InboxEvent, Place, Rejection};
+use crate::inbox::{CarriedKey, Gap, InboxEvent, Place, Rejection};
 use crate::reaction::Target;
 use crate::relay::CursorEvent;
 
@@ -42,7 +42,12 @@ fn inbox() -> Vec<InboxEvent> {
         InboxEvent::Handled { source: source(), event_id: event_id(), place: place.clone(), rejections },
         InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
         InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },
+        InboxEvent::Carried { keys: vec![carried(None), carried(Some(Gap { after: 3, before: 7 }))] },
     ]
+}
+
+fn carried(gap: Option<Gap>) -> CarriedKey {
+    CarriedKey { source: "customer".into(), key: "customer-1".into(), sequence: 9, gap }
 }
 
 fn letters() -> Vec<LetterEvent> {

@@ -20,6 +20,9 @@ use super::{RelayOptions, RelayParts, Shared, StartFrom};
 use crate::publication::{Sequences, seal};
 use crate::{Publications, Topic};
 
+/// How many events may be passed without publishing any before the cursor is written down.
+const UNPUBLISHED_MAX: u64 = 4096;
+
 pub(super) struct Pump {
     shared: Arc<Shared>,
     publications: Arc<Publications>,
@@ -121,6 +124,7 @@ impl Pump {
         };
         (self.read, self.saved) = (start, start);
         self.shared.floor.store(start.0, Ordering::Release);
+        self.shared.place.moved_to(start);
         self.sequences = Sequences::new(self.options.sequences, start == Position::START);
         Ok(())
     }
@@ -216,6 +220,10 @@ impl Pump {
             }
         }
         self.settle();
+        // Where nothing is published the cursor is written down too, now and again: it keeps what lies behind it.
+        if self.shared.cursor().0 >= self.saved.0 + UNPUBLISHED_MAX {
+            self.arm();
+        }
     }
 
     fn send(&mut self, key: LaneKey, job: Job) {
@@ -266,6 +274,7 @@ impl Pump {
     fn take_saved(&mut self, saved: Option<Position>) {
         self.saving = None;
         self.saved = saved.unwrap_or(self.saved);
+        self.shared.place.moved_to(self.saved);
         // Acknowledgements that came while it was written want to be written too.
         self.arm();
     }

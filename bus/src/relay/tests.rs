@@ -262,3 +262,21 @@ async fn in_flight_is_bounded() {
     bench.publisher.held.send_replace(None);
     until("all are published", || bench.publisher.taken().len() == 10).await;
 }
+
+#[tokio::test]
+async fn the_cursor_is_written_down_now_and_again_where_nothing_is_published() {
+    let bench = Bench::new();
+    let event = || record::record(&DotEvent::Drawn { number: 1 }, Timestamp(0)).unwrap();
+    let other = StreamId::aggregate("other", "1").unwrap();
+    for _ in 0..5 {
+        let events: Vec<_> = (0..1000).map(|_| event()).collect();
+        bench.dynamic().append(Batch::of(other.clone(), Expected::Any, events)).await.unwrap();
+    }
+    let relay = bench.relay_with(RelayOptions { cursor_every: Duration::ZERO, ..RelayOptions::default() });
+    while bench.journal.readers().lowest().unwrap().position < Position(4096) {
+        tokio::task::yield_now().await;
+    }
+    relay.stop().await;
+    assert!(bench.publisher.taken().is_empty());
+    assert!(bench.cursors().await > 0);
+}

@@ -4,13 +4,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use annals_persistence::Version;
 use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 
 use super::desk::{Arrival, Desk, Job, Limits, Outcome, Step};
 use super::run::run;
 use super::{Core, DeliveryError, SubscriptionOptions};
-use crate::inbox::{Index, OrderKey};
+use crate::inbox::{Index, Old, OrderKey};
 
 pub(super) enum Message {
     Arrived(Box<Arrival>),
@@ -19,6 +21,10 @@ pub(super) enum Message {
         lane: OrderKey,
         watch: u64,
     },
+    /// Answers with what of old records still counts.
+    Weigh(Box<(Old, oneshot::Sender<Old>)>),
+    /// Plans stand elsewhere now.
+    PlansMoved(Vec<(u128, Version)>),
     /// The subscription is to stop.
     Refuse,
 }
@@ -62,6 +68,18 @@ impl Actor for SubscriptionActor {
                 steps
             }
             Message::Overdue { lane, watch } => state.desk.overdue(lane, watch, state.core.clock.now()),
+            Message::Weigh(asked) => {
+                let (mut old, reply) = *asked;
+                old.keep_only(state.desk.index_at(state.core.clock.now()));
+                state.report_forgotten();
+                // Whoever has asked may be gone.
+                drop(reply.send(old));
+                Vec::new()
+            }
+            Message::PlansMoved(plans) => {
+                state.desk.plans_moved(plans);
+                Vec::new()
+            }
             Message::Refuse => {
                 state.desk.refuse();
                 Vec::new()
@@ -76,9 +94,16 @@ impl Actor for SubscriptionActor {
 }
 
 impl State {
-    /// Says once that duplicates are not sure to be known any more.
+    /// Counts what was forgotten too early, and says once that duplicates are not sure to be known any more.
     fn report_forgotten(&mut self) {
-        if self.desk.take_forgot_early() && !std::mem::replace(&mut self.forgets, true) {
+        let forgotten = self.desk.take_forgot_early();
+        if forgotten == 0 {
+            return;
+        }
+        let name = self.core.name.to_string();
+        metrics::counter!("annals_bus_ids_forgotten_early_total", "subscription" => name)
+            .increment(forgotten);
+        if !std::mem::replace(&mut self.forgets, true) {
             let SubscriptionOptions { remember, remember_max, .. } = self.core.options;
             tracing::warn!(
                 subscription = %self.core.name, remember_max, ?remember,

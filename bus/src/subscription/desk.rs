@@ -319,9 +319,24 @@ impl Desk {
         }
     }
 
-    /// Whether the id of an event without a sequence was forgotten before its time.
-    pub(super) fn take_forgot_early(&mut self) -> bool {
+    /// How many ids of events without a sequence were forgotten before their time.
+    pub(super) fn take_forgot_early(&mut self) -> u64 {
         self.index.take_forgot_early()
+    }
+
+    /// Forgets ids that are too old, also where nothing happens; gives what it knows to whoever tidies the inbox up.
+    pub(super) fn index_at(&mut self, now: Timestamp) -> &Index {
+        self.index.forget_old(now);
+        &self.index
+    }
+
+    /// Where plans stand that were carried on, of those that are still open.
+    pub(super) fn plans_moved(&mut self, plans: Vec<(u128, Version)>) {
+        for (event, version) in plans {
+            if self.index.open_plan(event).is_some() {
+                self.index.plan(event, version);
+            }
+        }
     }
 
     /// Takes note of what became of a run.

@@ -50,7 +50,7 @@ impl<'a> Effect<'a> {
 
     /// A list that is in the journal already.
     pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: Version) -> Result<Self, Failure> {
-        let targets = core.inbox.plan_at(plan).await?;
+        let targets = core.inbox.plan_of(&job.envelope, plan).await?;
         Ok(Self { planned: Some(plan), ..Self::new(core, job, targets) })
     }
 

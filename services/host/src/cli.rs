@@ -14,10 +14,12 @@ mod inspect;
 mod output;
 mod repair;
 mod run;
+mod scavenge;
 mod schema;
 #[cfg(feature = "dapr")]
 mod sidecars;
 mod source;
+mod storage;
 mod verify;
 
 use args::{Cli, Command, DlqCommand, LogCommand, Target};
@@ -74,6 +76,7 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         }
         Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
         Command::Log { command: LogCommand::Repair(args) } => repair::repair(services, &args, output),
+        Command::Log { command: LogCommand::Scavenge(args) } => scavenge::scavenge(services, &args, output),
         Command::Describe => inspect::describe(services, output),
         Command::Explain { code } => inspect::explain(code.as_deref(), output),
         Command::Completions { shell } => inspect::completions(shell),

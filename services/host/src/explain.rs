@@ -32,6 +32,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "command_id_reused",
     "command_not_encodable",
     "control_characters",
+    "cursors_unreadable",
     "dead_letter_not_found",
     "delivery_postponed",
     "disk_full",

@@ -20,15 +20,16 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Access, AdminService};
 use crate::broker::{Brokers, Carrier};
 use crate::data::{self, DataDir, Opened};
+use crate::disk::Disk;
 use crate::health::{Health, Watched};
-use crate::metrics::CommitMetrics;
+use crate::metrics::{CommitMetrics, Measured};
 use crate::middleware::{Around, around};
 use crate::service::ReadModels;
 use crate::stop::{STOP_WITHIN, Stage, StopTime};
 use crate::view::ServiceView;
 use crate::{
-    BODY_BYTES_MAX, ConnectionOptions, DataError, ReadModelError, Running, Service, ServiceError, Setup,
-    description, metrics, openapi, panics, schemas, server,
+    BODY_BYTES_MAX, ConnectionOptions, DataError, DiskOptions, ReadModelError, Running, Service,
+    ServiceError, Setup, description, metrics, openapi, panics, schemas, server,
 };
 
 /// How services are run.
@@ -51,6 +52,8 @@ pub struct HostOptions {
     /// How long [`Host::shutdown`] takes at most: a third of it goes to requests under way, then buses, nodes and journals
     /// have their shares. What is not done in its share is cut, and named in the log.
     pub stop_within: Duration,
+    /// How the services look after their disks.
+    pub disk: DiskOptions,
 }
 
 impl Default for HostOptions {
@@ -66,6 +69,7 @@ impl Default for HostOptions {
             snapshots: SnapshotOptions::default(),
             connections: ConnectionOptions::default(),
             stop_within: STOP_WITHIN,
+            disk: DiskOptions::default(),
         }
     }
 }
@@ -159,6 +163,7 @@ struct Hosted {
     node: Node,
     bus: Option<Bus>,
     read_models: ReadModels,
+    disk: Disk,
 }
 
 /// Services that run and are served.
@@ -210,6 +215,7 @@ impl Host {
             data: &data,
             journal: &options.journal,
             snapshots: &options.snapshots,
+            disk: &options.disk,
             brokers: &brokers,
             stop_within: options.stop_within,
         };
@@ -230,8 +236,10 @@ impl Host {
             stopped.clone(),
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
-        let nodes = hosted.iter().map(|one| one.node.clone()).collect();
-        let scraped = metrics::router(nodes);
+        let scraped = metrics::router(Measured {
+            nodes: hosted.iter().map(|one| one.node.clone()).collect(),
+            disks: hosted.iter().map(|one| one.disk.clone()).collect(),
+        });
         let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
         let router =
             brokers.keeping_unrouted(router).layer(middleware::from_fn_with_state(Around::default(), around));
@@ -312,6 +320,7 @@ struct Ground<'a> {
     data: &'a DataDir,
     journal: &'a EmbeddedOptions,
     snapshots: &'a SnapshotOptions,
+    disk: &'a DiskOptions,
     brokers: &'a Brokers,
     stop_within: Duration,
 }
@@ -357,7 +366,8 @@ async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hos
             if bus.as_ref().is_some_and(|bus| bus.broker() == "none") {
                 tracing::warn!(service = name, "there is no broker: integration events stay unpublished");
             }
-            Ok((Hosted { service, data, dir, node, bus, read_models }, router))
+            let disk = Disk::look_after(name, &data.embedded, ground.disk);
+            Ok((Hosted { service, data, dir, node, bus, read_models, disk }, router))
         }
         Err(source) => {
             read_models.lock().drain(..).for_each(|model| model.stop());
@@ -405,9 +415,13 @@ impl Hosted {
     async fn close(self, time: StopTime) {
         self.read_models.lock().drain(..).for_each(|model| model.stop());
         let service = self.service.name();
-        // Let go of journal and snapshots before they are closed.
-        drop((self.bus, self.node));
-        if time.give(Stage::Data, self.data.close()).await.is_none() {
+        let closed = time.give(Stage::Data, async {
+            self.disk.stop().await;
+            // Let go of journal and snapshots before they are closed.
+            drop((self.bus, self.node, self.disk));
+            self.data.close().await;
+        });
+        if closed.await.is_none() {
             tracing::warn!(service, "the journal was not closed in time; the next start recovers it");
         }
     }
@@ -420,6 +434,7 @@ impl Hosted {
             bus: self.bus.clone(),
             journal: Arc::clone(&self.data.journal),
             read_models: self.read_models.lock().clone(),
+            disk: Some(self.disk.clone()),
         }
     }
 

@@ -76,6 +76,7 @@ mod context;
 mod dapr;
 mod data;
 mod description;
+mod disk;
 mod etag;
 mod explain;
 pub mod fields;
@@ -114,6 +115,7 @@ pub use body::{BODY_BYTES_MAX, BodyHash, JsonBody, parse_body};
 pub use broker::Carrier;
 pub use context::{ACTOR_HEADER, CORRELATION_HEADER, IDEMPOTENCY_KEY_HEADER, RequestContext};
 pub use data::DataError;
+pub use disk::DiskOptions;
 pub use etag::ETag;
 pub use explain::{codes, explain};
 pub use fields::{

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::Reader;
-use annals_persistence::{EventError, Filter, Journal, Position, ReadError, RecordedEvent, StreamId};
+use annals_persistence::{
+    EventError, Filter, Journal, Position, ReadError, ReaderPlace, RecordedEvent, StreamId,
+};
 use futures_util::future::BoxFuture;
 use metrics::{Gauge, gauge};
 use parking_lot::RwLock;
@@ -105,6 +107,8 @@ struct Inner<M> {
     shared: Arc<Shared<M>>,
     progress: watch::Receiver<Progress>,
     task: JoinHandle<()>,
+    /// It begins anew with the first event at every start, so all that it wants has to stay.
+    _place: ReaderPlace,
 }
 
 impl<M> Drop for Inner<M> {
@@ -167,7 +171,8 @@ impl<M: Fold> ReadModel<M> {
             lag: gauge!("annals_read_model_lag_events", "read_model" => name),
         };
         let task = tokio::spawn(follower.run());
-        Self(Arc::new(Inner { name, journal, wants_internal, reader, shared, progress, task }))
+        let place = journal.readers().register(format!("read model {name}"), wants_internal, Position::START);
+        Self(Arc::new(Inner { name, journal, wants_internal, reader, shared, progress, task, _place: place }))
     }
 
     /// Looks at the read model, once it holds everything that was durable when this was called.

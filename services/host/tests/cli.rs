@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EmbeddedJournal, EmbeddedOptions, EventId, Expected, Journal,
+    JournalExt, NewEvent, StreamId, Timestamp,
+};
 use http::Method;
 use program::{Program, command, exit_code, items, run, stderr, stdout};
 use serde_json::{Value, json};
@@ -278,6 +283,7 @@ async fn data_in_use_is_three_and_names_the_file() {
         vec!["serve", "--service", "notes", "--listen", "127.0.0.1:0", "--data", dir],
         vec!["streams", "ls", "--data", dir],
         vec!["log", "verify", "--data", dir],
+        vec!["log", "scavenge", "--data", dir],
     ] {
         let output = run(&args);
         assert_eq!(exit_code(&output), 3, "{args:?}: {}", stderr(&output));
@@ -340,6 +346,48 @@ async fn a_log_is_verified_and_damage_is_three() {
     assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 0);
     let notes = Program::start(&["dev", "--data", dir]);
     notes.post("/api/note", &[], &json!({ "text": "after" }).to_string()).await;
+    assert!(notes.stop().success());
+}
+
+/// A journal of several segments with requests that were remembered two days ago.
+async fn with_old_keys(dir: &Path) {
+    let options = EmbeddedOptions { segment_bytes: 8192, ..EmbeddedOptions::default() };
+    let journal: Arc<dyn Journal> = Arc::new(EmbeddedJournal::open(dir, options).unwrap());
+    let two_days_ago = Timestamp(Timestamp::now().0 - 2 * 24 * 60 * 60 * 1_000_000);
+    for number in 0..100 {
+        let event = NewEvent {
+            id: EventId::generate(),
+            type_name: "request-remembered".into(),
+            schema_version: 1,
+            codec: CodecId::Json,
+            payload: vec![b' '; 300].into(),
+            command: CommandMetadata::internal(two_days_ago),
+            tags: Vec::new(),
+        };
+        let key = StreamId::internal(&format!("idempotency-{number}")).unwrap();
+        journal.append(Batch::of(key, Expected::NoStream, [event])).await.unwrap();
+    }
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn a_stopped_log_is_scavenged_and_it_is_said_what_that_gave_back() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    with_old_keys(&data.path().join("notes/journal")).await;
+    let scavenged = |args: &[&str]| {
+        let all = ["log", "scavenge", "--data", dir, "--json"];
+        let report = items(&[&all[..], args].concat()).remove(0);
+        ["events", "rewritten", "reclaimedBytes"].map(|field| report[field].as_u64().unwrap())
+    };
+    assert_eq!(scavenged(&["--keys-kept", "3d"]), [0, 0, 0], "they are kept for longer");
+    let [events, rewritten, bytes] = scavenged(&[]);
+    assert!(events > 50 && rewritten > 2 && bytes > 10_000, "{events} {rewritten} {bytes}");
+    let text = stdout(&run(&["log", "scavenge", "--data", dir]));
+    assert!(text.starts_with("notes: gave back 0 bytes of 0 events"), "{text}");
+    assert_eq!(exit_code(&run(&["log", "scavenge", "--data", dir, "--keys-kept", "soon"])), 2);
+    assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 0);
+    let notes = Program::start(&["serve", "--service", "notes", "--data", dir]);
     assert!(notes.stop().success());
 }
 

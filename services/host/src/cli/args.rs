@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 
+use super::storage::{StorageArgs, duration};
 use crate::stop::STOP_WITHIN;
 use crate::telemetry::LogFormat;
 
@@ -154,6 +155,8 @@ pub(super) struct DevArgs {
     pub(super) pubsub: String,
     #[command(flatten)]
     pub(super) stop: StopArgs,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +176,8 @@ pub(super) struct ServeArgs {
     pub(super) broker: BrokerArgs,
     #[command(flatten)]
     pub(super) stop: StopArgs,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
 }
 
 /// How services stop.
@@ -417,6 +422,21 @@ pub(super) enum LogCommand {
     Verify(VerifyArgs),
     /// Cut damage off a stopped service's journal, with all behind it: says what would be cut, and does it with --yes.
     Repair(RepairArgs),
+    /// Give back the space of what a stopped service's journal no longer keeps. A running one does so by itself.
+    Scavenge(ScavengeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScavengeArgs {
+    /// The data directory.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// How long a request is remembered under its Idempotency-Key.
+    #[arg(long, env = "ANNALS_KEYS_KEPT", value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    pub(super) keys_kept: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -41,6 +41,7 @@ pub(super) async fn dev(
         carrier: connected.carrier,
         admin_token: admin_token(),
         stop_within,
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
     let (ended, time) = run(services, options, &mut end, output, note).await;
@@ -69,6 +70,7 @@ pub(super) async fn serve(
         carrier,
         admin_token: admin_token(),
         stop_within,
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
     let mut end = End::listen(stop_within)?;

@@ -188,3 +188,16 @@ async fn a_panic_stops_it_with_the_event_and_the_reason() {
     let before = model.read_at(Position(1), Duration::ZERO, |_| ()).await;
     assert!(matches!(before, Err(ReadModelError::Failed { .. })), "{before:?}");
 }
+
+#[tokio::test]
+async fn a_read_model_keeps_in_the_journal_all_that_it_is_built_from() {
+    let journal = journal();
+    append(&journal, "account-1", 3).await;
+    let model = ReadModel::start("count", Count::default(), Arc::clone(&journal));
+    model.read(|count| assert_eq!(count.events, 3)).await.unwrap();
+    let lowest = journal.readers().lowest().unwrap();
+    assert_eq!((&*lowest.name, lowest.position), ("read model count", Position::START));
+    assert_eq!(journal.readers().lowest_of_internal(), None, "it wants none of the runtime's own streams");
+    drop(model);
+    assert_eq!(journal.readers().lowest(), None);
+}

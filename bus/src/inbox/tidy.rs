@@ -1,0 +1,192 @@
+//! Giving up what an inbox need not remember any more: old records are truncated away, and of what they say that still
+//! counts a record goes along in the same append.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use annals_persistence::planted::{Fault, planted};
+use annals_persistence::{
+    AppendError, Batch, CodecError, Direction, Expected, JournalExt, ReadError, Retention, Timestamp, Version,
+};
+
+use super::{CarriedKey, Gap, Inbox, InboxError, InboxEvent, Index, OrderKey, Place, decode};
+use crate::identity::event_key;
+use crate::reaction::Target;
+use crate::record;
+
+/// How many records are given up with one append.
+const STEP_RECORDS: usize = 8192;
+/// How many are read at a time.
+const PAGE_RECORDS: usize = 512;
+/// How many keys one record carries on.
+const KEYS_IN_RECORD: usize = 512;
+
+/// Why old records were not given up; they are the next time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TidyError {
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl From<ReadError> for TidyError {
+    fn from(error: ReadError) -> Self {
+        Self::Inbox(error.into())
+    }
+}
+
+/// What old records say that may still count.
+#[derive(Debug, Default)]
+pub(crate) struct Old {
+    keys: BTreeMap<(String, String), (u64, Option<Gap>)>,
+    plans: BTreeMap<(String, String), Vec<Target>>,
+    /// The first record that is not given up.
+    until: Version,
+    records: usize,
+}
+
+/// What giving records up came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tidied {
+    /// How many records are given up.
+    pub(crate) records: usize,
+    /// Where the plans stand now that were carried on.
+    pub(crate) plans: Vec<(u128, Version)>,
+}
+
+impl Old {
+    /// Whether there is nothing to give up.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Whether there may be more than is given up at a time.
+    pub(crate) fn is_full(&self) -> bool {
+        self.records >= STEP_RECORDS
+    }
+
+    fn take(&mut self, event: InboxEvent) {
+        match event {
+            InboxEvent::Planned { source, event_id, targets } => {
+                self.plans.insert((source, event_id), targets);
+            }
+            InboxEvent::Handled { source, event_id, place, .. } => {
+                self.place(&source, place);
+                self.plans.remove(&(source, event_id));
+            }
+            InboxEvent::DeadLettered { source, place, .. } => self.place(&source, place),
+            InboxEvent::Carried { keys } => {
+                for CarriedKey { source, key, sequence, gap } in keys {
+                    self.key((source, key), sequence, gap);
+                }
+            }
+        }
+    }
+
+    fn place(&mut self, source: &str, place: Place) {
+        let (Some(key), Some(sequence)) = (place.key, place.sequence) else { return };
+        let gap = place.gap_after.map(|after| Gap { after, before: sequence });
+        self.key((source.to_owned(), key), sequence, gap);
+    }
+
+    fn key(&mut self, key: (String, String), sequence: u64, gap: Option<Gap>) {
+        let (last, known) = self.keys.entry(key).or_insert((sequence, None));
+        *last = sequence.max(*last);
+        *known = match (*known, gap) {
+            (Some(one), Some(other)) => {
+                Some(Gap { after: one.after.min(other.after), before: one.before.max(other.before) })
+            }
+            (known, gap) => known.or(gap),
+        };
+    }
+
+    /// Leaves what still counts: keys of which nothing younger tells how far they are, and plans that are not carried
+    /// out.
+    pub(crate) fn keep_only(&mut self, index: &Index) {
+        if planted(Fault::KeysNotCarried) {
+            self.keys.clear();
+        }
+        if planted(Fault::PlansNotCarried) {
+            self.plans.clear();
+        }
+        self.keys.retain(|(source, key), (sequence, gap)| {
+            let last = index.last(OrderKey::new(source, key));
+            gap.is_some() || last.is_none_or(|last| last <= *sequence)
+        });
+        self.plans.retain(|(source, id), _| index.open_plan(event_key(source, id)).is_some());
+    }
+
+    /// The records that carry on what counts, and whose plans the last of them are.
+    fn carried(self) -> (Vec<InboxEvent>, Vec<u128>) {
+        let keys = self.keys.into_iter().map(|((source, key), (sequence, gap))| CarriedKey {
+            source,
+            key,
+            sequence,
+            gap,
+        });
+        let keys: Vec<_> = keys.collect();
+        let mut events: Vec<_> =
+            keys.chunks(KEYS_IN_RECORD).map(|keys| InboxEvent::Carried { keys: keys.to_vec() }).collect();
+        let plans = self.plans.keys().map(|(source, id)| event_key(source, id)).collect();
+        events.extend(self.plans.into_iter().map(|((source, event_id), targets)| InboxEvent::Planned {
+            source,
+            event_id,
+            targets,
+        }));
+        (events, plans)
+    }
+}
+
+impl Inbox {
+    /// What the oldest records say, of those that are older than `remember` now: as many as are given up at a time.
+    pub(crate) async fn old(&self, remember: Duration) -> Result<Old, TidyError> {
+        let (mut old, now) = (Old::default(), self.clock.now());
+        let mut from = Version(1);
+        while old.records < STEP_RECORDS {
+            let page = self.journal.stream_page(&self.stream, from, Direction::Forward, PAGE_RECORDS).await?;
+            for recorded in &page.events {
+                if !is_old(recorded.command.time, remember, now) {
+                    return Ok(old);
+                }
+                old.take(decode(recorded)?);
+                old.records += 1;
+                old.until = recorded.version.next();
+            }
+            let Some(next) = page.next else {
+                // The last record of a stream stays, whatever is given up.
+                return Ok(if old.records == 1 { Old::default() } else { old });
+            };
+            from = next;
+        }
+        Ok(old)
+    }
+
+    /// Gives old records up, with one append that also has what of them still counts.
+    pub(crate) async fn give_up(&self, old: Old) -> Result<Tidied, TidyError> {
+        let (until, records) = (old.until, old.records);
+        let (events, plans) = old.carried();
+        let now = self.clock.now();
+        let events = events.iter().map(|event| record::record(event, now)).collect::<Result<Vec<_>, _>>()?;
+        // The count never bites. It says that the stream is the runtime's own, so that its space is given back though
+        // somebody has still to come to aggregates' events in front of it.
+        let kept = Retention { truncate_before: until, max_count: Some(u64::MAX), ..Retention::default() };
+        let batch = Batch::default().retaining(self.stream.clone(), kept);
+        let batch =
+            if events.is_empty() { batch } else { batch.and(self.stream.clone(), Expected::Any, events) };
+        let appended = self.journal.append(batch).await?;
+        let last = appended.versions.first().map_or(0, |version| version.0);
+        let first_plan = (last + 1).saturating_sub(plans.len() as u64);
+        let plans = plans.into_iter().zip(first_plan..).map(|(event, version)| (event, Version(version)));
+        Ok(Tidied { records, plans: plans.collect() })
+    }
+}
+
+fn is_old(time: Timestamp, remember: Duration, now: Timestamp) -> bool {
+    now.since(time) > remember
+}
+
+#[cfg(test)]
+mod tests;
