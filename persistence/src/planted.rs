@@ -79,8 +79,6 @@ faults! {
     TableUnchecked = "table-unchecked",
     /// A table of streams from before a segment was written anew is believed.
     StaleTable = "stale-table",
-    /// Space is given back whatever a reader has still to come to.
-    ReadersPassed = "readers-passed",
     /// Truncation takes the first event that is to be kept.
     TruncationOffByOne = "truncation-off-by-one",
     /// One event fewer is kept than was said.
@@ -91,6 +89,8 @@ faults! {
     ScavengedTooMuch = "scavenged-too-much",
     /// A segment written anew takes the old one's place before it is synced.
     ScavengedNotSynced = "scavenged-not-synced",
+    /// Space is given back whatever a reader has still to come to.
+    ReadersPassed = "readers-passed",
     /// Nothing stands in the place of scavenged records.
     GapsNotWritten = "gaps-not-written",
     /// A snapshot is believed whatever its checksum says.
