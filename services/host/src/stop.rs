@@ -23,6 +23,10 @@ pub(crate) enum Stage {
     /// Snapshots and journals are closed.
     Data,
     /// Sidecars end.
+    #[cfg_attr(
+        not(feature = "dapr"),
+        allow(dead_code, reason = "without the feature there are none to wait for")
+    )]
     Sidecars,
 }
 
