@@ -37,12 +37,12 @@ pub(crate) struct Rejection {
 pub(crate) enum InboxEvent {
     /// What is to be done about an event, when that is more than one command: kept, never computed again.
     #[event("inbox-planned")]
-    Planned { source: String, event_id: String, targets: Vec<Target> },
+    Planned { source: Arc<str>, event_id: Arc<str>, targets: Vec<Target> },
     /// Everything that was to be done is done.
     #[event("inbox-handled")]
     Handled {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -51,8 +51,8 @@ pub(crate) enum InboxEvent {
     /// It became a dead letter.
     #[event("inbox-dead-lettered")]
     DeadLettered {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
     },
@@ -62,7 +62,7 @@ pub(crate) enum InboxEvent {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
 pub(crate) struct Place {
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) sequence: Option<u64>,
     /// The sequence behind which events are missing, where it was handled without those between.
@@ -74,7 +74,7 @@ impl Place {
     fn of(envelope: &Envelope, gap_after: Option<u64>) -> Self {
         match envelope.sequence.filter(|_| envelope.is_ours()) {
             Some(sequence) => {
-                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after }
+                Self { key: Some(Arc::clone(envelope.shared_key())), sequence: Some(sequence), gap_after }
             }
             None => Self::default(),
         }
@@ -165,10 +165,10 @@ impl Inbox {
     }
 
     /// What is to be done about an event, as it was written down.
-    pub(crate) async fn plan_at(&self, version: Version) -> Result<Arc<[Target]>, InboxError> {
+    pub(crate) async fn plan_at(&self, version: Version) -> Result<Vec<Target>, InboxError> {
         let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
         match page.events.first().map(decode).transpose()? {
-            Some(InboxEvent::Planned { targets, .. }) => Ok(targets.into()),
+            Some(InboxEvent::Planned { targets, .. }) => Ok(targets),
             _ => Err(InboxError::NoPlan { stream: self.stream.clone(), version }),
         }
     }
@@ -181,8 +181,8 @@ impl Inbox {
         rejections: Vec<Rejection>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Handled {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after),
             rejections,
         })
@@ -195,8 +195,8 @@ impl Inbox {
         gap_after: Option<u64>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::DeadLettered {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after),
         })
     }
@@ -205,12 +205,12 @@ impl Inbox {
     pub(crate) fn planned(
         &self,
         envelope: &Envelope,
-        targets: &[Target],
+        targets: Vec<Target>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Planned {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
-            targets: targets.to_vec(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
+            targets,
         })
     }
 
