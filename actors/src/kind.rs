@@ -1,6 +1,7 @@
 //! Everything a node has for one aggregate type.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::{Arc, Weak};
 
 use annals_persistence::{Journal, StreamId};
@@ -8,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tracing::Span;
 
@@ -267,6 +269,14 @@ pub trait AggregateKind: fmt::Debug + Send + Sync {
         options: SendOptions,
     ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
 
+    /// As [`AggregateKind::send_json`], for a command that is still text.
+    fn send_raw<'a>(
+        &'a self,
+        id: &'a str,
+        command: &'a RawValue,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
+
     /// Makes a checkpoint of an instance, and gives up the events in front of it but the last `keep`; none where there is
     /// no such number. See [`AggregateRef::checkpoint`].
     fn checkpoint<'a>(
@@ -301,6 +311,33 @@ impl<A: Aggregate> fmt::Debug for KindHandle<A> {
     }
 }
 
+impl<A: Aggregate> KindHandle<A> {
+    /// Sends a command that was read, if it could be.
+    fn send_read(
+        &self,
+        id: &str,
+        command: Result<A::Command, serde_json::Error>,
+        options: SendOptions,
+    ) -> BoxFuture<'static, Result<Receipt, ErasedSendError>> {
+        let sending = command.map(|command| {
+            AggregateRef::<A>::of(Some(Arc::clone(&self.0)), id).send(command).with(options).into_future()
+        });
+        match sending {
+            Ok(sending) => sending.map(|sent| sent.map_err(|error| ErasedSendError::from(&error))).boxed(),
+            Err(error) => std::future::ready(Err(undecodable::<A>(&error))).boxed(),
+        }
+    }
+}
+
+fn undecodable<A: Aggregate>(error: &serde_json::Error) -> ErasedSendError {
+    ErasedSendError {
+        code: "undecodable_command",
+        retry: Retry::Never,
+        rejected: false,
+        message: format!("the command is none of {}: {}", A::TYPE, with_sources(error)),
+    }
+}
+
 impl<A: Aggregate> AggregateKind for KindHandle<A> {
     fn type_name(&self) -> &'static str {
         A::TYPE
@@ -316,17 +353,16 @@ impl<A: Aggregate> AggregateKind for KindHandle<A> {
         command: Value,
         options: SendOptions,
     ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>> {
-        async move {
-            let command = serde_json::from_value(command).map_err(|error| ErasedSendError {
-                code: "undecodable_command",
-                retry: Retry::Never,
-                rejected: false,
-                message: format!("the command is none of {}: {}", A::TYPE, with_sources(&error)),
-            })?;
-            let reference = AggregateRef::of(Some(Arc::clone(&self.0)), id);
-            reference.send(command).with(options).await.map_err(|error| ErasedSendError::from(&error))
-        }
-        .boxed()
+        self.send_read(id, serde_json::from_value(command), options)
+    }
+
+    fn send_raw<'a>(
+        &'a self,
+        id: &'a str,
+        command: &'a RawValue,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>> {
+        self.send_read(id, serde_json::from_str(command.get()), options)
     }
 
     fn checkpoint<'a>(

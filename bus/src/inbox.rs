@@ -39,12 +39,12 @@ pub(crate) struct Rejection {
 pub(crate) enum InboxEvent {
     /// What is to be done about an event, when that is more than one command: kept, never computed again.
     #[event("inbox-planned")]
-    Planned { source: String, event_id: String, targets: Vec<Target> },
+    Planned { source: Arc<str>, event_id: Arc<str>, targets: Vec<Target> },
     /// Everything that was to be done is done.
     #[event("inbox-handled")]
     Handled {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -53,8 +53,8 @@ pub(crate) enum InboxEvent {
     /// It became a dead letter.
     #[event("inbox-dead-lettered")]
     DeadLettered {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
     },
@@ -67,8 +67,8 @@ pub(crate) enum InboxEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CarriedKey {
-    pub(crate) source: String,
-    pub(crate) key: String,
+    pub(crate) source: Arc<str>,
+    pub(crate) key: Arc<str>,
     pub(crate) sequence: u64,
     /// Between which sequences events may be missing, where any may.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -86,7 +86,7 @@ pub(crate) struct Gap {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
 pub(crate) struct Place {
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) sequence: Option<u64>,
     /// The sequence behind which events are missing, where it was handled without those between.
@@ -98,7 +98,7 @@ impl Place {
     fn of(envelope: &Envelope, gap_after: Option<u64>) -> Self {
         match envelope.sequence.filter(|_| envelope.is_ours()) {
             Some(sequence) => {
-                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after }
+                Self { key: Some(Arc::clone(envelope.shared_key())), sequence: Some(sequence), gap_after }
             }
             None => Self::default(),
         }
@@ -194,18 +194,18 @@ impl Inbox {
         &self,
         envelope: &Envelope,
         version: Version,
-    ) -> Result<Arc<[Target]>, InboxError> {
+    ) -> Result<Vec<Target>, InboxError> {
         let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
         // Where it was carried on from there, the page begins behind it.
         if let Some(targets) =
             page.events.first().map(|found| planned_for(envelope, found)).transpose()?.flatten()
         {
-            return Ok(targets.into());
+            return Ok(targets);
         }
         let mut records = self.journal.read_stream(&self.stream, version, Direction::Forward);
         while let Some(recorded) = records.next().await {
             if let Some(targets) = planned_for(envelope, &recorded?)? {
-                return Ok(targets.into());
+                return Ok(targets);
             }
         }
         Err(InboxError::NoPlan { stream: self.stream.clone(), version })
@@ -219,8 +219,8 @@ impl Inbox {
         rejections: Vec<Rejection>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Handled {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after),
             rejections,
         })
@@ -233,8 +233,8 @@ impl Inbox {
         gap_after: Option<u64>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::DeadLettered {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after),
         })
     }
@@ -243,12 +243,12 @@ impl Inbox {
     pub(crate) fn planned(
         &self,
         envelope: &Envelope,
-        targets: &[Target],
+        targets: Vec<Target>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Planned {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
-            targets: targets.to_vec(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
+            targets,
         })
     }
 

@@ -102,6 +102,7 @@ mod event;
 mod handler;
 mod identity;
 mod inbox;
+mod mailbox;
 mod publication;
 mod reaction;
 mod record;
@@ -128,7 +129,7 @@ pub use handler::{Delivery, Handler, HandlerError};
 pub use inbox::InboxError;
 pub use publication::{Outgoing, Publications, TranslationError};
 pub use reaction::Reaction;
-pub use relay::{Relay, RelayOptions, RelayParts, RelayStatus, StartFrom};
+pub use relay::{Answer, Relay, RelayOptions, RelayParts, RelayStatus, StartFrom};
 pub use retry::RetryPolicy;
 pub use schema::{
     Compatibility, Incompatibility, Registered, RegisteredSchema, SCHEMA_BYTES_MAX, SchemaError, SchemaFault,

@@ -1,6 +1,8 @@
 //! What a service publishes: the translation of its domain events into integration events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::broker::Publisher;
-use crate::schema::{Checked, Schemas};
+use crate::schema::{Checked, Schemas, unversioned};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
 mod published;
@@ -28,6 +30,8 @@ pub(crate) use sequence::Sequences;
 pub struct Outgoing {
     pub(crate) topic: Topic,
     pub(crate) event_type: Arc<str>,
+    /// What its schema is called on a topic that has none of its own.
+    pub(crate) schema_name: Arc<str>,
     pub(crate) subject: Option<Arc<str>>,
     /// What could not be encoded is found out when it is to be published.
     pub(crate) data: Result<Arc<RawValue>, String>,
@@ -42,9 +46,11 @@ impl Outgoing {
 
     /// This event, on a topic named here.
     pub fn on<E: IntegrationEvent>(event: &E, topic: &TopicArguments) -> Self {
+        let Names { topic, event_type, schema_name } = Names::of::<E>(topic);
         Self {
-            topic: Topic::with::<E>(topic),
-            event_type: E::type_name().into(),
+            topic,
+            event_type,
+            schema_name,
             subject: None,
             data: serde_json::value::to_raw_value(event).map(Arc::from).map_err(|error| error.to_string()),
             schema: E::schema,
@@ -62,6 +68,34 @@ impl Outgoing {
     pub fn subject(mut self, subject: impl Into<Arc<str>>) -> Self {
         self.subject = Some(subject.into());
         self
+    }
+}
+
+/// What an event type is called in its envelopes.
+#[derive(Clone)]
+struct Names {
+    topic: Topic,
+    event_type: Arc<str>,
+    schema_name: Arc<str>,
+}
+
+impl Names {
+    /// Those that the type alone says are put together once in each thread.
+    fn of<E: IntegrationEvent>(arguments: &TopicArguments) -> Self {
+        thread_local! {
+            static KNOWN: RefCell<HashMap<TypeId, Names>> = RefCell::default();
+        }
+        if *arguments != TopicArguments::default() {
+            return Self::made::<E>(arguments);
+        }
+        KNOWN.with_borrow_mut(|known| {
+            known.entry(TypeId::of::<E>()).or_insert_with(|| Self::made::<E>(arguments)).clone()
+        })
+    }
+
+    fn made<E: IntegrationEvent>(arguments: &TopicArguments) -> Self {
+        let topic = Topic::with::<E>(arguments);
+        Self { schema_name: unversioned(&topic), event_type: E::type_name().into(), topic }
     }
 }
 
@@ -219,15 +253,14 @@ impl Publications {
 
     /// Two events of one domain event on one topic would have the same id and the same place in the order.
     fn check(&self, all: &[Outgoing]) -> Result<(), TranslationError> {
-        let mut seen = BTreeSet::new();
-        for Outgoing { topic, data, .. } in all {
+        for (index, Outgoing { topic, data, .. }) in all.iter().enumerate() {
             if let Some(reason) = topic.fault() {
                 return Err(TranslationError::InvalidTopic { topic: topic.clone(), reason });
             }
             if !self.may_publish(topic) {
                 return Err(TranslationError::NotDeclared { topic: topic.clone() });
             }
-            if !seen.insert(topic) {
+            if all[..index].iter().any(|earlier| earlier.topic == *topic) {
                 return Err(TranslationError::TopicTwice { topic: topic.clone() });
             }
             if let Err(reason) = data {
@@ -294,9 +327,6 @@ impl TranslationError {
         }
     }
 }
-
-/// What must not be mixed up when an event's place in the order is looked for.
-pub(crate) type Place = (StreamId, Topic);
 
 #[cfg(test)]
 mod tests;

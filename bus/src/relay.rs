@@ -15,12 +15,14 @@ use tokio::task::JoinHandle;
 use crate::broker::Publisher;
 use crate::{Publications, RetryPolicy, Topic};
 
+mod answer;
 mod cursor;
 mod delivery;
 mod lanes;
 mod parking;
 mod pump;
 
+pub use answer::Answer;
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
 use cursor::CursorStream;

@@ -15,6 +15,8 @@ use crate::dead_letter::LetterBox;
 use crate::handler::AnyHandler;
 use crate::identity::{derived, event_key};
 use crate::inbox::{Inbox, Index, OrderKey};
+use crate::mailbox::Mailbox;
+use crate::relay::Answer;
 use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments};
 
 mod actor;
@@ -24,9 +26,10 @@ mod run;
 mod tidy;
 pub(crate) mod unreadable;
 
-use actor::{Message, SubscriptionActor};
-use desk::{Arrival, Reply};
+use actor::{Message, Serve, SubscriptionActor};
+use desk::{Arrival, Reply, ReplyTo};
 use effect::Kinds;
+pub(crate) use run::Counted;
 
 /// Limits and habits of a subscription.
 #[derive(Debug, Clone)]
@@ -163,6 +166,8 @@ impl DeliveryError {
 /// What every part of a subscription needs.
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
+    /// Who its commands are said to be sent by.
+    pub(crate) actor: Arc<str>,
     pub(crate) service: Arc<str>,
     pub(crate) topic: Topic,
     pub(crate) options: SubscriptionOptions,
@@ -171,6 +176,7 @@ pub(crate) struct Core {
     pub(crate) inbox: Inbox,
     pub(crate) letters: LetterBox,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counted: Counted,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) last_error: Mutex<Option<String>>,
     /// How many keys wait for an event for so long that somebody should know.
@@ -197,7 +203,8 @@ impl Core {
 /// durable, or the event is a dead letter.
 pub struct Inlet {
     core: Arc<Core>,
-    actor: ActorRef<Message>,
+    actor: ActorRef<Serve>,
+    mailbox: Arc<Mailbox<Message>>,
     room: Arc<Semaphore>,
 }
 
@@ -213,10 +220,12 @@ impl fmt::Debug for Inlet {
 impl Inlet {
     pub(crate) async fn open(core: Core, index: Index) -> Result<Self, ractor::SpawnErr> {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
-        let core = Arc::new(core);
-        let arguments = (Arc::clone(&core), index);
+        let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
+        let arguments = (Arc::clone(&core), Arc::clone(&mailbox), index);
         let (actor, _ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
-        Ok(Self { core, actor, room })
+        // It is its only message; what there is to do it learns from the mailbox.
+        drop(actor.send_message(Serve));
+        Ok(Self { core, actor, mailbox, room })
     }
 
     /// The subscription's name.
@@ -319,6 +328,21 @@ impl Inlet {
         self.hand_over(envelope, permit, Manner { in_order: true, ..Manner::default() }).await
     }
 
+    /// Takes an event as [`Inlet::deliver_in_order`] does, without anybody who waits for what becomes of it; where there is
+    /// no room, it gives the answer back.
+    pub(crate) fn offer_in_order(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return Some(answer) };
+        if self.core.is_stopping() {
+            return Some(answer);
+        }
+        let proven = answer.satisfied().is_some_and(|schema| self.core.handler.asks_for(schema));
+        let manner = Manner { in_order: true, proven, ..Manner::default() };
+        let reply = Reply { to: ReplyTo::Relay(answer), _permit: permit };
+        // A subscription that is gone drops the answer, which says that it was given up.
+        drop(self.mailbox.put(arrived(envelope, manner, reply)));
+        None
+    }
+
     /// Runs a dead letter again, once.
     pub(crate) async fn replay(&self, envelope: Arc<Envelope>) -> Result<(), DeliveryError> {
         let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
@@ -353,14 +377,8 @@ impl Inlet {
             return Err(DeliveryError::Stopping);
         }
         let (sender, answer) = oneshot::channel();
-        let arrival = Arrival {
-            event: event_key(&envelope.source, &envelope.id),
-            lane: OrderKey::of(&envelope),
-            envelope,
-            manner,
-            reply: Reply { sender, _permit: permit },
-        };
-        let handed_over = self.actor.send_message(Message::Arrived(Box::new(arrival)));
+        let reply = Reply { to: ReplyTo::Caller(sender), _permit: permit };
+        let handed_over = self.mailbox.put(arrived(envelope, manner, reply));
         handed_over.map_err(|_| DeliveryError::Stopping)?;
         answer.await.unwrap_or(Err(DeliveryError::Stopping))
     }
@@ -369,7 +387,7 @@ impl Inlet {
     pub(crate) fn refuse(&self) {
         self.core.stopping.send_replace(true);
         // An actor that is gone has nothing left to refuse.
-        drop(self.actor.send_message(Message::Refuse));
+        drop(self.mailbox.put(Message::Refuse));
     }
 
     /// Ends when nothing is under way, or after this long.
@@ -386,8 +404,14 @@ impl Inlet {
     /// Stops the actor.
     pub(crate) fn close(&self) {
         self.refuse();
+        self.mailbox.close();
         self.actor.stop(None);
     }
+}
+
+fn arrived(envelope: Arc<Envelope>, manner: Manner, reply: Reply) -> Message {
+    let (event, lane) = (event_key(&envelope.source, &envelope.id), OrderKey::of(&envelope));
+    Message::Arrived(Arrival { event, lane, envelope, manner, reply })
 }
 
 /// How an event was delivered.
@@ -397,6 +421,8 @@ pub(crate) struct Manner {
     in_order: bool,
     /// An operator replays a dead letter.
     replay: bool,
+    /// Its content was held against the very schema that the handler asks for, on its way here.
+    proven: bool,
     /// Why it cannot be read.
     fault: Option<String>,
 }

@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
 
 use super::{Attachment, Broker, PublishError, Publisher, ServicePort};
-use crate::relay::{Relay, RelayOptions, RelayParts, RelayStatus};
+use crate::relay::{Answer, Relay, RelayOptions, RelayParts, RelayStatus};
 use crate::subscription::{DeliveryError, Inlet, SubscriptionStatus};
 use crate::{BusStartError, Envelope};
 
@@ -157,6 +157,14 @@ impl Publisher for InletPublisher {
             delivered.map_err(|error: DeliveryError| PublishError::unavailable(error.to_string()))
         }
         .boxed()
+    }
+
+    fn takes_offers(&self) -> bool {
+        true
+    }
+
+    fn offer(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        self.0.offer_in_order(envelope, answer)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
 use crate::publication::Published;
 use crate::schema::Schemas;
-use crate::subscription::{Core, Inlet, SubscriptionOptions};
+use crate::subscription::{Core, Counted, Inlet, SubscriptionOptions};
 use crate::{BusStartError, IntegrationEvent, Publications, SchemaOptions, SchemaRegistry, Topic};
 
 /// The most events that a subscription may have in flight.
@@ -248,6 +248,8 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         stopping: watch::Sender::new(false),
         last_error: Mutex::new(None),
         stalled: AtomicUsize::new(0),
+        actor: format!("subscription:{name}").into(),
+        counted: Counted::new(&name),
         name,
         topic,
         options,

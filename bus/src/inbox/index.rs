@@ -1,13 +1,13 @@
 //! The inbox in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{Timestamp, Version};
 
 use crate::Envelope;
-use crate::identity::in_memory;
+use crate::identity::{KeyMap, in_memory};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,14 @@ struct Settled {
 /// Which events were handled, and how far each key is: a few numbers for each.
 #[derive(Debug)]
 pub(crate) struct Index {
-    seen: HashMap<u128, Settled>,
+    seen: KeyMap<u128, Settled>,
     /// In the order in which they were handled, for forgetting. One that was settled again stands in it twice.
     ages: VecDeque<(Timestamp, u128)>,
-    last: HashMap<OrderKey, u64>,
+    last: KeyMap<OrderKey, u64>,
     /// Between which sequences of a key events may be missing: they were not waited for any longer.
-    gaps: HashMap<OrderKey, (u64, u64)>,
+    gaps: KeyMap<OrderKey, (u64, u64)>,
     /// Where in the inbox the plans stand that are not carried out.
-    plans: HashMap<u128, Version>,
+    plans: KeyMap<u128, Version>,
     remember: Duration,
     remember_max: usize,
     forgot_early: u64,
@@ -58,11 +58,11 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(remember: Duration, remember_max: usize) -> Self {
         Self {
-            seen: HashMap::new(),
+            seen: KeyMap::default(),
             ages: VecDeque::new(),
-            last: HashMap::new(),
-            gaps: HashMap::new(),
-            plans: HashMap::new(),
+            last: KeyMap::default(),
+            gaps: KeyMap::default(),
+            plans: KeyMap::default(),
             remember,
             remember_max,
             forgot_early: 0,
@@ -106,7 +106,7 @@ impl Index {
         place: Option<(OrderKey, u64)>,
         time: Timestamp,
     ) {
-        if seen == Seen::Handled {
+        if seen == Seen::Handled && !self.plans.is_empty() {
             // A dead letter keeps its plan: a replay goes on where it stopped.
             self.plans.remove(&event);
         }

@@ -42,8 +42,8 @@ pub(super) fn target() -> Target {
 async fn everything_is_read_back() {
     let inbox = inbox(&VirtualClock::default());
     let (done, open, dead) = (envelope("1", 4), envelope("2", 5), envelope("3", 6));
-    inbox.write([inbox.planned(&done, &[target()]).unwrap()]).await.unwrap();
-    inbox.write([inbox.planned(&open, &[target(), target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.planned(&done, vec![target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.planned(&open, vec![target(), target()]).unwrap()]).await.unwrap();
     inbox.write([inbox.handled(&done, None, Vec::new()).unwrap()]).await.unwrap();
     inbox.write([inbox.dead_lettered(&dead, None).unwrap()]).await.unwrap();
     let index = inbox.load(DAY, 100).await.unwrap();
@@ -53,7 +53,7 @@ async fn everything_is_read_back() {
     assert_eq!(index.seen(key(&open)), None);
     assert!(index.open_plan(key(&done)).is_none());
     let plan = index.open_plan(key(&open)).unwrap();
-    assert_eq!(&*inbox.plan_of(&open, plan).await.unwrap(), &[target(), target()]);
+    assert_eq!(inbox.plan_of(&open, plan).await.unwrap(), [target(), target()]);
     assert!(matches!(inbox.plan_of(&open, Version(3)).await, Err(InboxError::NoPlan { .. })));
     assert!(matches!(inbox.plan_of(&dead, Version(1)).await, Err(InboxError::NoPlan { .. })));
     assert_eq!(index.last(OrderKey::of(&done)), Some(6));

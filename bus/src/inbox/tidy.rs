@@ -2,6 +2,7 @@
 //! counts a record goes along in the same append.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals_persistence::planted::{Fault, planted};
@@ -38,11 +39,14 @@ impl From<ReadError> for TidyError {
     }
 }
 
+/// A source, and a key or an id of its.
+type Two = (Arc<str>, Arc<str>);
+
 /// What old records say that may still count.
 #[derive(Debug, Default)]
 pub(crate) struct Old {
-    keys: BTreeMap<(String, String), (u64, Option<Gap>)>,
-    plans: BTreeMap<(String, String), Vec<Target>>,
+    keys: BTreeMap<Two, (u64, Option<Gap>)>,
+    plans: BTreeMap<Two, Vec<Target>>,
     /// The first record that is not given up.
     until: Version,
     records: usize,
@@ -86,13 +90,13 @@ impl Old {
         }
     }
 
-    fn place(&mut self, source: &str, place: Place) {
+    fn place(&mut self, source: &Arc<str>, place: Place) {
         let (Some(key), Some(sequence)) = (place.key, place.sequence) else { return };
         let gap = place.gap_after.map(|after| Gap { after, before: sequence });
-        self.key((source.to_owned(), key), sequence, gap);
+        self.key((Arc::clone(source), key), sequence, gap);
     }
 
-    fn key(&mut self, key: (String, String), sequence: u64, gap: Option<Gap>) {
+    fn key(&mut self, key: Two, sequence: u64, gap: Option<Gap>) {
         let (last, known) = self.keys.entry(key).or_insert((sequence, None));
         *last = sequence.max(*last);
         *known = match (*known, gap) {

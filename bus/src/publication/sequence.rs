@@ -1,23 +1,27 @@
 //! Which event of a stream was published before another, on the same topic.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_persistence::{Direction, Journal, RecordedEvent, Version};
 
 use super::sealing::SealError;
-use super::{Place, Publications, published};
+use super::{Publications, published};
 use crate::Topic;
+use crate::identity::{KeyMap, in_memory};
 
 /// How many events are read at a time while looking back.
 const PAGE_EVENTS: usize = 32;
+
+/// What must not be mixed up when an event's place in the order is looked for: a stream and a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place(u128);
 
 /// What was published last in each place, as far as it is remembered. Two generations: when the young one is full it
 /// becomes the old one, and what was not asked for meanwhile is forgotten.
 #[derive(Debug)]
 pub(crate) struct Sequences {
-    young: HashMap<Place, u64>,
-    old: HashMap<Place, u64>,
+    young: KeyMap<Place, u64>,
+    old: KeyMap<Place, u64>,
     generation_size: usize,
     /// Every event since the first was seen, and nothing was forgotten: what is not here was never published.
     complete: bool,
@@ -27,8 +31,8 @@ impl Sequences {
     /// Remembers at least this many places. `from_start`: events come from the journal's first on.
     pub(crate) fn new(places: usize, from_start: bool) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: KeyMap::default(),
+            old: KeyMap::default(),
             generation_size: places.max(1),
             complete: from_start,
         }
@@ -43,7 +47,7 @@ impl Sequences {
         recorded: &RecordedEvent,
         topic: &Topic,
     ) -> Result<u64, SealError> {
-        let place = (recorded.stream.clone(), topic.clone());
+        let place = Place(in_memory(&[recorded.stream.as_str(), topic.as_str()]));
         let remembered = self.young.get(&place).or_else(|| self.old.get(&place)).copied();
         let previous = match remembered.filter(|last| *last < recorded.version.0) {
             Some(last) => last,

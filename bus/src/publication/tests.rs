@@ -3,7 +3,8 @@ use std::sync::Arc;
 use annals_actors::Context;
 use annals_macros::{Event, Shape};
 use annals_persistence::{
-    Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, NewEvent, Position, Timestamp, Upcast,
+    Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, NewEvent, Position, StreamId, Timestamp,
+    Upcast,
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! What the bus has written stays readable: `events.lock` has the shapes of its own events, `tests/golden` their bytes.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use annals_actors::testing::{EventsLock, GoldenEvents};
 use annals_persistence::Position;
@@ -32,7 +33,7 @@ fn golden_events() {
 }
 
 fn inbox() -> Vec<InboxEvent> {
-    let (source, event_id) = (|| "customer".to_owned(), || "e-1".to_owned());
+    let (source, event_id) = (|| Arc::from("customer"), || Arc::from("e-1"));
     let place = Place { key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
     let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
     let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };

@@ -11,6 +11,7 @@ use super::*;
 use crate::broker::PublishError;
 use crate::{Envelope, Outgoing, record};
 
+mod offered;
 mod parking;
 
 #[derive(Debug, annals_macros::Event)]
@@ -125,6 +126,15 @@ impl Bench {
     }
 
     fn relay_over(&self, journal: Arc<dyn Journal>, options: RelayOptions) -> Relay {
+        self.relay_of(journal, Arc::clone(&self.publisher) as Arc<dyn Publisher>, options)
+    }
+
+    fn relay_of(
+        &self,
+        journal: Arc<dyn Journal>,
+        publisher: Arc<dyn Publisher>,
+        options: RelayOptions,
+    ) -> Relay {
         let publications = Publications::new("dots").translate::<Dot>(|event, _| {
             let DotEvent::Drawn { number } = event;
             vec![Outgoing::event(&DotDrawn { number: *number })]
@@ -136,7 +146,7 @@ impl Bench {
             readers: Readers::default(),
             publications: Arc::new(publications),
             topic: None,
-            publisher: Arc::clone(&self.publisher) as Arc<dyn Publisher>,
+            publisher,
             clock: Arc::clone(&self.clock),
             options,
         })

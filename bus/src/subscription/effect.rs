@@ -7,13 +7,14 @@ use annals_actors::{AggregateKind, Retry, SendOptions};
 use annals_persistence::{AppendError, CommandId, ReadError, StreamAppend, Version};
 use futures_util::StreamExt;
 use futures_util::stream;
+use smallvec::{SmallVec, smallvec};
 
 use super::Core;
 use super::desk::Job;
 use super::run::Failure;
 use crate::Envelope;
 use crate::inbox::{InboxError, RecordError, Rejection};
-use crate::reaction::{Target, command_ids};
+use crate::reaction::{Errand, command_ids};
 
 /// The service's aggregate types by name.
 pub(crate) type Kinds = HashMap<&'static str, Arc<dyn AggregateKind>>;
@@ -23,10 +24,10 @@ pub(super) struct Effect<'a> {
     core: &'a Core,
     envelope: &'a Envelope,
     gap_after: Option<u64>,
-    targets: Arc<[Target]>,
-    ids: Vec<CommandId>,
-    answers: Vec<Option<Answer>>,
-    /// Where in the inbox the list of targets is, once it is.
+    errands: SmallVec<[Errand; 1]>,
+    ids: SmallVec<[CommandId; 1]>,
+    answers: SmallVec<[Option<Answer>; 1]>,
+    /// Where in the inbox the list of commands is, once it is.
     planned: Option<Version>,
 }
 
@@ -41,30 +42,31 @@ enum Answer {
 }
 
 impl<'a> Effect<'a> {
-    pub(super) fn new(core: &'a Core, job: &'a Job, targets: Arc<[Target]>) -> Self {
+    pub(super) fn new(core: &'a Core, job: &'a Job, errands: SmallVec<[Errand; 1]>) -> Self {
         let envelope = &job.envelope;
-        let ids = command_ids(&core.name, &envelope.source, &envelope.id, &targets);
-        let answers = vec![None; targets.len()];
-        Self { core, envelope, gap_after: job.gap_after, targets, ids, answers, planned: None }
+        let ids = command_ids(&core.name, &envelope.source, &envelope.id, &errands);
+        let answers = smallvec![None; errands.len()];
+        Self { core, envelope, gap_after: job.gap_after, errands, ids, answers, planned: None }
     }
 
     /// A list that is in the journal already.
     pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: Version) -> Result<Self, Failure> {
-        let targets = core.inbox.plan_of(&job.envelope, plan).await?;
-        Ok(Self { planned: Some(plan), ..Self::new(core, job, targets) })
+        let errands = core.inbox.plan_of(&job.envelope, plan).await?.into_iter().map(Errand::try_from);
+        let errands = errands.collect::<Result<_, _>>().map_err(|error| Failure::Never(error.to_string()))?;
+        Ok(Self { planned: Some(plan), ..Self::new(core, job, errands) })
     }
 
-    /// Where the list of targets is, if it is in the journal.
+    /// Where the list of commands is, if it is in the journal.
     pub(super) fn durable_plan(&self) -> Option<Version> {
         self.planned
     }
 
     /// Does what is left to do.
     pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
-        if self.targets.len() == 1 && self.planned.is_none() {
+        if self.errands.len() == 1 && self.planned.is_none() {
             return self.carry_out_one().await;
         }
-        if !self.targets.is_empty() {
+        if !self.errands.is_empty() {
             self.plan().await?;
             self.send_all().await?;
         }
@@ -89,7 +91,9 @@ impl<'a> Effect<'a> {
 
     async fn plan(&mut self) -> Result<(), Failure> {
         if self.planned.is_none() {
-            self.planned = Some(self.write(self.core.inbox.planned(self.envelope, &self.targets)).await?);
+            let targets = self.errands.iter().map(Errand::target).collect::<Result<_, _>>();
+            let targets = targets.map_err(|error| Failure::Never(error.to_string()))?;
+            self.planned = Some(self.write(self.core.inbox.planned(self.envelope, targets)).await?);
         }
         Ok(())
     }
@@ -128,10 +132,10 @@ impl<'a> Effect<'a> {
     fn open_by_instance(&self) -> Vec<Vec<usize>> {
         let mut lanes: Vec<Vec<usize>> = Vec::new();
         let mut lane_of: HashMap<(&str, &str), usize> = HashMap::new();
-        for (index, target) in
-            self.targets.iter().enumerate().filter(|(index, _)| self.answers[*index].is_none())
+        for (index, errand) in
+            self.errands.iter().enumerate().filter(|(index, _)| self.answers[*index].is_none())
         {
-            let lane = *lane_of.entry((&target.type_name, &target.id)).or_insert(lanes.len());
+            let lane = *lane_of.entry((&errand.type_name, &errand.id)).or_insert(lanes.len());
             if lane == lanes.len() {
                 lanes.push(Vec::new());
             }
@@ -152,19 +156,19 @@ impl<'a> Effect<'a> {
     }
 
     async fn send(&self, index: usize, along: Option<StreamAppend>) -> Result<Answer, Failure> {
-        let target = &self.targets[index];
-        let Some(kind) = self.core.kinds.get(target.type_name.as_str()) else {
-            return Err(Failure::Never(format!("this service has no aggregate \"{}\"", target.type_name)));
+        let errand = &self.errands[index];
+        let Some(kind) = self.core.kinds.get(&*errand.type_name) else {
+            return Err(Failure::Never(format!("this service has no aggregate \"{}\"", errand.type_name)));
         };
         let went_along = along.is_some();
-        match kind.send_json(&target.id, target.command.clone(), self.options(index, along)).await {
+        match kind.send_raw(&errand.id, &errand.command, self.options(index, along)).await {
             Ok(receipt) => {
                 let appended = receipt.position.is_some() && !receipt.duplicate;
                 Ok(Answer::Accepted { along: went_along && appended })
             }
             Err(error) if error.rejected => Ok(Answer::Rejected(Rejection {
-                type_name: target.type_name.clone(),
-                id: target.id.clone(),
+                type_name: errand.type_name.clone().into_owned(),
+                id: errand.id.to_string(),
                 reason: error.message,
             })),
             // The id is this event's and this target's alone, so another replica, or this one before a restart,
@@ -172,7 +176,7 @@ impl<'a> Effect<'a> {
             Err(error) if error.code == "command_id_reused" => Ok(Answer::Accepted { along: false }),
             Err(error) if error.code == "stopping" => Err(Failure::Stopping),
             Err(error) => {
-                let reason = format!("{} {}: {}", target.type_name, target.id, error.message);
+                let reason = format!("{} {}: {}", errand.type_name, errand.id, error.message);
                 Err(if error.retry == Retry::Never { Failure::Never(reason) } else { Failure::Again(reason) })
             }
         }
@@ -183,7 +187,7 @@ impl<'a> Effect<'a> {
             command_id: Some(self.ids[index]),
             correlation_id: Some(self.envelope.correlation()),
             causation_id: Some(self.envelope.as_cause()),
-            actor: Some(format!("subscription:{}", self.core.name).into()),
+            actor: Some(Arc::clone(&self.core.actor)),
             trace: self.envelope.trace,
             along: along.map(Box::new),
             ..SendOptions::default()

@@ -20,7 +20,7 @@ impl Inlet {
             };
             let Tidied { records, plans } = self.core.inbox.give_up(old).await?;
             // A subscription that is gone reads them where they stand.
-            drop(self.actor.send_message(Message::PlansMoved(plans)));
+            drop(self.mailbox.put(Message::PlansMoved(plans)));
             given_up += records;
             if !more {
                 return Ok(given_up);
@@ -31,7 +31,7 @@ impl Inlet {
     /// Without what younger records say; `None` when the subscription is gone.
     async fn weighed(&self, old: Old) -> Option<Old> {
         let (sender, answer) = oneshot::channel();
-        self.actor.send_message(Message::Weigh(Box::new((old, sender)))).ok()?;
+        self.mailbox.put(Message::Weigh(Box::new((old, sender)))).ok()?;
         answer.await.ok()
     }
 }

@@ -47,7 +47,7 @@ impl Bench {
         Self { desk: Desk::new(index, LIMITS), room: Arc::new(Semaphore::new(100)) }
     }
 
-    fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Vec<Step>, Answer) {
+    fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Steps, Answer) {
         let (sender, answer) = oneshot::channel();
         let permit = Arc::clone(&self.room).try_acquire_owned().unwrap();
         let arrival = Arrival {
@@ -55,28 +55,28 @@ impl Bench {
             lane: OrderKey::of(&envelope),
             envelope,
             manner,
-            reply: Reply { sender, _permit: permit },
+            reply: Reply { to: ReplyTo::Caller(sender), _permit: permit },
         };
         (self.desk.admit(arrival, Timestamp(0)), answer)
     }
 
     /// Events are called by their sequence.
-    fn admit(&mut self, previous: u64, sequence: u64) -> (Vec<Step>, Answer) {
+    fn admit(&mut self, previous: u64, sequence: u64) -> (Steps, Answer) {
         self.admit_as(envelope(&sequence.to_string(), Some((previous, sequence))), Manner::default())
     }
 
-    fn finish(&mut self, job: &Job, outcome: Outcome) -> Vec<Step> {
+    fn finish(&mut self, job: &Job, outcome: Outcome) -> Steps {
         self.desk.finish(job, outcome, Timestamp(0))
     }
 
-    fn handle(&mut self, job: &Job) -> Vec<Step> {
+    fn handle(&mut self, job: &Job) -> Steps {
         self.finish(job, Outcome::Handled)
     }
 }
 
 /// The job that is to run, of steps that are exactly that.
-fn run(steps: Vec<Step>) -> Job {
-    match <[Step; 1]>::try_from(steps) {
+fn run(steps: Steps) -> Job {
+    match <[Step; 1]>::try_from(steps.into_vec()) {
         Ok([Step::Run(job)]) => job,
         other => panic!("one run was expected: {other:?}"),
     }
