@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dapr")]
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[cfg(feature = "dapr")]
@@ -74,16 +75,18 @@ impl Brokers {
 
     /// Routes for deliveries over HTTP, on the host's own listener.
     #[cfg(feature = "dapr")]
-    pub(crate) fn routes(&self) -> Option<Router> {
+    pub(crate) fn routes(&self, address: SocketAddr) -> Option<Router> {
         let Self::Dapr(services) = self else { return None };
         let over_http = |broker: &&DaprBroker| broker.options().app_channel == AppChannel::Http;
-        services.values().find(over_http).map(|broker| crate::dapr::router(broker.app().clone()))
+        let app = services.values().find(over_http)?.app().clone();
+        app.warn_of_network(address);
+        Some(crate::dapr::router(app))
     }
 
     /// Routes for deliveries over HTTP: only sidecars need any.
     #[cfg(not(feature = "dapr"))]
     #[expect(clippy::unused_self, reason = "as with sidecars")]
-    pub(crate) fn routes(&self) -> Option<Router> {
+    pub(crate) fn routes(&self, _: SocketAddr) -> Option<Router> {
         None
     }
 }

@@ -209,7 +209,7 @@ impl Host {
             brokers: &brokers,
         };
         let (hosted, mut routers) = start_all(services, ground).await?;
-        routers.extend(brokers.routes());
+        routers.extend(brokers.routes(address));
         let health = Health::new(brokers.name(), hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
         let access = Access {

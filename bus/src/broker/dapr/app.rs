@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -162,16 +162,42 @@ impl DaprApp {
 
     /// Whether a delivery or a question comes from the sidecar, by the token that it brings and where it comes from. Sidecars
     /// before 1.17 send their token over HTTP only; over gRPC they are believed on this machine alone, as is one that has
-    /// not said yet what it is.
+    /// not said yet what it is. Where there is no token, only this machine is believed, whatever the channel.
     #[must_use]
     pub fn is_from_sidecar(&self, token: Option<&[u8]>, peer: Option<IpAddr>) -> bool {
-        let Some(secret) = &self.0.token else { return true };
+        let Some(secret) = &self.0.token else { return peer.is_some_and(is_this_machine) };
         let Some(given) = token else {
             let sends =
                 self.0.state.borrow().version().is_some_and(|version| version.sends_app_token_over_grpc());
             return self.0.over_grpc && !sends && peer.is_some_and(is_this_machine);
         };
         secret.is(given)
+    }
+
+    /// Says in the log when deliveries are listened for on the network and nobody there can be believed.
+    pub fn warn_of_network(&self, address: SocketAddr) {
+        if self.0.token.is_none() && !is_this_machine(address.ip()) {
+            tracing::warn!(
+                %address,
+                "deliveries from the network are refused, since there is no app token: give it to the service and to its \
+                 sidecar (APP_API_TOKEN)"
+            );
+        }
+    }
+
+    /// How many bytes of a body are worth keeping: what is a little too long becomes a dead letter in the place of its
+    /// key, and that is read of the body; of what is longer than this, the beginning says enough.
+    #[must_use]
+    pub fn body_bytes_kept(&self) -> usize {
+        self.0.body_bytes_max.saturating_mul(2)
+    }
+
+    /// Takes the beginning of a body that is too long to be kept, as a dead letter of each handler.
+    pub async fn deliver_cut(&self, topic: &str, content_type: &str, beginning: &[u8]) -> AppAnswer {
+        let most = self.0.body_bytes_max;
+        let reason =
+            format!("the event is much longer than the {most} bytes that are taken; this is its beginning");
+        self.bury(&Topic::named(topic), content_type, &beginning[..most.min(beginning.len())], reason).await
     }
 
     /// Takes an event as it came over HTTP.

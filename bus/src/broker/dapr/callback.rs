@@ -48,9 +48,7 @@ impl CallbackServer {
     pub(super) async fn start(address: SocketAddr, app: DaprApp) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "deliveries are taken from the network: give sidecars from 1.17 on an app token");
-        }
+        app.warn_of_network(address);
         let stopping = watch::Sender::new(false);
         let mut stopped = stopping.subscribe();
         let callback = Arc::new(Callback { app });

@@ -322,6 +322,23 @@ async fn who_has_no_token_is_believed_on_this_machine_alone() {
 }
 
 #[tokio::test]
+async fn without_a_token_this_machine_alone_is_believed_on_either_channel() {
+    let sidecar = Served::start("1.18.3").await;
+    for app_channel in [AppChannel::Http, AppChannel::Grpc("127.0.0.1:0".parse().unwrap())] {
+        let broker = DaprBroker::new(DaprOptions { app_channel, ..options(&sidecar) });
+        for token in [None, Some(&b"any"[..])] {
+            for (peer, believed) in
+                [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.7", false)]
+            {
+                let from_there = broker.app().is_from_sidecar(token, Some(peer.parse().unwrap()));
+                assert_eq!(from_there, believed, "{app_channel:?} {peer}");
+            }
+            assert!(!broker.app().is_from_sidecar(token, None));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_gone_does_not_take_the_one_after_it_along() {
     let sidecar = Served::start("1.14.4").await;
     let broker = DaprBroker::new(options(&sidecar));
