@@ -119,8 +119,9 @@ impl Hub {
 
 fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
     let source = &from.port;
-    let name: Arc<str> = format!("{}-{}", inlet.service(), inlet.name()).into();
-    let cursor = StreamId::internal(&format!("cursor-{name}"))
+    // White space is in no name that a stream can have, so that no two subscriptions share this one.
+    let name: Arc<str> = format!("{} {}", inlet.service(), inlet.name()).into();
+    let cursor = StreamId::internal(&cursor_name(inlet.service(), inlet.name()))
         .map_err(|error| BusStartError::InvalidName { name: Arc::clone(&name), source: error })?;
     let options = RelayOptions {
         in_flight: inlet.options().in_flight,
@@ -144,6 +145,16 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
         inlet: Arc::clone(inlet),
         relay: Arc::new(relay),
     })
+}
+
+/// The name of a subscription's cursor, which no other subscription's is, nor that of a relay to a sidecar. A service's
+/// name ends at the first hyphen, or where its length says.
+fn cursor_name(service: &str, subscription: &str) -> String {
+    if service.contains('-') || service == "dapr" {
+        format!("cursors-{}-{service}-{subscription}", service.len())
+    } else {
+        format!("cursor-{service}-{subscription}")
+    }
 }
 
 /// Publishing is delivering: the answer comes when the subscription's effect is durable.
