@@ -135,7 +135,9 @@ impl Desk {
             return vec![Step::Run(Job { event, lane, envelope, manner, plan: None, gap_after: None })];
         }
         if let Some(waiting) = self.replies.get_mut(&event) {
-            // A duplicate of one under way waits for what becomes of the first.
+            // A duplicate of one under way waits for what becomes of the first. Who has given up makes room for it, or one
+            // event that is brought again and again would take up all there is.
+            waiting.retain(|waiting| !waiting.sender.is_closed());
             waiting.push(reply);
             return Vec::new();
         }
