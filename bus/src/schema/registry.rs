@@ -310,7 +310,8 @@ impl SchemaRegistry {
 
     /// Looks a topic up for publishing.
     pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Standing, SchemaError> {
-        self.read(topic).await?;
+        let fold = self.read(topic).await?;
+        self.keep(topic, &fold);
         Ok(self.standing(topic).unwrap_or(Standing::Never))
     }
 
@@ -322,7 +323,10 @@ impl SchemaRegistry {
             let recorded = recorded?;
             fold.apply(record::read(&recorded)?, recorded.version, recorded.command.time);
         }
-        self.keep(topic, &fold);
+        // Whoever asks can make names up: only publishing has what is not there remembered.
+        if fold.read > Version::NONE {
+            self.keep(topic, &fold);
+        }
         Ok(fold)
     }
 
