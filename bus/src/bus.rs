@@ -98,10 +98,13 @@ impl Bus {
         let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
         let health = attachment.health();
         let relays = attachment.relays();
+        let mut reasons = health.reasons;
+        reasons.extend(relays.iter().filter_map(RelayStatus::fault));
+        reasons.extend(self.0.inlets.iter().filter_map(|inlet| inlet.unfed().fault()));
         // One subscription has an entry for each source.
         let mut troubles: Vec<_> = self.0.inlets.iter().filter_map(|inlet| inlet.unfed().trouble()).collect();
         troubles.extend(relays.iter().filter_map(RelayStatus::trouble));
-        BrokerHealth { degraded: troubles, ..health }
+        BrokerHealth { reasons, degraded: troubles, ..health }
     }
 
     /// Where brokers deliver a subscription's events.

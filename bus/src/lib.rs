@@ -94,6 +94,7 @@ extern crate self as annals_bus;
 mod broker;
 mod bus;
 mod dead_letter;
+mod ended;
 mod envelope;
 mod error;
 mod event;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::Clock;
@@ -15,7 +15,7 @@ use crate::dead_letter::LetterBox;
 use crate::handler::AnyHandler;
 use crate::identity::{derived, event_key};
 use crate::inbox::{Inbox, Index, OrderKey};
-use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments};
+use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments, ended};
 
 mod actor;
 mod desk;
@@ -100,9 +100,17 @@ pub struct SubscriptionStatus {
     pub stalled: usize,
     /// What failed last.
     pub last_error: Option<String>,
+    /// Whether it has ended by itself: it takes nothing until the service is started again.
+    pub ended: bool,
 }
 
 impl SubscriptionStatus {
+    /// Why it does not run, if that is so.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.ended.then(|| ended::reason(&format!("subscription \"{}\"", self.name)))
+    }
+
     /// How many positions it is behind; 0 when it has caught up.
     #[must_use]
     pub fn lag(&self) -> u64 {
@@ -173,6 +181,8 @@ pub(crate) struct Core {
     pub(crate) last_error: Mutex<Option<String>>,
     /// How many keys wait for an event for so long that somebody should know.
     pub(crate) stalled: AtomicUsize,
+    /// Whether the actor has ended by itself.
+    pub(crate) ended: AtomicBool,
 }
 
 impl Core {
@@ -213,7 +223,15 @@ impl Inlet {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
         let core = Arc::new(core);
         let arguments = (Arc::clone(&core), index);
-        let (actor, _ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
+        let (actor, ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
+        let watched = Arc::clone(&core);
+        tokio::spawn(async move {
+            let what = format!("subscription \"{}\"", watched.name);
+            let ends = async { drop(ends.await) };
+            if ended::by_itself(what, ends, || watched.is_stopping()).await {
+                watched.ended.store(true, Ordering::Release);
+            }
+        });
         Ok(Self { core, actor, room })
     }
 
@@ -334,6 +352,7 @@ impl Inlet {
             in_flight: self.in_flight(),
             stalled: self.stalled(),
             last_error: self.last_error(),
+            ended: self.core.ended.load(Ordering::Acquire),
         }
     }
 
@@ -361,6 +380,12 @@ impl Inlet {
         let handed_over = self.actor.send_message(Message::Arrived(Box::new(arrival)));
         handed_over.map_err(|_| DeliveryError::Stopping)?;
         answer.await.unwrap_or(Err(DeliveryError::Stopping))
+    }
+
+    /// Ends the actor as a failure of its own would.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.actor.kill();
     }
 
     /// Refuses what does not run yet and what comes from now on, and ends pauses between attempts.

@@ -85,7 +85,7 @@ impl DaprBroker {
         *self.listening.lock()
     }
 
-    async fn connect(&self, port: ServicePort) -> Result<Arc<dyn Attachment>, BusStartError> {
+    async fn connect(&self, port: ServicePort) -> Result<Attached, BusStartError> {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
@@ -110,7 +110,7 @@ impl DaprBroker {
         let probe = Probe::start(sidecar, &self.options, &self.app, &port, relay.clone());
         let connected =
             Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
-        Ok(Arc::new(Attached::new(service, connected)))
+        Ok(Attached::new(service, connected))
     }
 
     async fn start_callback(&self) -> Result<Option<CallbackServer>, String> {
@@ -147,7 +147,7 @@ impl Broker for DaprBroker {
     }
 
     fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>> {
-        self.connect(port).boxed()
+        async move { Ok(Arc::new(self.connect(port).await?) as Arc<dyn Attachment>) }.boxed()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use annals_actors::Node;
 use parking_lot::Mutex;
@@ -179,7 +179,7 @@ async fn registered(
     let registry = SchemaRegistry::new(journal, clock, options.compatibility);
     if options.register {
         for (topic, schema) in publications.declared_schemas() {
-            let registered = registry.register_own(topic, &schema).await;
+            let registered = async { registry.register_own(topic, &schema?).await }.await;
             registered.map_err(|source| BusStartError::Schema { topic: topic.clone(), source })?;
         }
     }
@@ -219,6 +219,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         stopping: watch::Sender::new(false),
         last_error: Mutex::new(None),
         stalled: AtomicUsize::new(0),
+        ended: AtomicBool::new(false),
         name,
         topic,
         options,

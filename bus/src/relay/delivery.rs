@@ -1,11 +1,13 @@
 //! One event until it is acknowledged.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
 use annals_persistence::Position;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, Span};
 
@@ -94,7 +96,7 @@ impl Deliverer {
         let (mut failures, mut parking) = (0, Parking::new(&self.shared));
         let (mut retrying, mut aside) = (None, false);
         loop {
-            match self.publisher.publish(&job.envelope).await {
+            match self.attempt(&job).await {
                 Ok(()) => {
                     parking.leave();
                     tracing::debug!("the event was published");
@@ -113,6 +115,13 @@ impl Deliverer {
                 }
             }
         }
+    }
+
+    /// A publisher may be anybody's: its panic is a failure like others.
+    async fn attempt(&self, job: &Job) -> Result<(), PublishError> {
+        let publishing = async { self.publisher.publish(&job.envelope).await };
+        let panicked = |_| Err(PublishError::unavailable("the publisher panicked"));
+        AssertUnwindSafe(publishing).catch_unwind().await.unwrap_or_else(panicked)
     }
 
     /// Waits as long as this error asks for; whether the relay is to stop instead.

@@ -395,10 +395,8 @@ async fn aside<T: Send + 'static>(
 ) -> Result<T, SchemaError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(SchemaError::Stopping),
-        },
+        Err(error) if error.is_panic() => Err(SchemaError::Panicked),
+        Err(_) => Err(SchemaError::Stopping),
     }
 }
 

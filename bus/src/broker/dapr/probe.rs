@@ -12,7 +12,11 @@ use tonic::Status;
 use super::sidecar::Sidecar;
 use super::{DaprApp, DaprOptions, SidecarVersion};
 use crate::broker::{BrokerHealth, ServicePort};
+use crate::ended;
 use crate::relay::Relay;
+
+/// What it is called when it has ended.
+const WHAT: &str = "what watches the sidecar";
 
 /// How soon a sidecar that is not ready is asked again.
 const SOON: Duration = Duration::from_millis(250);
@@ -114,7 +118,22 @@ impl Probe {
             state: app.state(),
             relay,
         };
-        Self { task: tokio::spawn(watcher.run(Arc::clone(&port.clock), options.probe_every)) }
+        let watching = watcher.run(Arc::clone(&port.clock), options.probe_every);
+        let task = async move {
+            ended::by_itself(WHAT, watching, || false).await;
+        };
+        Self { task: tokio::spawn(task) }
+    }
+
+    /// Why what is known of the sidecar may be old, when it has ended by itself.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.task.is_finished().then(|| ended::reason(WHAT))
+    }
+
+    /// Ends as a failure of its own would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.task.abort();
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::{AppChannel, DaprBroker, DaprOptions, PublishCalls, Secret};
+use crate::broker::Attachment;
 use crate::{
     Bus, Delivery, HandlerError, IntegrationEvent, Outgoing, Publications, Reaction, RetryPolicy,
     SubscriptionOptions,
@@ -408,4 +409,39 @@ async fn one_sidecar_is_one_service() {
     assert_eq!(builder().await.start().await.unwrap_err().code(), "service_taken");
     bus.shutdown().await;
     builder().await.start().await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn a_task_that_has_ended_by_itself_shows() {
+    let sidecar = Served::start("1.18.3").await;
+    let node = node().await;
+    let port = crate::broker::ServicePort {
+        service: "counting".into(),
+        journal: Arc::clone(node.journal()),
+        clock: Arc::clone(node.clock()),
+        publications: Arc::new(publications()),
+        subscriptions: Vec::new(),
+    };
+    let attached = DaprBroker::new(options(&sidecar)).connect(port).await.unwrap();
+    until("the sidecar is ready", async || attached.health().is_ready()).await;
+    attached.fail();
+    until("both show", async || {
+        let reasons = attached.health().reasons;
+        ["the server that the sidecar calls", "what watches the sidecar"].iter().all(|what| {
+            reasons.iter().any(|reason| reason.contains(what) && reason.contains("ended by itself"))
+        })
+    })
+    .await;
+    attached.detach().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_by_itself_shows() {
+    let sidecar = Served::start("1.18.3").await;
+    let (_node, bus, _) = subscriber(options(&sidecar), SubscriptionOptions::default()).await;
+    bus.inlet("hear").unwrap().fail();
+    until("it shows", async || {
+        bus.health().reasons.iter().any(|reason| reason.contains("subscription \"hear\" has ended by itself"))
+    })
+    .await;
 }
