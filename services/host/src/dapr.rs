@@ -53,7 +53,7 @@ async fn check(State(app): State<DaprApp>, request: Request, next: Next) -> Resp
 }
 
 async fn subscriptions(State(app): State<DaprApp>) -> Json<Vec<AppSubscription>> {
-    Json(app.subscriptions())
+    Json(app.subscriptions().await)
 }
 
 async fn deliver(

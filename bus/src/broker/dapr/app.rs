@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join_all};
 use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::probe::SidecarState;
+use super::probe::{SidecarState, Watcher};
 use super::wire::{ENVELOPE_TYPE, Unreadable};
 use super::{AppChannel, DaprOptions, Secret};
 use crate::subscription::{DeliveryError, Inlet};
@@ -67,9 +67,14 @@ pub(super) struct AttachmentId(u64);
 /// The handlers of each topic.
 type Handlers = BTreeMap<Topic, Vec<Arc<Inlet>>>;
 
+/// How long the sidecar may take to say what it is, while it waits for what it asked.
+const ASKED_BACK: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 struct Attachments {
     last: u64,
+    /// Who asks the sidecar what it is.
+    watcher: Option<Arc<Watcher>>,
     current: Option<(AttachmentId, Handlers)>,
 }
 
@@ -111,6 +116,11 @@ impl DaprApp {
         Some(id)
     }
 
+    /// Has this one asked what the sidecar is.
+    pub(super) fn ask_by(&self, watcher: &Arc<Watcher>) {
+        self.0.attached.write().watcher = Some(Arc::clone(watcher));
+    }
+
     /// Takes nothing from now on.
     pub(super) fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
@@ -120,6 +130,7 @@ impl DaprApp {
         let mut attached = self.0.attached.write();
         if attached.current.as_ref().is_some_and(|(current, _)| *current == id) {
             attached.current = None;
+            attached.watcher = None;
         }
     }
 
@@ -135,13 +146,23 @@ impl DaprApp {
     }
 
     /// What the sidecar is to subscribe to: nothing where operators say that.
-    #[must_use]
-    pub fn subscriptions(&self) -> Vec<AppSubscription> {
-        if self.0.programmatic {
-            self.topics().into_iter().map(|topic| self.described(topic)).collect()
-        } else {
-            Vec::new()
+    pub async fn subscriptions(&self) -> Vec<AppSubscription> {
+        if !self.0.programmatic {
+            return Vec::new();
         }
+        let drops = self.drops_what_fails().await;
+        self.topics().into_iter().map(|topic| self.described(topic, drops)).collect()
+    }
+
+    /// Whether the sidecar that asks drops what it gives up. It asks once, as soon as it is there, so what was known before
+    /// may be of another.
+    async fn drops_what_fails(&self) -> bool {
+        let watcher = self.0.attached.read().watcher.clone();
+        let asked = OptionFuture::from(watcher.as_ref().map(|watcher| watcher.ask()));
+        let state = tokio::time::timeout(ASKED_BACK, asked).await.ok().flatten();
+        let known = state.as_ref().and_then(SidecarState::drops_what_fails);
+        // Where nobody knows, it is better moved than dropped.
+        known.or_else(|| self.0.state.borrow().drops_what_fails()).unwrap_or(true)
     }
 
     /// The topics that the service handles.
@@ -150,8 +171,7 @@ impl DaprApp {
         attached.current.iter().flat_map(|(_, handlers)| handlers.keys()).cloned().collect()
     }
 
-    fn described(&self, topic: Topic) -> AppSubscription {
-        let needed = self.0.state.borrow().drops_what_fails();
+    fn described(&self, topic: Topic, needed: bool) -> AppSubscription {
         AppSubscription {
             pubsubname: Arc::clone(&self.0.pubsub),
             route: format!("/dapr/events/{topic}"),

@@ -220,7 +220,7 @@ impl AppCallback for Callback {
         _: Request<()>,
     ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
         // No sidecar sends its token with this question.
-        let subscriptions = self.app.subscriptions().into_iter().map(subscription).collect();
+        let subscriptions = self.app.subscriptions().await.into_iter().map(subscription).collect();
         Ok(Response::new(ListTopicSubscriptionsResponse { subscriptions }))
     }
 
