@@ -117,8 +117,9 @@ impl SubscriptionStatus {
         self.durable.0.saturating_sub(self.cursor.0)
     }
 
-    /// What of its events does not flow.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// What of its events does not flow, if anything does not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
         let Self { name, stalled, .. } = self;
         (*stalled > 0).then(|| {
             format!("subscription \"{name}\": {stalled} keys wait for an earlier event that does not come")

@@ -67,7 +67,15 @@ impl Actor for SubscriptionActor {
                 Vec::new()
             }
         };
-        state.core.stalled.store(state.desk.stalled(), Ordering::Relaxed);
+        let stalled = state.desk.stalled();
+        if state.core.stalled.swap(stalled, Ordering::Relaxed) != stalled {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a gauge is a float; no more than 65,536 keys are waited with"
+            )]
+            metrics::gauge!("annals_bus_keys_stalled", "subscription" => state.core.name.to_string())
+                .set(stalled as f64);
+        }
         for step in steps {
             state.take(step, myself.clone());
         }
