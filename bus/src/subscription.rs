@@ -32,7 +32,8 @@ use effect::Kinds;
 pub struct SubscriptionOptions {
     /// The topic, where it is not the event's own.
     pub topic: TopicArguments,
-    /// Where it begins in each source that it has not heard of yet.
+    /// Where it begins in each source that it has not heard of yet. Only inside one process: through a sidecar, the component
+    /// says where its consumer begins (`docs/dapr.md`), and the log says that this is not heard.
     pub start: StartFrom,
     /// How often and in what pauses an event is tried before it becomes a dead letter.
     pub retry: RetryPolicy,

@@ -15,8 +15,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{Attachment, Broker, ServicePort};
-use crate::BusStartError;
 use crate::relay::{Relay, RelayParts};
+use crate::subscription::Inlet;
+use crate::{BusStartError, StartFrom};
 
 mod app;
 mod attached;
@@ -92,6 +93,7 @@ impl DaprBroker {
         let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
         };
+        port.subscriptions.iter().for_each(|inlet| warn_of_start(inlet));
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
@@ -138,6 +140,16 @@ impl DaprBroker {
             clock: Arc::clone(&port.clock),
             options: self.options.relay.clone(),
         })))
+    }
+}
+
+/// Where a consumer begins is the component's to say.
+fn warn_of_start(inlet: &Inlet) {
+    if inlet.options().start != StartFrom::Beginning {
+        tracing::warn!(
+            subscription = %inlet.name(),
+            "`SubscriptionOptions::start` has no effect through a sidecar: the component says where a consumer begins"
+        );
     }
 }
 
