@@ -110,6 +110,12 @@ pub enum HostError {
     /// The data directory could not be made.
     #[error(transparent)]
     Directory(DataError),
+    /// Two that are served on one address have a route in common.
+    #[error("a route is there twice, of two services or of a service and the host: {reason}")]
+    RouteTaken {
+        /// Which one.
+        reason: String,
+    },
     /// Two services are to get their events over HTTP, on one address.
     #[error(
         "\"{first}\" and \"{second}\" are both to get their events over HTTP, and a sidecar names no service when it brings \
@@ -133,6 +139,7 @@ impl HostError {
             Self::ReadModel { source: ReadModelError::Failed { damaged: true, .. }, .. } => "journal_damaged",
             Self::ReadModel { source, .. } => source.code(),
             Self::Listen { .. } => "listen_failed",
+            Self::RouteTaken { .. } => "route_taken",
             Self::HttpChannelTaken { .. } => "http_channel_taken",
         }
     }
@@ -227,7 +234,15 @@ impl Host {
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
         let nodes = hosted.iter().map(|one| one.node.clone()).collect();
         let scraped = metrics::router(nodes);
-        let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
+        let merged =
+            panics::catch(|| whole(routers, health.clone(), scraped, admin, openapi::router(&document)));
+        let router = match merged {
+            Ok(router) => router,
+            Err(reason) => {
+                stop_all(hosted).await;
+                return Err(HostError::RouteTaken { reason });
+            }
+        };
         let (waiting, waited_for) = watch::channel(0);
         let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];

@@ -106,3 +106,49 @@ async fn of_a_body_that_is_far_too_long_the_beginning_is_kept() {
     assert!(letters[1].reason.contains("its beginning"), "{}", letters[1].reason);
     bus.shutdown().await;
 }
+
+/// A service with a route that the sidecar's channel has too.
+#[derive(Debug)]
+struct Rival;
+
+impl crate::Service for Rival {
+    fn name(&self) -> &'static str {
+        "rival"
+    }
+
+    fn inspectors(&self) -> Vec<Arc<dyn annals_actors::Inspector>> {
+        Vec::new()
+    }
+
+    fn start(
+        &self,
+        setup: crate::Setup,
+    ) -> futures_util::future::BoxFuture<'_, Result<crate::Running, crate::ServiceError>> {
+        Box::pin(async move {
+            let node = Node::builder().journal(setup.journal).start().await.unwrap();
+            let router = Router::new().route("/healthz", get(async || "mine"));
+            Ok(crate::Running::new(node).router(router))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_route_that_is_there_twice_is_an_error_of_the_start() {
+    let data = tempfile::tempdir().unwrap();
+    let options = |channel| {
+        let options = DaprOptions { app_channel: channel, ..DaprOptions::new("bus") };
+        crate::HostOptions {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            data: Some(data.path().to_owned()),
+            carrier: crate::Carrier::Dapr([("rival".to_owned(), options)].into()),
+            ..crate::HostOptions::default()
+        }
+    };
+    let services: [Arc<dyn crate::Service>; 1] = [Arc::new(Rival)];
+    let error = crate::Host::start(&services, options(AppChannel::Http)).await.unwrap_err();
+    assert_eq!(error.code(), "route_taken");
+    assert!(error.to_string().contains("/healthz"), "{error}");
+    // The data is closed again.
+    let over_grpc = options(AppChannel::Grpc("127.0.0.1:0".parse().unwrap()));
+    crate::Host::start(&services, over_grpc).await.unwrap().shutdown().await;
+}
