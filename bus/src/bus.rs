@@ -111,6 +111,8 @@ impl Bus {
         let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
         let mut health = attachment.health();
         let relays = attachment.relays();
+        health.reasons.extend(relays.iter().filter_map(RelayStatus::fault));
+        health.reasons.extend(self.0.inlets.iter().filter_map(|inlet| inlet.unfed().fault()));
         // One subscription has an entry for each source.
         let mut troubles: Vec<_> = self.0.inlets.iter().filter_map(|inlet| inlet.unfed().trouble()).collect();
         troubles.extend(relays.iter().filter_map(RelayStatus::trouble));

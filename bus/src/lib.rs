@@ -96,6 +96,7 @@ mod bus;
 mod caretaker;
 mod cursors;
 mod dead_letter;
+mod ended;
 mod envelope;
 mod error;
 mod event;

@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::broker::Publisher;
-use crate::schema::{Checked, Schemas, unversioned};
+use crate::schema::{Checked, SchemaError, Schemas, unversioned};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
 mod published;
@@ -58,8 +58,8 @@ impl Outgoing {
     }
 
     /// The schema of its type.
-    pub(crate) fn schema(&self) -> Value {
-        (self.schema)().to_value()
+    pub(crate) fn schema(&self) -> Result<Value, SchemaError> {
+        made(self.schema)
     }
 
     /// About something else than the aggregate instance. Events of several streams have no common numbers, so it
@@ -199,8 +199,8 @@ impl Publications {
     }
 
     /// The topics that were declared, each with the schema of its type.
-    pub(crate) fn declared_schemas(&self) -> impl Iterator<Item = (&Topic, Value)> {
-        self.declared.iter().map(|(topic, schema)| (topic, schema().to_value()))
+    pub(crate) fn declared_schemas(&self) -> impl Iterator<Item = (&Topic, Result<Value, SchemaError>)> {
+        self.declared.iter().map(|(topic, schema)| (topic, made(*schema)))
     }
 
     /// Held against the schemas of this registry.
@@ -269,6 +269,11 @@ impl Publications {
         }
         Ok(())
     }
+}
+
+/// What an author's type says of itself; a panic of it is an error.
+fn made(schema: fn() -> Schema) -> Result<Value, SchemaError> {
+    catch_unwind(|| schema().to_value()).map_err(|_| SchemaError::Panicked)
 }
 
 /// Why an event cannot be published as things are: a mistake in the service's code or configuration.

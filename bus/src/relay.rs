@@ -1,7 +1,7 @@
 //! The relay: publishes from the journal, which is the outbox.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::{Clock, Reader, Readers};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::Publisher;
-use crate::{Publications, RetryPolicy, Topic};
+use crate::{Publications, RetryPolicy, Topic, ended};
 
 mod answer;
 mod cursor;
@@ -128,9 +128,17 @@ pub struct RelayStatus {
     pub parked: Option<String>,
     /// What failed last.
     pub last_error: Option<String>,
+    /// Whether it has ended by itself: it publishes nothing until the service is started again.
+    pub ended: bool,
 }
 
 impl RelayStatus {
+    /// Why it does not run, if that is so.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.ended.then(|| ended::reason(&format!("relay \"{}\"", self.name)))
+    }
+
     /// How many positions it is behind; 0 when it has caught up.
     #[must_use]
     pub fn lag(&self) -> u64 {
@@ -163,7 +171,14 @@ impl Relay {
         let shared = Arc::new(Shared::new(&parts));
         parts.readers.add(&(Arc::clone(&shared) as Arc<dyn Reader>));
         let pump = Pump::new(parts, Arc::clone(&shared));
-        Self { shared, task: Mutex::new(Some(tokio::spawn(pump.run()))) }
+        let watched = Arc::clone(&shared);
+        let task = async move {
+            let what = format!("relay \"{}\"", watched.name);
+            if ended::by_itself(what, pump.run(), || watched.is_stopping()).await {
+                watched.ended.store(true, Ordering::Release);
+            }
+        };
+        Self { shared, task: Mutex::new(Some(tokio::spawn(task))) }
     }
 
     /// How it is doing.
@@ -210,6 +225,7 @@ struct Shared {
     in_flight: AtomicUsize,
     retrying: AtomicUsize,
     published: AtomicU64,
+    ended: AtomicBool,
     trouble: Mutex<Trouble>,
     /// Counts the calls to go on, so that none that comes while something is being parked is missed.
     resume: watch::Sender<u64>,
@@ -247,6 +263,7 @@ impl Shared {
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),
             published: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             trouble: Mutex::default(),
             resume: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -264,6 +281,7 @@ impl Shared {
             published: self.published.load(Ordering::Relaxed),
             parked: trouble.parked.first().map(str::to_owned),
             last_error: trouble.last_error.clone(),
+            ended: self.ended.load(Ordering::Acquire),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::Clock;
@@ -17,7 +17,7 @@ use crate::identity::{derived, event_key};
 use crate::inbox::{Inbox, Index, OrderKey};
 use crate::mailbox::Mailbox;
 use crate::relay::Answer;
-use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments};
+use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments, ended};
 
 mod actor;
 mod desk;
@@ -36,7 +36,8 @@ pub(crate) use run::Counted;
 pub struct SubscriptionOptions {
     /// The topic, where it is not the event's own.
     pub topic: TopicArguments,
-    /// Where it begins in each source that it has not heard of yet.
+    /// Where it begins in each source that it has not heard of yet. Only inside one process: through a sidecar, the component
+    /// says where its consumer begins (`docs/dapr.md`), and the log says that this is not heard.
     pub start: StartFrom,
     /// How often and in what pauses an event is tried before it becomes a dead letter.
     pub retry: RetryPolicy,
@@ -105,17 +106,26 @@ pub struct SubscriptionStatus {
     pub stalled: usize,
     /// What failed last.
     pub last_error: Option<String>,
+    /// Whether it has ended by itself: it takes nothing until the service is started again.
+    pub ended: bool,
 }
 
 impl SubscriptionStatus {
+    /// Why it does not run, if that is so.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.ended.then(|| ended::reason(&format!("subscription \"{}\"", self.name)))
+    }
+
     /// How many positions it is behind; 0 when it has caught up.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.durable.0.saturating_sub(self.cursor.0)
     }
 
-    /// What of its events does not flow.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// What of its events does not flow, if anything does not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
         let Self { name, stalled, .. } = self;
         (*stalled > 0).then(|| {
             format!("subscription \"{name}\": {stalled} keys wait for an earlier event that does not come")
@@ -181,6 +191,8 @@ pub(crate) struct Core {
     pub(crate) last_error: Mutex<Option<String>>,
     /// How many keys wait for an event for so long that somebody should know.
     pub(crate) stalled: AtomicUsize,
+    /// Whether the actor has ended by itself.
+    pub(crate) ended: AtomicBool,
 }
 
 impl Core {
@@ -222,9 +234,17 @@ impl Inlet {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
         let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
         let arguments = (Arc::clone(&core), Arc::clone(&mailbox), index);
-        let (actor, _ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
+        let (actor, ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
         // It is its only message; what there is to do it learns from the mailbox.
         drop(actor.send_message(Serve));
+        let watched = Arc::clone(&core);
+        tokio::spawn(async move {
+            let what = format!("subscription \"{}\"", watched.name);
+            let ends = async { drop(ends.await) };
+            if ended::by_itself(what, ends, || watched.is_stopping()).await {
+                watched.ended.store(true, Ordering::Release);
+            }
+        });
         Ok(Self { core, actor, mailbox, room })
     }
 
@@ -360,6 +380,7 @@ impl Inlet {
             in_flight: self.in_flight(),
             stalled: self.stalled(),
             last_error: self.last_error(),
+            ended: self.core.ended.load(Ordering::Acquire),
         }
     }
 
@@ -381,6 +402,12 @@ impl Inlet {
         let handed_over = self.mailbox.put(arrived(envelope, manner, reply));
         handed_over.map_err(|_| DeliveryError::Stopping)?;
         answer.await.unwrap_or(Err(DeliveryError::Stopping))
+    }
+
+    /// Ends the actor as a failure of its own would.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.actor.kill();
     }
 
     /// Refuses what does not run yet and what comes from now on, and ends pauses between attempts.

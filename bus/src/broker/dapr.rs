@@ -15,8 +15,9 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{Attachment, Broker, ServicePort};
-use crate::BusStartError;
 use crate::relay::{Relay, RelayParts};
+use crate::subscription::Inlet;
+use crate::{BusStartError, StartFrom};
 
 mod app;
 mod attached;
@@ -91,7 +92,7 @@ impl DaprBroker {
         *self.listening.lock()
     }
 
-    async fn connect(&self, port: ServicePort) -> Result<Arc<dyn Attachment>, BusStartError> {
+    async fn connect(&self, port: ServicePort) -> Result<Attached, BusStartError> {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
@@ -99,6 +100,7 @@ impl DaprBroker {
         let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
         };
+        port.subscriptions.iter().for_each(|inlet| warn_of_start(inlet));
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
@@ -117,7 +119,7 @@ impl DaprBroker {
         let probe = Probe::start((sidecar, health_api), &self.options, &self.app, &port, relay.clone());
         let connected =
             Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
-        Ok(Arc::new(Attached::new(service, connected)))
+        Ok(Attached::new(service, connected))
     }
 
     fn health_api(&self) -> Result<Option<HealthApi>, String> {
@@ -155,13 +157,23 @@ impl DaprBroker {
     }
 }
 
+/// Where a consumer begins is the component's to say.
+fn warn_of_start(inlet: &Inlet) {
+    if inlet.options().start != StartFrom::Beginning {
+        tracing::warn!(
+            subscription = %inlet.name(),
+            "`SubscriptionOptions::start` has no effect through a sidecar: the component says where a consumer begins"
+        );
+    }
+}
+
 impl Broker for DaprBroker {
     fn name(&self) -> &'static str {
         "dapr"
     }
 
     fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>> {
-        self.connect(port).boxed()
+        async move { Ok(Arc::new(self.connect(port).await?) as Arc<dyn Attachment>) }.boxed()
     }
 }
 

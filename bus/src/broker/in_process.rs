@@ -119,8 +119,9 @@ impl Hub {
 
 fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
     let source = &from.port;
-    let name: Arc<str> = format!("{}-{}", inlet.service(), inlet.name()).into();
-    let cursor = cursor_stream(&name)
+    // White space is in no name that a stream can have, so that no two subscriptions share this one.
+    let name: Arc<str> = format!("{} {}", inlet.service(), inlet.name()).into();
+    let cursor = cursor_stream(&own_cursor(inlet.service(), inlet.name()))
         .map_err(|error| BusStartError::InvalidName { name: Arc::clone(&name), source: error })?;
     let options = RelayOptions {
         in_flight: inlet.options().in_flight,
@@ -145,6 +146,16 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
         inlet: Arc::clone(inlet),
         relay: Arc::new(relay),
     })
+}
+
+/// Whose a cursor is, as no other subscription's is called, nor a relay to a sidecar. A service's name ends at the first
+/// hyphen, or where its length says, which stands in front of it with a hyphen of its own.
+fn own_cursor(service: &str, subscription: &str) -> String {
+    if service.contains('-') || service == "dapr" {
+        format!("-{}-{service}-{subscription}", service.len())
+    } else {
+        format!("{service}-{subscription}")
+    }
 }
 
 /// Publishing is delivering: the answer comes when the subscription's effect is durable.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use annals_actors::{Node, Reader};
 use annals_persistence::ReaderPlace;
@@ -208,7 +208,7 @@ async fn registered(
     let registry = SchemaRegistry::new(journal, clock, options.compatibility);
     if options.register {
         for (topic, schema) in publications.declared_schemas() {
-            let registered = registry.register_own(topic, &schema).await;
+            let registered = async { registry.register_own(topic, &schema?).await }.await;
             registered.map_err(|source| BusStartError::Schema { topic: topic.clone(), source })?;
         }
     }
@@ -250,6 +250,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         stalled: AtomicUsize::new(0),
         actor: format!("subscription:{name}").into(),
         counted: Counted::new(&name),
+        ended: AtomicBool::new(false),
         name,
         topic,
         options,

@@ -223,3 +223,22 @@ async fn mistakes_have_codes() {
     assert_eq!(declared.outgoing(&recorded[0]).unwrap_err().code(), "topic_not_declared");
     assert!(declared.may_publish(&Topic::of::<First>()) && !declared.may_publish(&Topic::of::<Second>()));
 }
+
+#[derive(Serialize, Deserialize)]
+struct Unwell {}
+
+impl crate::IntegrationEvent for Unwell {
+    const NAME: &'static str = "unwell";
+    const VERSION: u16 = 1;
+    const TOPIC: crate::topic::TopicParts<'static> =
+        crate::topic::TopicParts { topic: None, prefix: None, suffix: None };
+
+    fn schema() -> schemars::Schema {
+        panic!("an author's own fault")
+    }
+}
+
+#[test]
+fn a_type_that_panics_over_its_schema_is_an_error() {
+    assert_eq!(Outgoing::event(&Unwell {}).schema().unwrap_err().code(), "schema_panicked");
+}

@@ -1,10 +1,12 @@
 //! One event until it is acknowledged.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, Span};
 
@@ -111,7 +113,7 @@ impl Deliverer {
         loop {
             let result = match failed.take() {
                 Some(error) => Err(error),
-                None => self.publisher.publish(&job.envelope).await,
+                None => self.attempt(&job).await,
             };
             let Err(error) = result else {
                 parking.leave();
@@ -128,6 +130,13 @@ impl Deliverer {
                 return Delivered::GivenUp;
             }
         }
+    }
+
+    /// A publisher may be anybody's: its panic is a failure like others.
+    async fn attempt(&self, job: &Job) -> Result<(), PublishError> {
+        let publishing = async { self.publisher.publish(&job.envelope).await };
+        let panicked = |_| Err(PublishError::unavailable("the publisher panicked"));
+        AssertUnwindSafe(publishing).catch_unwind().await.unwrap_or_else(panicked)
     }
 
     /// Waits as long as this error asks for; whether the relay is to stop instead.

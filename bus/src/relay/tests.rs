@@ -125,8 +125,13 @@ impl Bench {
         self.relay_over(self.dynamic(), options)
     }
 
+    fn relay_to(&self, publisher: Arc<dyn Publisher>) -> Relay {
+        let retry = RetryPolicy { first_pause: Duration::from_millis(1), ..RetryPolicy::default() };
+        Relay::start(self.parts(self.dynamic(), publisher, RelayOptions { retry, ..RelayOptions::default() }))
+    }
+
     fn relay_over(&self, journal: Arc<dyn Journal>, options: RelayOptions) -> Relay {
-        self.relay_of(journal, Arc::clone(&self.publisher) as Arc<dyn Publisher>, options)
+        Relay::start(self.parts(journal, Arc::clone(&self.publisher) as Arc<dyn Publisher>, options))
     }
 
     fn relay_of(
@@ -135,11 +140,20 @@ impl Bench {
         publisher: Arc<dyn Publisher>,
         options: RelayOptions,
     ) -> Relay {
+        Relay::start(self.parts(journal, publisher, options))
+    }
+
+    fn parts(
+        &self,
+        journal: Arc<dyn Journal>,
+        publisher: Arc<dyn Publisher>,
+        options: RelayOptions,
+    ) -> RelayParts {
         let publications = Publications::new("dots").translate::<Dot>(|event, _| {
             let DotEvent::Drawn { number } = event;
             vec![Outgoing::event(&DotDrawn { number: *number })]
         });
-        Relay::start(RelayParts {
+        RelayParts {
             name: "dots".into(),
             cursor: StreamId::internal("relay-dots").unwrap(),
             journal,
@@ -149,7 +163,7 @@ impl Bench {
             publisher,
             clock: Arc::clone(&self.clock),
             options,
-        })
+        }
     }
 
     async fn cursors(&self) -> usize {
@@ -289,4 +303,34 @@ async fn the_cursor_is_written_down_now_and_again_where_nothing_is_published() {
     relay.stop().await;
     assert!(bench.publisher.taken().is_empty());
     assert!(bench.cursors().await > 0);
+}
+
+struct Panicking(AtomicUsize, Arc<Scripted>);
+
+impl Publisher for Panicking {
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 1, "a publisher's own fault");
+        self.1.publish(envelope)
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_panics_is_tried_again() {
+    let bench = Bench::new();
+    bench.draw("a", 1).await;
+    let relay = bench.relay_to(Arc::new(Panicking(AtomicUsize::new(0), Arc::clone(&bench.publisher))));
+    until("it is published", || bench.publisher.taken() == [(key("a"), 1)]).await;
+    assert!(!relay.status().ended);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_has_ended_by_itself_says_so() {
+    let bench = Bench::new();
+    bench.draw("a", 1).await;
+    let relay = bench.relay();
+    until("it runs", || relay.status().published == 1).await;
+    bench.dynamic().close().await;
+    until("it shows", || relay.status().fault().is_some()).await;
+    relay.stop().await;
 }

@@ -29,7 +29,7 @@ impl Schemas {
             None => self.registry.look_up(topic).await?,
         };
         if self.options.register && matches!(standing, Standing::Never) {
-            self.registry.register_own(topic, &outgoing.schema()).await?;
+            self.registry.register_own(topic, &outgoing.schema()?).await?;
             standing = self.registry.standing(topic).unwrap_or(standing);
         }
         Ok(standing.current().map(|current| current.name))

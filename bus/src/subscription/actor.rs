@@ -110,7 +110,7 @@ impl State {
             }
         }
         self.taken = taken;
-        self.core.stalled.store(self.desk.stalled(), Ordering::Relaxed);
+        self.report_stalled();
         self.report_forgotten();
         self.start_runs();
     }
@@ -132,6 +132,18 @@ impl State {
         old.keep_only(self.desk.index_at(now));
         // Whoever has asked may be gone.
         drop(reply.send(old));
+    }
+
+    fn report_stalled(&self) {
+        let stalled = self.desk.stalled();
+        if self.core.stalled.swap(stalled, Ordering::Relaxed) != stalled {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a gauge is a float; no more than 65,536 keys are waited with"
+            )]
+            metrics::gauge!("annals_bus_keys_stalled", "subscription" => self.core.name.to_string())
+                .set(stalled as f64);
+        }
     }
 
     /// Counts what was forgotten too early, and says once that duplicates are not sure to be known any more.

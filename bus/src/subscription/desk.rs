@@ -45,6 +45,11 @@ pub(super) enum ReplyTo {
 }
 
 impl Reply {
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        matches!(&self.to, ReplyTo::Caller(sender) if sender.is_closed())
+    }
+
     fn give(self, answer: Result<(), DeliveryError>) {
         match self.to {
             // A broker that no longer waits will deliver it again.
@@ -162,7 +167,9 @@ impl Desk {
             return smallvec![Step::Run(Job { event, lane, envelope, manner, plan: None, gap_after: None })];
         }
         if let Some(waiting) = self.replies.get_mut(&event) {
-            // A duplicate of one under way waits for what becomes of the first.
+            // A duplicate of one under way waits for what becomes of the first. Who has given up makes room for it, or one
+            // event that is brought again and again would take up all there is.
+            waiting.retain(|waiting| !waiting.is_given_up());
             waiting.push(reply);
             return Steps::new();
         }

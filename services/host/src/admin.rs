@@ -27,6 +27,8 @@ mod checkpoint;
 mod flow;
 mod load;
 
+#[cfg(feature = "dapr")]
+pub(crate) use access::is_on_behalf;
 pub(crate) use access::{Access, check};
 
 /// The media type of lists: one JSON document a line.

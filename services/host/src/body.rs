@@ -101,12 +101,13 @@ pub(crate) async fn read_body_up_to(most: usize, headers: &HeaderMap, body: Body
     match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if is_over_limit(&*error) => Err(too_large(most)),
-        Err(_) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "body_incomplete",
-            "the body ended before it was complete",
-        )),
+        Err(_) => Err(incomplete()),
     }
+}
+
+/// Of a body that broke off.
+pub(crate) fn incomplete() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body ended before it was complete")
 }
 
 /// How long a body is, in bytes, by the word of who sends it.
@@ -119,7 +120,7 @@ fn is_over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_over_limit)
 }
 
-fn too_large(most: usize) -> Problem {
+pub(crate) fn too_large(most: usize) -> Problem {
     let detail = format!("the body is larger than {most} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }

@@ -2,49 +2,41 @@
 //!
 //! <https://docs.dapr.io/reference/api/pubsub_api/>
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use annals_bus::dapr::{AppAnswer, AppSubscription, DaprApp, Reception};
-use axum::extract::{MatchedPath, Path, Request, State};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, MatchedPath, Path, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Problem;
-use crate::body::{announced_length, read_body_up_to};
+use crate::admin::is_on_behalf;
+use crate::body::{announced_length, incomplete, too_large};
 
 /// The header with what the sidecar shows its app.
 const TOKEN_HEADER: &str = "dapr-api-token";
 
-/// What is read of a body at all. What is longer than the app takes becomes a dead letter, so it has to be read.
+/// How much of a body is listened to, most of it without being kept: a sidecar that is cut off while it sends hears no
+/// answer, and brings the event again for ever.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// How many bodies that are longer than the app takes are in memory at once.
-const LONG_BODIES_MAX: usize = 2;
 
 /// The content type of a delivery.
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 
-/// What the sidecar calls.
-#[derive(Clone)]
-struct Channel {
-    app: DaprApp,
-    long_bodies: Arc<Semaphore>,
-}
-
 /// `GET /dapr/subscribe`, `POST /dapr/events/{topic}`, and `GET /healthz` for the sidecar's app health checks.
 pub(crate) fn router(app: DaprApp) -> Router {
-    let channel = Channel { app, long_bodies: Arc::new(Semaphore::new(LONG_BODIES_MAX)) };
     let guarded = Router::new()
         .route("/dapr/subscribe", get(subscriptions))
         .route("/dapr/events/{topic}", post(deliver))
-        .route_layer(middleware::from_fn_with_state(channel.clone(), check));
+        .route_layer(middleware::from_fn_with_state(app.clone(), check));
     // The sidecar sends no token with its health checks.
-    Router::new().route("/healthz", get(healthy)).merge(guarded).with_state(channel)
+    Router::new().route("/healthz", get(healthy)).merge(guarded).with_state(app)
 }
 
 /// The sidecar takes 404 for "never again". An event that is brought to a route that is none is a mistake of who wrote the
@@ -61,58 +53,78 @@ pub(crate) async fn keep_unrouted(request: Request, next: Next) -> Response {
 }
 
 fn is_cloud_event(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(CLOUD_EVENT))
+    content_type(headers).split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(CLOUD_EVENT))
 }
 
-async fn check(State(channel): State<Channel>, request: Request, next: Next) -> Response {
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn check(State(app): State<DaprApp>, request: Request, next: Next) -> Response {
     let token = request.headers().get(TOKEN_HEADER).map(|token| token.as_bytes());
-    // Over HTTP every sidecar sends its token, wherever it is.
-    if channel.app.is_from_sidecar(token, None) {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    // A proxy on this machine, or a browser, is nobody to believe: somebody else may be behind it.
+    let peer = peer.filter(|_| !is_on_behalf(request.headers()));
+    if app.is_from_sidecar(token, peer) {
         return next.run(request).await;
     }
     tracing::error!("a delivery without the app token, or with a wrong one, was refused");
-    Problem::new(StatusCode::UNAUTHORIZED, "sidecar_unauthorized", "the app token is wrong or missing")
-        .into_response()
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "sidecar_unauthorized",
+        "the app token is wrong or missing; without one (APP_API_TOKEN), only a sidecar on this machine is believed",
+    )
+    .into_response()
 }
 
-async fn subscriptions(State(channel): State<Channel>) -> Json<Vec<AppSubscription>> {
-    Json(channel.app.subscriptions())
+async fn subscriptions(State(app): State<DaprApp>) -> Json<Vec<AppSubscription>> {
+    Json(app.subscriptions().await)
 }
 
 /// Nothing is read of what would not be taken anyway.
 async fn deliver(
-    State(channel): State<Channel>,
+    State(app): State<DaprApp>,
     Path(topic): Path<String>,
-    request: Request,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
-    match channel.app.reception(&topic) {
+    match app.reception(&topic) {
         Reception::Welcome => {}
         Reception::Later => return Ok(said(AppAnswer::Retry)),
         Reception::NotSubscribed => {
             return Err(not_subscribed(format!("this service does not subscribe to \"{topic}\"")));
         }
     }
-    let _room = channel.room(request.headers()).await;
-    let (parts, body) = request.into_parts();
-    let body = read_body_up_to(BODY_BYTES_MAX, &parts.headers, body)
-        .await
-        .inspect_err(|problem| channel.app.unread(&topic, problem.code()))?;
-    let content_type =
-        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Ok(said(channel.app.deliver(&topic, content_type, &body).await))
+    let read = read(&headers, body, app.body_bytes_kept()).await;
+    let content_type = content_type(&headers);
+    Ok(said(match read.inspect_err(|problem| app.unread(&topic, problem.code()))? {
+        Read::Whole(body) => app.deliver(&topic, content_type, &body).await,
+        Read::Beginning(body) => app.deliver_cut(&topic, content_type, &body).await,
+    }))
 }
 
-impl Channel {
-    /// Waits until there is room for a body that is longer than the app takes, or that does not say how long it is.
-    async fn room(&self, headers: &HeaderMap) -> Option<OwnedSemaphorePermit> {
-        let length = announced_length(headers).unwrap_or(u64::MAX);
-        if length <= self.app.body_bytes_max() as u64 || length > BODY_BYTES_MAX as u64 && length < u64::MAX {
-            return None;
-        }
-        // It is closed by nobody.
-        Arc::clone(&self.long_bodies).acquire_owned().await.ok()
+/// A body, as far as it was kept.
+enum Read {
+    Whole(Vec<u8>),
+    Beginning(Vec<u8>),
+}
+
+/// Reads a body and keeps so many bytes of it; one that says that it is far too long is not read.
+async fn read(headers: &HeaderMap, body: Body, kept_max: usize) -> Result<Read, Problem> {
+    if announced_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(too_large(BODY_BYTES_MAX));
     }
+    let (mut kept, mut length, mut pieces) = (Vec::new(), 0_usize, body.into_data_stream());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| incomplete())?;
+        length = length.saturating_add(piece.len());
+        if length > BODY_BYTES_MAX {
+            break;
+        }
+        let room = kept_max.saturating_sub(kept.len());
+        kept.extend_from_slice(&piece[..room.min(piece.len())]);
+    }
+    Ok(if length > kept.len() { Read::Beginning(kept) } else { Read::Whole(kept) })
 }
 
 fn said(answer: AppAnswer) -> Json<Value> {
@@ -123,6 +135,9 @@ fn not_subscribed(detail: String) -> Problem {
     Problem::new(StatusCode::MISDIRECTED_REQUEST, "topic_not_subscribed", detail)
 }
 
-async fn healthy(State(channel): State<Channel>) -> StatusCode {
-    if channel.app.is_healthy() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+async fn healthy(State(app): State<DaprApp>) -> StatusCode {
+    if app.is_healthy() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,6 +117,12 @@ pub enum HostError {
     /// The data directory could not be made.
     #[error(transparent)]
     Directory(DataError),
+    /// Two that are served on one address have a route in common.
+    #[error("a route is there twice, of two services or of a service and the host: {reason}")]
+    RouteTaken {
+        /// Which one.
+        reason: String,
+    },
     /// Two services are to get their events over HTTP, on one address.
     #[error(
         "\"{first}\" and \"{second}\" are both to get their events over HTTP, and a sidecar names no service when it brings \
@@ -140,6 +146,7 @@ impl HostError {
             Self::ReadModel { source: ReadModelError::Failed { damaged: true, .. }, .. } => "journal_damaged",
             Self::ReadModel { source, .. } => source.code(),
             Self::Listen { .. } => "listen_failed",
+            Self::RouteTaken { .. } => "route_taken",
             Self::HttpChannelTaken { .. } => "http_channel_taken",
         }
     }
@@ -220,7 +227,7 @@ impl Host {
             stop_within: options.stop_within,
         };
         let (hosted, mut routers) = start_all(services, ground).await?;
-        routers.extend(brokers.routes());
+        routers.extend(brokers.routes(address));
         let health = Health::new(brokers.name(), hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
         let access = Access {
@@ -240,7 +247,15 @@ impl Host {
             nodes: hosted.iter().map(|one| one.node.clone()).collect(),
             disks: hosted.iter().map(|one| one.disk.clone()).collect(),
         });
-        let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
+        let merged =
+            panics::catch(|| whole(routers, health.clone(), scraped, admin, openapi::router(&document)));
+        let router = match merged {
+            Ok(router) => router,
+            Err(reason) => {
+                stop_all(hosted, StopTime::begin(options.stop_within)).await;
+                return Err(HostError::RouteTaken { reason });
+            }
+        };
         let router =
             brokers.keeping_unrouted(router).layer(middleware::from_fn_with_state(Around::default(), around));
         let (waiting, waited_for) = watch::channel(0);

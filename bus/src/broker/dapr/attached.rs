@@ -50,6 +50,13 @@ impl Attached {
         }
     }
 
+    /// Ends its tasks as failures of their own would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.callback.lock().iter().for_each(CallbackServer::fail);
+        self.probe.lock().iter().for_each(Probe::fail);
+    }
+
     async fn end(&self) {
         // First no more deliveries, which a sidecar sees by the app's health; then what is under way.
         self.app.drain();
@@ -77,7 +84,10 @@ impl Attachment for Attached {
     }
 
     fn health(&self) -> BrokerHealth {
-        self.app.state().borrow().health()
+        let mut health = self.app.state().borrow().health();
+        health.reasons.extend(self.callback.lock().iter().filter_map(CallbackServer::fault));
+        health.reasons.extend(self.probe.lock().iter().filter_map(Probe::fault));
+        health
     }
 
     fn detach(&self) -> BoxFuture<'_, ()> {

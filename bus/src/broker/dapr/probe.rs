@@ -15,7 +15,11 @@ use super::sidecar::Sidecar;
 use super::{AppChannel, DaprApp, DaprOptions, SidecarVersion};
 use crate::Topic;
 use crate::broker::{BrokerHealth, ServicePort};
+use crate::ended;
 use crate::relay::Relay;
+
+/// What it is called when it has ended.
+const WHAT: &str = "what watches the sidecar";
 
 /// How soon a sidecar that is not ready is asked again.
 const SOON: Duration = Duration::from_millis(250);
@@ -54,9 +58,10 @@ impl SidecarState {
 
     /// Whether it acknowledges what it gives up, as it does with Redis from 1.17 on: then it has to be told where else to
     /// put it. Everywhere else what is put elsewhere is lost to its key.
-    pub(super) fn drops_what_fails(&self) -> bool {
-        let (Self::Ready { known, .. } | Self::Lacking { known, .. }) = self else { return false };
-        known.on_redis && known.version.is_some_and(SidecarVersion::has_safe_dead_letters)
+    /// `None` where it has not said what it is.
+    pub(super) fn drops_what_fails(&self) -> Option<bool> {
+        let (Self::Ready { known, .. } | Self::Lacking { known, .. }) = self else { return None };
+        Some(known.on_redis && known.version.is_none_or(SidecarVersion::has_safe_dead_letters))
     }
 
     fn reason(&self) -> Option<&str> {
@@ -74,13 +79,21 @@ impl SidecarState {
         doubts
     }
 
+    /// What an operator has to see to with Redis, since no sidecar says whether it was.
+    fn redis_note(&self) -> Option<&'static str> {
+        self.drops_what_fails().unwrap_or(false).then_some(
+            "from 1.17 on the sidecar moves an event on Redis to <topic>.dapr-dead, which nobody reads, as soon as it is told \
+             \"again\", unless its resources retry without end: take those of deploy/dapr/redis-1.17",
+        )
+    }
+
     pub(super) fn health(&self) -> BrokerHealth {
         let costs = self.version().map(SidecarVersion::costs).unwrap_or_default();
         BrokerHealth {
             version: self.version().map(|version| version.to_string()),
             reasons: self.reason().map(str::to_owned).into_iter().collect(),
             degraded: self.doubts().to_vec(),
-            notes: costs.into_iter().map(str::to_owned).collect(),
+            notes: costs.into_iter().chain(self.redis_note()).map(str::to_owned).collect(),
         }
     }
 }
@@ -97,7 +110,7 @@ impl Drop for Probe {
 }
 
 /// What is asked, and who is told.
-struct Watcher {
+pub(super) struct Watcher {
     sidecar: Sidecar,
     health_api: Option<HealthApi>,
     programmatic: bool,
@@ -128,17 +141,39 @@ impl Probe {
             state: app.state(),
             relay,
         };
-        Self { task: tokio::spawn(watcher.run(Arc::clone(&port.clock), options.probe_every)) }
+        let watcher = Arc::new(watcher);
+        app.ask_by(&watcher);
+        let watching = watcher.run(Arc::clone(&port.clock), options.probe_every);
+        let task = async move {
+            ended::by_itself(WHAT, watching, || false).await;
+        };
+        Self { task: tokio::spawn(task) }
+    }
+
+    /// Why what is known of the sidecar may be old, when it has ended by itself.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.task.is_finished().then(|| ended::reason(WHAT))
+    }
+
+    /// Ends as a failure of its own would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.task.abort();
     }
 }
 
 impl Watcher {
-    async fn run(self, clock: Arc<dyn Clock>, every: Duration) {
+    /// Asks the sidecar what it is.
+    pub(super) async fn ask(&self) -> SidecarState {
+        match self.sidecar.metadata().await {
+            Ok(metadata) => self.judge(&metadata),
+            Err(status) => SidecarState::Unreachable { reason: unreachable(&status) },
+        }
+    }
+
+    async fn run(self: Arc<Self>, clock: Arc<dyn Clock>, every: Duration) {
         loop {
-            let state = match self.sidecar.metadata().await {
-                Ok(metadata) => self.asked_too(self.judge(&metadata)).await,
-                Err(status) => SidecarState::Unreachable { reason: unreachable(&status) },
-            };
+            let state = self.asked_too(self.ask().await).await;
             let ready = matches!(state, SidecarState::Ready { .. });
             self.take(state);
             clock.sleep(if ready { every } else { every.min(SOON) }).await;

@@ -164,8 +164,8 @@ async fn a_gap_outlives_the_record_that_tells_of_it() {
 async fn a_plan_that_is_not_carried_out_is_carried_on() {
     let it = Fixture::new();
     let (open, done) = (event_of("open", 1), event_of("done", 1));
-    let first = it.inbox.write([it.inbox.planned(&open, &[target(), target()]).unwrap()]).await.unwrap();
-    it.inbox.write([it.inbox.planned(&done, &[target()]).unwrap()]).await.unwrap();
+    let first = it.inbox.write([it.inbox.planned(&open, vec![target(), target()]).unwrap()]).await.unwrap();
+    it.inbox.write([it.inbox.planned(&done, vec![target()]).unwrap()]).await.unwrap();
     it.inbox.write([it.inbox.handled(&done, None, Vec::new()).unwrap()]).await.unwrap();
     it.inbox.write([it.inbox.dead_lettered(&open, None).unwrap()]).await.unwrap();
     it.clock.advance(DAY * 8);
@@ -186,7 +186,7 @@ async fn a_plan_that_is_not_carried_out_is_carried_on() {
 async fn a_plan_that_was_carried_out_meanwhile_is_not_open_again() {
     let it = Fixture::new();
     let event = event_of("key", 1);
-    it.inbox.write([it.inbox.planned(&event, &[target()]).unwrap()]).await.unwrap();
+    it.inbox.write([it.inbox.planned(&event, vec![target()]).unwrap()]).await.unwrap();
     it.handle("other", 1).await;
     it.clock.advance(DAY * 8);
     let mut old = it.inbox.old(DAY * 7).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_crash_at_any_point_forgets_nothing_that_counts() {
         for sequence in 1..=9 {
             it.handle("key", sequence).await;
         }
-        it.inbox.write([it.inbox.planned(&event_of("open", 1), &[target()]).unwrap()]).await.unwrap();
+        it.inbox.write([it.inbox.planned(&event_of("open", 1), vec![target()]).unwrap()]).await.unwrap();
         it.clock.advance(DAY * 8);
         it.journal.hold();
         let tidying = tokio::spawn({

@@ -334,3 +334,21 @@ fn stopping_sends_back_what_does_not_run() {
     assert!(bench.handle(&first).is_empty());
     assert_eq!(bench.room.available_permits(), 100);
 }
+
+#[test]
+fn who_has_given_up_waiting_takes_up_no_room() {
+    let mut bench = Bench::new();
+    let (steps, first) = bench.admit(0, 1);
+    drop(first);
+    for _ in 0..10 {
+        let (duplicate, answer) = bench.admit(0, 1);
+        assert!(duplicate.is_empty());
+        assert_eq!(bench.room.available_permits(), 99);
+        drop(answer);
+    }
+    let (_, mut waiting) = bench.admit(0, 1);
+    let [Step::Run(job)] = &steps[..] else { panic!("{steps:?}") };
+    bench.handle(job);
+    assert_eq!(waiting.try_recv(), Ok(Ok(())));
+    assert_eq!(bench.room.available_permits(), 100);
+}

@@ -60,7 +60,7 @@ impl Access {
 }
 
 /// Whether somebody else may be behind a peer on this machine: a proxy's client, or a page in a browser.
-fn is_on_behalf(headers: &HeaderMap) -> bool {
+pub(crate) fn is_on_behalf(headers: &HeaderMap) -> bool {
     [header::FORWARDED.as_str(), "x-forwarded-for", header::ORIGIN.as_str()]
         .iter()
         .any(|name| headers.contains_key(*name))

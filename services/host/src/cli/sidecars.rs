@@ -187,7 +187,8 @@ fn default_resources() -> Result<PathBuf, CliError> {
     dapr_home().map(|dir| dir.join("components")).filter(|dir| dir.is_dir()).ok_or_else(|| {
         CliError::usage(
             "--dapr: there is no ~/.dapr/components, which `dapr init` makes; name a directory of components with \
-             --dapr-resources (deploy/dapr/redis is one for Redis, with --pubsub bus)",
+             --dapr-resources (with --pubsub bus, deploy/dapr/redis-1.17 is one for Redis and sidecars from 1.17 on, \
+             deploy/dapr/redis for older ones)",
         )
     })
 }
