@@ -94,7 +94,6 @@ extern crate self as annals_bus;
 mod broker;
 mod bus;
 mod caretaker;
-mod cursors;
 mod dead_letter;
 mod ended;
 mod envelope;
@@ -118,7 +117,6 @@ pub use annals_macros::IntegrationEvent;
 pub use broker::dapr;
 pub use broker::{Attachment, Broker, BrokerHealth, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
-pub use cursors::{CursorError, JournalCursors};
 pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, ReplayStream, ReplaySummary,
     Replayed, dead_letters, stream_dead_letters,

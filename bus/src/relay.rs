@@ -26,7 +26,6 @@ pub use answer::Answer;
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
 use cursor::CursorStream;
-pub(crate) use cursor::last_position;
 use parking::Parked;
 use pump::Pump;
 

@@ -104,7 +104,7 @@ pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt, ViewStream};
 pub use readers::{ReaderPlace, ReaderPosition, Readers};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
-pub use scavenger::{DurableCursors, Scavenger, ScavengerError, ScavengerOptions, ScavengerStatus};
+pub use scavenger::{Scavenger, ScavengerError, ScavengerOptions, ScavengerStatus};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
 pub use snapshot::RedbSnapshots;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::Position;
+use crate::{Cursor, Position};
 
 /// Who reads a journal in its order. Whoever would read it again from an earlier position when it is started anew, and
 /// must find there what it found before, registers here and says how far it has come for good: a relay as far as its
@@ -45,6 +45,12 @@ pub struct ReaderPosition {
     pub name: Arc<str>,
     /// Everything up to this position is done with for good.
     pub position: Position,
+}
+
+impl From<Cursor> for ReaderPosition {
+    fn from(cursor: Cursor) -> Self {
+        Self { name: cursor.stream.as_str().into(), position: cursor.position }
+    }
 }
 
 /// A reader's place in the register. Dropping it gives the place up.

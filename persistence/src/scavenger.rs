@@ -1,11 +1,9 @@
 //! The scavenger: gives back the space of what a journal no longer keeps, now and again, beside whatever else goes on.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::planted::{Fault, planted};
 use crate::{
     EmbeddedJournal, ExpiringStreams, Journal, JournalHealth, ReadError, ReaderPosition, ScavengeError,
-    ScavengeOptions, ScavengeProgress, ScavengeStop, Timestamp,
+    ScavengeOptions, ScavengeProgress, ScavengeStop, Timestamp, cursors,
 };
 
 /// How often it must fail, one run after the other, before that is more than bad luck.
@@ -47,16 +45,6 @@ impl Default for ScavengerOptions {
     }
 }
 
-/// The cursors that stand in a journal itself, also those of readers that do not run now and so are not among its
-/// [`Readers`](crate::Readers).
-pub trait DurableCursors: fmt::Debug + Send + Sync + 'static {
-    /// The cursor that has come least far; `None` where there is none.
-    fn lowest(&self) -> BoxFuture<'_, Result<Option<ReaderPosition>, CursorsError>>;
-}
-
-/// Why cursors could not be read.
-type CursorsError = Arc<dyn std::error::Error + Send + Sync>;
-
 /// Why a run came to nothing, or to less than it might. What it did until then stays done.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -66,7 +54,7 @@ pub enum ScavengerError {
     Cursors {
         /// What is wrong.
         #[source]
-        source: CursorsError,
+        source: ReadError,
     },
     /// A segment could not be written anew.
     #[error(transparent)]
@@ -128,7 +116,6 @@ struct Inner {
 #[derive(Debug)]
 struct Shared {
     journal: Arc<EmbeddedJournal>,
-    cursors: Option<Arc<dyn DurableCursors>>,
     options: ScavengerOptions,
     stop: ScavengeStop,
     stopping: watch::Sender<bool>,
@@ -140,14 +127,9 @@ struct Shared {
 impl Scavenger {
     /// Starts to look after a journal, on the current tokio runtime.
     #[must_use]
-    pub fn start(
-        journal: Arc<EmbeddedJournal>,
-        cursors: Option<Arc<dyn DurableCursors>>,
-        options: ScavengerOptions,
-    ) -> Self {
+    pub fn start(journal: Arc<EmbeddedJournal>, options: ScavengerOptions) -> Self {
         let shared = Arc::new(Shared {
             journal,
-            cursors,
             options,
             stop: ScavengeStop::default(),
             stopping: watch::Sender::new(false),
@@ -246,9 +228,10 @@ impl Shared {
         }
         // Asked first: one that begins to run meanwhile has its cursor in the journal, or begins with what there is.
         let running = self.journal.readers().lowest();
-        let Some(cursors) = &self.cursors else { return Ok(running) };
-        let durable = cursors.lowest().await.map_err(|source| ScavengerError::Cursors { source })?;
-        Ok([running, durable].into_iter().flatten().min_by_key(|reader| reader.position))
+        let journal = Arc::clone(&self.journal) as Arc<dyn Journal>;
+        let durable = cursors(&journal).await.map_err(|source| ScavengerError::Cursors { source })?;
+        let durable = durable.into_iter().map(ReaderPosition::from);
+        Ok(running.into_iter().chain(durable).min_by_key(|reader| reader.position))
     }
 
     async fn scavenge(&self, lowest: Option<ReaderPosition>) -> Result<ScavengeProgress, ScavengerError> {

@@ -24,20 +24,20 @@ async fn full_of_garbage(dir: &Path) -> Arc<EmbeddedJournal> {
     let options = EmbeddedOptions { segment_bytes: 8192, vfs, ..EmbeddedOptions::default() };
     let journal = Arc::new(EmbeddedJournal::open(dir, options).unwrap());
     let dynamic: Arc<dyn Journal> = Arc::clone(&journal) as Arc<dyn Journal>;
-    let cursor = StreamId::internal("cursor-x").unwrap();
+    let noise = StreamId::internal("noise").unwrap();
     let last = Retention { max_count: Some(1), ..Retention::default() };
-    dynamic.append(Batch::default().retaining(cursor.clone(), last)).await.unwrap();
+    dynamic.append(Batch::default().retaining(noise.clone(), last)).await.unwrap();
     for _ in 0..500 {
-        dynamic.append(Batch::of(cursor.clone(), Expected::Any, [event()])).await.unwrap();
+        dynamic.append(Batch::of(noise.clone(), Expected::Any, [event()])).await.unwrap();
     }
     journal
 }
 
 /// A scavenger that runs only when it is told to.
-fn by_hand(journal: &Arc<EmbeddedJournal>, cursors: Option<Arc<dyn DurableCursors>>) -> Scavenger {
+fn by_hand(journal: &Arc<EmbeddedJournal>) -> Scavenger {
     let never = Duration::from_secs(1 << 20);
     let options = ScavengerOptions { first_after: never, every: never, ..ScavengerOptions::default() };
-    Scavenger::start(Arc::clone(journal), cursors, options)
+    Scavenger::start(Arc::clone(journal), options)
 }
 
 /// Runs until something is given back: segments are settled beside the appends.
@@ -58,7 +58,7 @@ async fn a_journal_is_scavenged_by_itself() {
     let journal = full_of_garbage(dir.path()).await;
     let soon = Duration::from_millis(1);
     let options = ScavengerOptions { first_after: soon, every: soon, ..ScavengerOptions::default() };
-    let scavenger = Scavenger::start(Arc::clone(&journal), None, options);
+    let scavenger = Scavenger::start(Arc::clone(&journal), options);
     tokio::time::timeout(Duration::from_secs(30), async {
         while scavenger.status().bytes == 0 {
             tokio::task::yield_now().await;
@@ -74,16 +74,11 @@ async fn a_journal_is_scavenged_by_itself() {
     journal.close().await;
 }
 
-/// Cursors that are where they are told to be, or cannot be read.
-#[derive(Debug)]
-struct Told(Option<Position>);
-
-impl DurableCursors for Told {
-    fn lowest(&self) -> BoxFuture<'_, Result<Option<ReaderPosition>, CursorsError>> {
-        let lowest = self.0.map(|position| ReaderPosition { name: "told".into(), position });
-        let unreadable = || Arc::new(std::io::Error::other("no cursor")) as CursorsError;
-        Box::pin(std::future::ready(lowest.map(Some).ok_or_else(unreadable)))
-    }
+/// Has a reader that does not run at this position.
+async fn away_at(journal: &Arc<EmbeddedJournal>, position: u64) {
+    let moved = NewEvent { payload: format!("{{\"position\":{position}}}").into_bytes().into(), ..event() };
+    let append = Batch::of(crate::cursor_stream("away").unwrap(), Expected::Any, [moved]);
+    (Arc::clone(journal) as Arc<dyn Journal>).append(append).await.unwrap();
 }
 
 fn below(scavenger: &Scavenger, lowest: Option<&ReaderPosition>) -> (Position, Position) {
@@ -95,8 +90,9 @@ fn below(scavenger: &Scavenger, lowest: Option<&ReaderPosition>) -> (Position, P
 async fn no_reader_is_passed_whether_it_runs_or_not() {
     let dir = tempfile::tempdir().unwrap();
     let journal = full_of_garbage(dir.path()).await;
+    away_at(&journal, 300).await;
     let end = journal.durable().borrow().position.next();
-    let scavenger = by_hand(&journal, Some(Arc::new(Told(Some(Position(300))))));
+    let scavenger = by_hand(&journal);
     let lowest = async || scavenger.0.shared.lowest().await.unwrap();
     assert_eq!(below(&scavenger, lowest().await.as_ref()), (Position(301), end));
     let running = journal.readers().register("running", false, Position(200));
@@ -108,7 +104,7 @@ async fn no_reader_is_passed_whether_it_runs_or_not() {
     assert_eq!(below(&scavenger, lowest().await.as_ref()), (Position(301), end));
     eventually_gives_back(&scavenger).await;
     let held_by = scavenger.status().held_by.unwrap();
-    assert_eq!((&*held_by.name, held_by.position), ("told", Position(300)));
+    assert_eq!((&*held_by.name, held_by.position), ("$cursor-away", Position(300)));
     scavenger.stop().await;
     journal.close().await;
 }
@@ -117,7 +113,8 @@ async fn no_reader_is_passed_whether_it_runs_or_not() {
 async fn failing_again_and_again_shows_and_passes() {
     let dir = tempfile::tempdir().unwrap();
     let journal = full_of_garbage(dir.path()).await;
-    let scavenger = by_hand(&journal, Some(Arc::new(Told(None))));
+    let scavenger = by_hand(&journal);
+    journal.close().await;
     for run in 1..=FAILURES_SHOWN {
         assert_eq!(scavenger.trouble(), None, "run {run}");
         assert_eq!(scavenger.run_now().await.unwrap_err().code(), "cursors_unreadable");
@@ -136,7 +133,7 @@ async fn stopping_does_not_wait_for_a_run_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let journal = full_of_garbage(dir.path()).await;
     let options = ScavengerOptions { first_after: Duration::ZERO, ..ScavengerOptions::default() };
-    let scavenger = Scavenger::start(Arc::clone(&journal), None, options);
+    let scavenger = Scavenger::start(Arc::clone(&journal), options);
     scavenger.stop().await;
     assert!(scavenger.0.shared.stop.is_asked());
     // Whatever it had begun, the log is whole and can be closed and opened anew.
@@ -145,7 +142,7 @@ async fn stopping_does_not_wait_for_a_run_to_its_end() {
     let report = EmbeddedJournal::verify(dir.path(), Arc::new(crate::RealVfs), |_| {}).unwrap();
     assert_eq!((report.damage, report.index_faults), (vec![], vec![]));
     let journal = Arc::new(EmbeddedJournal::open(dir.path(), EmbeddedOptions::default()).unwrap());
-    let scavenger = by_hand(&journal, None);
+    let scavenger = by_hand(&journal);
     let done = scavenger.run_now().await.unwrap();
     let events = journal.durable().borrow().position.0;
     assert!(events - done.events < 20, "what was left is found by the next: {done:?}");

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_bus::JournalCursors;
 use annals_persistence::{
     DiskUsage, EmbeddedJournal, ExpiringStreams, Journal, Scavenger, ScavengerOptions, ScavengerStatus,
 };
@@ -60,9 +59,7 @@ impl Disk {
                 expiring: options.expiring(),
                 ..ScavengerOptions::default()
             };
-            let as_any: Arc<dyn Journal> = Arc::clone(&journal) as Arc<dyn Journal>;
-            let cursors = Arc::new(JournalCursors::of(&as_any));
-            Scavenger::start(Arc::clone(&journal), Some(cursors), scavenging)
+            Scavenger::start(Arc::clone(&journal), scavenging)
         });
         Self { service, journal, scavenger }
     }
