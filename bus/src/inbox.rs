@@ -7,8 +7,8 @@ use annals_actors::Clock;
 use annals_macros::{Event, Shape};
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
-    AppendError, Batch, CodecError, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt,
-    ReadError, RecordedEvent, StreamAppend, StreamId, Version,
+    AppendError, Batch, CodecError, CommandId, Direction, EventError, Expected, InvalidStreamId, Journal,
+    JournalExt, ReadError, RecordedEvent, StreamAppend, StreamId, Version,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,10 @@ use crate::reaction::Target;
 use crate::record;
 
 mod index;
+mod plan;
 
 pub(crate) use index::{Index, OrderKey, Seen};
+pub(crate) use plan::Plan;
 
 /// A command that a business rule said no to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
@@ -38,6 +40,15 @@ pub(crate) enum InboxEvent {
     /// What is to be done about an event, when that is more than one command: kept, never computed again.
     #[event("inbox-planned")]
     Planned { source: String, event_id: String, targets: Vec<Target> },
+    /// A command of such a list was answered for good.
+    #[event("inbox-answered")]
+    Answered {
+        source: String,
+        event_id: String,
+        command_id: CommandId,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rejection: Option<Rejection>,
+    },
     /// Everything that was to be done is done.
     #[event("inbox-handled")]
     Handled {
@@ -214,6 +225,21 @@ impl Inbox {
         })
     }
 
+    /// The record that a command was answered for good, to go along with its own events if it has any.
+    pub(crate) fn answered(
+        &self,
+        envelope: &Envelope,
+        command_id: CommandId,
+        rejection: Option<Rejection>,
+    ) -> Result<StreamAppend, CodecError> {
+        self.append_of(&InboxEvent::Answered {
+            source: envelope.source.to_string(),
+            event_id: envelope.id.to_string(),
+            command_id,
+            rejection,
+        })
+    }
+
     fn append_of(&self, event: &InboxEvent) -> Result<StreamAppend, CodecError> {
         let event = record::record(event, self.clock.now())?;
         Ok(StreamAppend {
@@ -247,6 +273,9 @@ fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
     match event {
         InboxEvent::Planned { source, event_id, .. } => {
             index.plan(event_key(&source, &event_id), recorded.version);
+        }
+        InboxEvent::Answered { source, event_id, command_id, rejection } => {
+            index.answered(event_key(&source, &event_id), command_id, rejection);
         }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);

@@ -4,8 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{Timestamp, Version};
+use annals_persistence::{CommandId, Timestamp, Version};
 
+use super::{Plan, Rejection};
 use crate::Envelope;
 use crate::identity::in_memory;
 
@@ -48,8 +49,8 @@ pub(crate) struct Index {
     last: HashMap<OrderKey, u64>,
     /// Between which sequences of a key events may be missing: they were not waited for any longer.
     gaps: HashMap<OrderKey, (u64, u64)>,
-    /// Where in the inbox the plans stand that are not carried out.
-    plans: HashMap<u128, Version>,
+    /// The plans that are not carried out.
+    plans: HashMap<u128, Plan>,
     remember: Duration,
     remember_max: usize,
     forgot_early: bool,
@@ -89,13 +90,26 @@ impl Index {
         self.gaps.get(&key).is_some_and(|(from, to)| *from < sequence && sequence < *to)
     }
 
-    /// Where it is written down what is to be done about an event, if it is and that is not done.
-    pub(crate) fn open_plan(&self, event: u128) -> Option<Version> {
-        self.plans.get(&event).copied()
+    /// What is to be done about an event, if it is written down and not done.
+    pub(crate) fn open_plan(&self, event: u128) -> Option<Plan> {
+        self.plans.get(&event).cloned()
     }
 
+    /// Takes note of where a plan is. What was answered of an earlier list of the same event stays so.
     pub(crate) fn plan(&mut self, event: u128, version: Version) {
-        self.plans.insert(event, version);
+        self.plans.entry(event).or_insert_with(|| Plan::new(version)).at = version;
+    }
+
+    /// Takes note of a plan as an attempt has left it.
+    pub(crate) fn keep_plan(&mut self, event: u128, plan: Plan) {
+        self.plans.insert(event, plan);
+    }
+
+    /// Takes note that a command of a plan was answered for good.
+    pub(crate) fn answered(&mut self, event: u128, command: CommandId, rejection: Option<Rejection>) {
+        if let Some(plan) = self.plans.get_mut(&event) {
+            plan.answered.insert(command, rejection);
+        }
     }
 
     /// Takes note of what became of an event, and when.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use annals_actors::testing::{EventsLock, GoldenEvents};
-use annals_persistence::Position;
+use annals_persistence::{CommandId, Position};
 use serde_json::json;
 
 use super::*;
@@ -36,9 +36,17 @@ fn inbox() -> Vec<InboxEvent> {
     let place = Place { key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
     let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
     let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
-    let (nowhere, rejections) = (Place::default(), vec![rejection]);
+    let (nowhere, rejections) = (Place::default(), vec![rejection.clone()]);
+    let answered = |rejection| InboxEvent::Answered {
+        source: source(),
+        event_id: event_id(),
+        command_id: CommandId::from_u128(1),
+        rejection,
+    };
     vec![
         InboxEvent::Planned { source: source(), event_id: event_id(), targets: vec![target] },
+        answered(None),
+        answered(Some(rejection)),
         InboxEvent::Handled { source: source(), event_id: event_id(), place: place.clone(), rejections },
         InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
         InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },

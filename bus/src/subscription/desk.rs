@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use annals_persistence::Timestamp;
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{Timestamp, Version};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use waiting::Waiting;
 
 use super::{DeliveryError, Manner};
 use crate::Envelope;
-use crate::inbox::{Index, OrderKey, Seen};
+use crate::inbox::{Index, OrderKey, Plan, Seen};
 
 /// An event at the door.
 pub(super) struct Arrival {
@@ -45,8 +45,8 @@ pub(super) struct Job {
     pub(super) lane: OrderKey,
     pub(super) envelope: Arc<Envelope>,
     pub(super) manner: Manner,
-    /// Where an earlier run has written down what is to be done about it, if one has.
-    pub(super) plan: Option<Version>,
+    /// What an earlier run has written down to be done about it, if one has, and what of that is done.
+    pub(super) plan: Option<Plan>,
     /// The sequence behind which events of its key are missing, where it was not waited for them any longer.
     pub(super) gap_after: Option<u64>,
 }
@@ -57,11 +57,11 @@ pub(super) enum Outcome {
     /// The effect is durable.
     Handled,
     /// It is a dead letter. A plan that was written down is resumed when it is replayed.
-    DeadLettered { plan: Option<Version> },
+    DeadLettered { plan: Option<Plan> },
     /// Not now. A plan that was written down is resumed next time.
-    Postponed { error: DeliveryError, plan: Option<Version> },
+    Postponed { error: DeliveryError, plan: Option<Plan> },
     /// A replay failed; the dead letter stays.
-    ReplayFailed { reason: String, plan: Option<Version> },
+    ReplayFailed { reason: String, plan: Option<Plan> },
 }
 
 /// What the actor has to do next.
@@ -355,9 +355,9 @@ impl Desk {
         self.answer(job.event, &Ok(()));
     }
 
-    fn keep_plan(&mut self, event: u128, plan: Option<Version>) {
+    fn keep_plan(&mut self, event: u128, plan: Option<Plan>) {
         if let Some(plan) = plan {
-            self.index.plan(event, plan);
+            self.index.keep_plan(event, plan);
         }
     }
 

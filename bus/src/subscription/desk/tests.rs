@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use annals_persistence::Version;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -317,9 +318,9 @@ fn a_plan_is_given_to_the_next_run() {
     let mut bench = Bench::new();
     let first = run(bench.admit(0, 1).0);
     assert!(first.plan.is_none());
-    let outcome = Outcome::Postponed { error: DeliveryError::Stopping, plan: Some(Version(7)) };
+    let outcome = Outcome::Postponed { error: DeliveryError::Stopping, plan: Some(Plan::new(Version(7))) };
     bench.finish(&first, outcome);
-    assert_eq!(run(bench.admit(0, 1).0).plan, Some(Version(7)));
+    assert_eq!(run(bench.admit(0, 1).0).plan, Some(Plan::new(Version(7))));
 }
 
 #[test]
