@@ -172,6 +172,8 @@ impl Inbox {
             apply(&mut index, decode(&recorded)?, &recorded);
             index.forget_old(now);
         }
+        // Also where there was nothing: what is older than it remembers it would not know.
+        index.forget_old(now);
         Ok(index)
     }
 

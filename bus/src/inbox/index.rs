@@ -54,6 +54,8 @@ pub(crate) struct Index {
     remember: Duration,
     remember_max: usize,
     forgot_early: bool,
+    /// Of what was settled up to here the ids may be forgotten.
+    forgotten: Timestamp,
 }
 
 impl Index {
@@ -67,6 +69,7 @@ impl Index {
             remember,
             remember_max,
             forgot_early: false,
+            forgotten: Timestamp(i64::MIN),
         }
     }
 
@@ -88,6 +91,11 @@ impl Index {
     /// Whether an event with this sequence, if it is not known by its id, may never have been handled.
     pub(crate) fn is_missing(&self, key: OrderKey, sequence: u64) -> bool {
         self.gaps.get(&key).is_some_and(|(from, to)| *from < sequence && sequence < *to)
+    }
+
+    /// Whether an event from this time, if it is not known by its id, was never settled: the id would not be forgotten yet.
+    pub(crate) fn would_know(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| self.forgotten < time)
     }
 
     /// What is to be done about an event, if it is written down and not done.
@@ -134,6 +142,8 @@ impl Index {
 
     /// Forgets ids that are too old or too many, the oldest first. The last sequences stay.
     pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        let remember = i64::try_from(self.remember.as_micros()).unwrap_or(i64::MAX);
+        self.forgotten = self.forgotten.max(Timestamp(now.0.saturating_sub(remember)));
         while let Some((time, event)) = self.ages.front().copied() {
             if planted(Fault::IdsKeptForEver) {
                 return;
@@ -143,6 +153,7 @@ impl Index {
                 return;
             }
             self.ages.pop_front();
+            self.forgotten = self.forgotten.max(time);
             let settled = self.seen.get(&event).copied().filter(|settled| settled.time == time);
             if let Some(settled) = settled {
                 self.seen.remove(&event);

@@ -111,16 +111,23 @@ pub(super) struct Limits {
 /// Where an event stands in its lane.
 enum Standing {
     Next,
-    /// It was handled, so long ago that only its key's sequence tells.
+    /// It was handled, as far as its key's sequence tells: so long ago that its id is forgotten.
     Passed,
     Early,
     /// It was waited for in vain, and later ones were handled since.
     Late,
+    /// It was never seen, and its key's sequence is past it.
+    Taken,
 }
 
 /// Why an event that was waited for in vain is not handled any more.
 const LATE: &str = "it came when a later event of its key had been handled, which had waited for it as long as may be; \
                     whether its effect is still wanted, only somebody who looks at it can tell";
+
+/// Why an event whose place in its key was given to another is not handled.
+const TAKEN: &str = "another event has its sequence, or a later one was handled before it, and it was never handled itself: \
+                     its publisher may have been restored from a backup; whether its effect is wanted, only somebody who \
+                     looks at it can tell";
 
 impl Desk {
     pub(super) fn new(index: Index, limits: Limits) -> Self {
@@ -169,8 +176,9 @@ impl Desk {
         let key = job.lane;
         match self.standing(&job) {
             Standing::Next => self.line_up(job),
-            Standing::Passed => self.answer(job.event, &Ok(())),
-            Standing::Late => self.line_up(late(job)),
+            Standing::Passed => self.pass(&job),
+            Standing::Late => self.line_up(unwanted(job, LATE)),
+            Standing::Taken => self.line_up(unwanted(job, TAKEN)),
             Standing::Early => return self.keep_early(job, now),
         }
         self.advance(key)
@@ -186,6 +194,7 @@ impl Desk {
         }
         match self.tail(job.lane) {
             Some(tail) if sequence <= tail && self.index.is_missing(job.lane, sequence) => Standing::Late,
+            Some(tail) if sequence <= tail && self.index.would_know(job.envelope.time) => Standing::Taken,
             Some(tail) if sequence <= tail => Standing::Passed,
             tail if previous <= tail.unwrap_or(0) => Standing::Next,
             // A broker that keeps the order would not bring the predecessor later.
@@ -203,11 +212,20 @@ impl Desk {
         self.lanes.get(&key).and_then(|lane| lane.tail).or_else(|| self.index.last(key))
     }
 
+    /// Takes an event for a duplicate by its sequence alone.
+    fn pass(&mut self, job: &Job) {
+        let Envelope { id, source, sequence, .. } = &*job.envelope;
+        metrics::counter!("annals_bus_passed_total").increment(1);
+        tracing::debug!(%id, %source, sequence, "the event is older than ids are remembered, and its sequence has passed");
+        self.answer(job.event, &Ok(()));
+    }
+
     fn line_up(&mut self, job: Job) {
+        let tail = self.tail(job.lane);
         let lane = self.lanes.entry(job.lane).or_default();
         if let Some((_, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) {
             // One that comes late does not move it back.
-            if lane.tail.is_none_or(|tail| tail < sequence) {
+            if tail.is_none_or(|tail| tail < sequence) {
                 lane.tail = Some(sequence);
                 self.waiting.end(job.lane);
             }
@@ -258,8 +276,9 @@ impl Desk {
         {
             match self.standing(&job) {
                 Standing::Next => self.line_up(job),
-                Standing::Passed => self.answer(job.event, &Ok(())),
-                Standing::Late => self.line_up(late(job)),
+                Standing::Passed => self.pass(&job),
+                Standing::Late => self.line_up(unwanted(job, LATE)),
+                Standing::Taken => self.line_up(unwanted(job, TAKEN)),
                 Standing::Early => {
                     let sequence = job.envelope.sequence.unwrap_or_default();
                     self.lanes.entry(key).or_default().early.insert(sequence, job);
@@ -399,8 +418,8 @@ impl Limits {
 }
 
 /// One that is not handled any more, but kept for somebody to look at.
-fn late(job: Job) -> Job {
-    Job { manner: Manner { fault: Some(LATE.to_owned()), ..job.manner }, ..job }
+fn unwanted(job: Job, reason: &str) -> Job {
+    Job { manner: Manner { fault: Some(reason.to_owned()), ..job.manner }, ..job }
 }
 
 /// The predecessor's sequence and its own, for events that have both.

@@ -335,3 +335,20 @@ fn stopping_sends_back_what_does_not_run() {
     assert!(bench.handle(&first).is_empty());
     assert_eq!(bench.room.available_permits(), 100);
 }
+
+#[test]
+fn another_event_at_a_taken_sequence_does_not_move_its_key_back() {
+    let mut bench = Bench::new();
+    for sequence in 1..=3 {
+        let job = run(bench.admit(sequence - 1, sequence).0);
+        bench.handle(&job);
+    }
+    let other = Envelope { time: Some(Timestamp(1)), ..Envelope::clone(&envelope("other", Some((1, 2)))) };
+    let (steps, _answer) = bench.admit_as(Arc::new(other), Manner::default());
+    let other = run(steps);
+    assert!(other.manner.fault.is_some());
+    let (steps, _next) = bench.admit(3, 4);
+    assert!(steps.is_empty());
+    let next = run(bench.finish(&other, Outcome::DeadLettered { plan: None }));
+    assert_eq!(next.envelope.sequence, Some(4));
+}
