@@ -13,10 +13,10 @@ use annals_persistence::{
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::Envelope;
 use crate::identity::event_key;
 use crate::reaction::Target;
 use crate::record;
+use crate::{Envelope, Topic};
 
 mod index;
 mod plan;
@@ -69,9 +69,12 @@ pub(crate) enum InboxEvent {
     },
 }
 
-/// An event's place in the order of its key, where it has one.
+/// The topic that an event was handled on, and its place in the order of its key, where it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
 pub(crate) struct Place {
+    /// The subscription's topic then, whatever topic a dead letter came on that is replayed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) topic: Option<Topic>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -82,12 +85,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn of(envelope: &Envelope, gap_after: Option<u64>) -> Self {
+    fn of(envelope: &Envelope, gap_after: Option<u64>, topic: &Topic) -> Self {
+        let nowhere = Self { topic: Some(topic.clone()), ..Self::default() };
         match envelope.sequence.filter(|_| envelope.is_ours()) {
             Some(sequence) => {
-                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after }
+                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after, ..nowhere }
             }
-            None => Self::default(),
+            None => nowhere,
         }
     }
 }
@@ -96,6 +100,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     stream: StreamId,
+    topic: Topic,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
 }
@@ -152,11 +157,12 @@ impl InboxError {
 impl Inbox {
     pub(crate) fn new(
         subscription: &str,
+        topic: &Topic,
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, InvalidStreamId> {
         let stream = StreamId::internal(&format!("inbox-{subscription}"))?;
-        Ok(Self { stream, journal, clock })
+        Ok(Self { stream, topic: topic.clone(), journal, clock })
     }
 
     /// Reads everything back: what was handled in the last while, the last sequence of every key, where open plans
@@ -196,7 +202,7 @@ impl Inbox {
         self.append_of(&InboxEvent::Handled {
             source: envelope.source.to_string(),
             event_id: envelope.id.to_string(),
-            place: Place::of(envelope, gap_after),
+            place: Place::of(envelope, gap_after, &self.topic),
             rejections,
         })
     }
@@ -210,7 +216,7 @@ impl Inbox {
         self.append_of(&InboxEvent::DeadLettered {
             source: envelope.source.to_string(),
             event_id: envelope.id.to_string(),
-            place: Place::of(envelope, gap_after),
+            place: Place::of(envelope, gap_after, &self.topic),
         })
     }
 
@@ -294,6 +300,9 @@ fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
 
 /// Where an event stands, and whether others are missing before it.
 fn placed(index: &mut Index, source: &str, place: Place) -> Option<(OrderKey, u64)> {
+    if let Some(topic) = place.topic {
+        index.handled_on(topic);
+    }
     let (key, sequence) = (OrderKey::new(source, &place.key?), place.sequence?);
     if let Some(after) = place.gap_after {
         index.gap(key, after, sequence);

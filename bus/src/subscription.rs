@@ -32,6 +32,10 @@ use effect::Kinds;
 pub struct SubscriptionOptions {
     /// The topic, where it is not the event's own.
     pub topic: TopicArguments,
+    /// The topic that it had before, where this one carries the same events under another name or version: it goes on where it
+    /// was, and what it has handled counts as handled. Without this, a subscription that has handled events keeps its topic; for
+    /// others take another name.
+    pub continues: Option<Topic>,
     /// Where it begins in each source that it has not heard of yet.
     pub start: StartFrom,
     /// How often and in what pauses an event is tried before it becomes a dead letter.
@@ -66,6 +70,7 @@ impl Default for SubscriptionOptions {
     fn default() -> Self {
         Self {
             topic: TopicArguments::default(),
+            continues: None,
             start: StartFrom::Beginning,
             retry: RetryPolicy::default(),
             in_flight: 1024,

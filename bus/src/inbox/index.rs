@@ -7,8 +7,8 @@ use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{CommandId, Timestamp, Version};
 
 use super::{Plan, Rejection};
-use crate::Envelope;
 use crate::identity::in_memory;
+use crate::{Envelope, Topic};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Seen {
     DeadLettered,
 }
 
-/// What events must share to be kept in order: their source and key. A subscription has one topic.
+/// What events must share to be kept in order: their source and key. A subscription has one topic, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct OrderKey(u128);
 
@@ -56,6 +56,8 @@ pub(crate) struct Index {
     forgot_early: bool,
     /// Of what was settled up to here the ids may be forgotten.
     forgotten: Timestamp,
+    /// The topic that the last event was handled on, as far as that was read back.
+    topic: Option<Topic>,
 }
 
 impl Index {
@@ -70,11 +72,22 @@ impl Index {
             remember_max,
             forgot_early: false,
             forgotten: Timestamp(i64::MIN),
+            topic: None,
         }
     }
 
     pub(crate) fn seen(&self, event: u128) -> Option<Seen> {
         self.seen.get(&event).map(|settled| settled.seen)
+    }
+
+    /// The topic that the last event was handled on, of those that were read back.
+    pub(crate) fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref()
+    }
+
+    /// Takes note of the topic that an event was handled on.
+    pub(crate) fn handled_on(&mut self, topic: Topic) {
+        self.topic = Some(topic);
     }
 
     /// The last sequence of a key that was handled or became a dead letter.

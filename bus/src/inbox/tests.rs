@@ -5,7 +5,6 @@ use annals_persistence::{MemoryJournal, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::Topic;
 
 fn envelope(id: &str, sequence: u64) -> Envelope {
     Envelope {
@@ -29,7 +28,7 @@ fn envelope(id: &str, sequence: u64) -> Envelope {
 }
 
 fn inbox(clock: &VirtualClock) -> Inbox {
-    Inbox::new("sub", Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
+    Inbox::new("sub", &Topic::named("t"), Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -33,7 +33,8 @@ fn golden_events() {
 
 fn inbox() -> Vec<InboxEvent> {
     let (source, event_id) = (|| "customer".to_owned(), || "e-1".to_owned());
-    let place = Place { key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
+    let topic = Some(Topic::named("v1.customer-moved"));
+    let place = Place { topic, key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
     let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
     let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
     let (nowhere, rejections) = (Place::default(), vec![rejection.clone()]);
