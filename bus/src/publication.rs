@@ -15,9 +15,13 @@ use crate::broker::Publisher;
 use crate::schema::{Checked, Schemas};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
+mod begun;
 mod sealing;
 mod sequence;
 
+pub(crate) use begun::Begun;
+#[cfg(test)]
+pub(crate) use begun::BegunEvent;
 pub(crate) use sealing::{Sealed, seal};
 pub(crate) use sequence::Sequences;
 

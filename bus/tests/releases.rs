@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use annals_actors::Node;
 use annals_bus::{
-    Bus, BusStartError, Delivery, HandlerError, InProcessBroker, IntegrationEvent, Outgoing, Publications,
-    Reaction, SubscriptionOptions, Topic,
+    Bus, BusStartError, Delivery, Envelope, HandlerError, InProcessBroker, IntegrationEvent, Outgoing,
+    Publications, Reaction, SubscriptionOptions, Topic,
 };
 use annals_persistence::MemoryJournal;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedReceiver;
 
+use support::sink::Sink;
 use support::{
-    Customer, CustomerAddressUpdated, CustomerEvent, Order, SetAddress, caught_up, follow, move_customer,
-    node, quick, streets,
+    Customer, CustomerAddressUpdated, CustomerCommand, CustomerEvent, Order, SetAddress, caught_up,
+    customer_publications, follow, move_customer, node, quick, streets,
 };
 
 /// The same event in its next version.
@@ -43,6 +45,49 @@ fn next_publications() -> Publications {
             }
         }
     })
+}
+
+async fn release(customers: &Node, publications: Publications, sink: &Sink) -> Bus {
+    let builder = Bus::builder(customers.clone(), "customer").publications(publications);
+    builder.broker(Arc::new(sink.clone())).start().await.unwrap()
+}
+
+async fn rename(customers: &Node) {
+    customers.aggregate::<Customer>("1").send(CustomerCommand::Rename).await.unwrap();
+}
+
+/// The version of the topic, the sequence and the one before it, of the next events.
+async fn places(taken: &mut UnboundedReceiver<Arc<Envelope>>, count: usize) -> Vec<(&'static str, u64, u64)> {
+    let mut places = Vec::new();
+    for _ in 0..count {
+        let envelope = taken.recv().await.unwrap();
+        let version = if envelope.topic == Topic::of::<AddressUpdated2>() { "v2" } else { "v1" };
+        places.push((version, envelope.sequence.unwrap(), envelope.previous.unwrap()));
+    }
+    places.sort_unstable();
+    places
+}
+
+#[tokio::test]
+async fn no_event_names_one_before_it_that_was_never_published() {
+    let customers = node(&Arc::new(MemoryJournal::new())).await;
+    let (sink, mut taken) = Sink::new();
+    let bus = release(&customers, customer_publications(), &sink).await;
+    move_customer(&customers, "1", "a").await;
+    rename(&customers).await;
+    assert_eq!(places(&mut taken, 1).await, [("v1", 1, 0)]);
+    support::until("the cursor has passed what is not told", || async { bus.relays()[0].lag() == 0 }).await;
+    bus.shutdown().await;
+    let bus = release(&customers, next_publications(), &sink).await;
+    move_customer(&customers, "1", "b").await;
+    assert_eq!(places(&mut taken, 2).await, [("v1", 3, 1), ("v2", 3, 0)]);
+    rename(&customers).await;
+    assert_eq!(places(&mut taken, 1).await, [("v1", 4, 3)]);
+    bus.shutdown().await;
+    // What it publishes since when is known after a restart too.
+    let _bus = release(&customers, next_publications(), &sink).await;
+    move_customer(&customers, "1", "c").await;
+    assert_eq!(places(&mut taken, 2).await, [("v1", 5, 4), ("v2", 5, 3)]);
 }
 
 async fn follow2(event: AddressUpdated2, _: Delivery) -> Result<Reaction, HandlerError> {

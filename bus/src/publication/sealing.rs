@@ -7,6 +7,7 @@ use annals_persistence::{EventId, Journal, ReadError, RecordedEvent};
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
+use crate::inbox::RecordError;
 use crate::schema::{SchemaError, unversioned};
 use crate::{Envelope, Topic};
 
@@ -19,6 +20,8 @@ pub(crate) enum SealError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// The envelopes of one domain event.

@@ -10,6 +10,7 @@ use super::*;
 use crate::Topic;
 use crate::dead_letter::{DeadLetterId, LetterEvent};
 use crate::inbox::{InboxEvent, Place, Rejection};
+use crate::publication::BegunEvent;
 use crate::reaction::Target;
 use crate::relay::CursorEvent;
 
@@ -19,6 +20,7 @@ fn events_lock() {
         .events::<InboxEvent>("inbox")
         .events::<LetterEvent>("dead-letters")
         .events::<CursorEvent>("cursor")
+        .events::<BegunEvent>("topics")
         .check();
 }
 
@@ -28,6 +30,7 @@ fn golden_events() {
         .events("inbox", inbox())
         .events("dead-letters", letters())
         .events("cursor", [CursorEvent::Moved { position: Position(9_007_199_254_740_993) }])
+        .events("topics", [begun()])
         .check();
 }
 
@@ -52,6 +55,16 @@ fn inbox() -> Vec<InboxEvent> {
         InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
         InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },
     ]
+}
+
+fn begun() -> BegunEvent {
+    let (category, event_type) = ("customer".into(), "customer-moved".into());
+    BegunEvent::Begun {
+        category,
+        event_type,
+        topic: Topic::named("v1.customer-moved"),
+        position: Position(7),
+    }
 }
 
 fn letters() -> Vec<LetterEvent> {

@@ -17,7 +17,7 @@ use super::delivery::{Delivered, Deliverer};
 use super::lanes::{Job, LaneKey, Lanes};
 use super::parking::Parking;
 use super::{RelayOptions, RelayParts, Shared, StartFrom};
-use crate::publication::{Sequences, seal};
+use crate::publication::{Begun, Sequences, seal};
 use crate::{Publications, Topic};
 
 pub(super) struct Pump {
@@ -121,7 +121,9 @@ impl Pump {
         };
         (self.read, self.saved) = (start, start);
         self.shared.floor.store(start.0, Ordering::Release);
-        self.sequences = Sequences::new(self.options.sequences, start == Position::START);
+        let (journal, clock) = (Arc::clone(&self.cursor.journal), Arc::clone(&self.clock));
+        let begun = Begun::load(journal, self.cursor.topics()?, clock).await?;
+        self.sequences = Sequences::new(self.options.sequences, start == Position::START).since(begun);
         Ok(())
     }
 
