@@ -84,8 +84,8 @@ pub use annals_bus::IntegrationEvent;
 /// What a service author uses on every page.
 pub mod prelude {
     pub use annals_actors::{
-        Aggregate, AggregateRef, Context, Current, Event, Moment, Node, NodeOptions, Receipt, Retry,
-        SendError, Shape, StateError, Upcast,
+        Aggregate, AggregateOptions, AggregateRef, CheckpointPolicy, Context, Current, Event, Moment, Node,
+        NodeOptions, Receipt, Retry, SendError, Shape, StateError, Upcast,
     };
     pub use annals_bus::IntegrationEvent;
     pub use annals_persistence::{

@@ -41,6 +41,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("dapr::dapr::", "bus/src", &["bus/src/broker/dapr"]),
     ("tonic::", "bus/src", &["bus/src/broker/dapr"]),
     ("prost_types::", "bus/src", &["bus/src/broker/dapr"]),
+    ("hyper::", "bus/src", &["bus/src/broker/dapr"]),
+    ("tokio_rustls::", "bus/src", &["bus/src/broker/dapr"]),
     (
         "std::fs",
         "persistence/src",
@@ -49,8 +51,18 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// What nobody gets without asking.
-const NOT_BY_DEFAULT: &[&str] =
-    &["redb", "tonic", "prost", "sqlx", "tokio-postgres", "rdkafka", "rskafka", "dapr", "openssl-sys"];
+const NOT_BY_DEFAULT: &[&str] = &[
+    "redb",
+    "tonic",
+    "prost",
+    "sqlx",
+    "tokio-postgres",
+    "rdkafka",
+    "rskafka",
+    "dapr",
+    "openssl-sys",
+    "rustls",
+];
 
 const FILE_LINES_MAX: usize = 700;
 

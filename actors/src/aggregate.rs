@@ -29,8 +29,17 @@ pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Shape + Se
     type Rejection: std::error::Error + Send + Sync + 'static;
 
     /// What `apply` makes of the same events, as a number. Raise it when a release makes something else of them while the state
-    /// looks as before: snapshots that an earlier release took are not used then.
+    /// looks as before: snapshots that an earlier release took are not used then, and of checkpoints what
+    /// [`Aggregate::upcast_state`] makes.
     const STATE_VERSION: u16 = 1;
+
+    /// Makes the state of today out of one that a checkpoint has from an earlier [`Aggregate::STATE_VERSION`], as JSON;
+    /// `None` when it does not know how, and as long as nothing else is said. An instance whose events in front of the
+    /// checkpoint are gone cannot be used then.
+    #[must_use]
+    fn upcast_state(_version: u16, _state: serde_json::Value) -> Option<serde_json::Value> {
+        None
+    }
 
     /// Decides what a command makes happen. No events means that nothing has to.
     ///

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{AppendResult, CommandId, Position};
+use annals_persistence::{AppendError, AppendResult, CommandId, Position};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
@@ -23,6 +23,9 @@ pub(crate) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 /// Keeps a snapshot whose state has become durable, with the memory of commands that belongs to it.
 pub(crate) type Keep = Box<dyn FnOnce(CommandMemory) + Send>;
 
+/// Told of what became of an append of the instance's own; with where its last event stands.
+pub(crate) type Own = Box<dyn FnOnce(Result<Position, Failure>) + Send>;
+
 /// How many outcomes are taken in under one lock.
 const COMPLETED_AT_ONCE: usize = 32;
 
@@ -30,6 +33,8 @@ enum Entry<A: Aggregate> {
     /// A command whose events are on their way to the disk. Outcomes come in order but for a failing disk, so that
     /// hardly ever one has to be kept.
     Append { sequence: u64, command: Remembered, reply: Reply<A>, outcome: Option<Box<AppendResult>> },
+    /// Events of the instance's own that no command is behind.
+    Own { sequence: u64, done: Own, outcome: Option<Box<AppendResult>> },
     /// A command that repeats an earlier one.
     Repeat { command: Remembered, reply: Reply<A> },
     /// A read, a rejection, a conflict, a command without events.
@@ -141,6 +146,21 @@ impl<A: Aggregate> Commits<A> {
         sequence
     }
 
+    /// Takes in an append that no command is behind.
+    pub(crate) fn append_own(&self, done: Own) -> u64 {
+        let mut state = self.state.lock();
+        let sequence = state.next_sequence;
+        state.next_sequence += 1;
+        state.entries.push_back(Entry::Own { sequence, outcome: None, done });
+        self.waiting.store(state.entries.len(), Ordering::Relaxed);
+        sequence
+    }
+
+    /// The memory of the commands that are durable.
+    pub(crate) fn memory(&self) -> CommandMemory {
+        self.state.lock().memory.clone()
+    }
+
     /// Answers a repeated command, when the first is answered.
     pub(crate) fn repeat(&self, command: Remembered, reply: Reply<A>) {
         self.enqueue(Entry::Repeat { command, reply });
@@ -221,6 +241,7 @@ type Departures<A> = SmallVec<[Leaving<A>; 1]>;
 enum Leaving<A: Aggregate> {
     Reply(Reply<A>, Result<Receipt, SendError<A>>),
     Answer(Answer, Result<(), Failure>),
+    Own(Own, Result<Position, Failure>),
     Keep(Keep, CommandMemory),
 }
 
@@ -230,6 +251,7 @@ impl<A: Aggregate> Leaving<A> {
             // Whoever no longer waits for the answer does not get it.
             Self::Reply(reply, result) => drop(reply.send(result)),
             Self::Answer(answer, durable) => answer(durable),
+            Self::Own(done, outcome) => done(outcome),
             Self::Keep(keep, memory) => keep(memory),
         }
     }
@@ -237,7 +259,7 @@ impl<A: Aggregate> Leaving<A> {
 
 impl<A: Aggregate> Entry<A> {
     fn is_ready(&self) -> bool {
-        !matches!(self, Self::Append { outcome: None, .. })
+        !matches!(self, Self::Append { outcome: None, .. } | Self::Own { outcome: None, .. })
     }
 }
 
@@ -258,7 +280,11 @@ impl<A: Aggregate> State<A> {
 
     fn keep(&mut self, sequence: u64, result: AppendResult) {
         let waiting = self.entries.iter_mut().find_map(|entry| match entry {
-            Entry::Append { sequence: s, outcome, .. } if *s == sequence => Some(outcome),
+            Entry::Append { sequence: s, outcome, .. } | Entry::Own { sequence: s, outcome, .. }
+                if *s == sequence =>
+            {
+                Some(outcome)
+            }
             _ => None,
         });
         if let Some(outcome) = waiting {
@@ -279,6 +305,9 @@ impl<A: Aggregate> State<A> {
             Entry::Append { outcome, command, reply, .. } => {
                 outcome.map(|result| Leaving::Reply(reply, self.settle(command, *result)))
             }
+            Entry::Own { outcome, done, .. } => {
+                outcome.map(|result| Leaving::Own(done, self.settle_own(*result)))
+            }
             Entry::Repeat { command, reply } => Some(Leaving::Reply(reply, self.repeated(&command))),
             Entry::Answer(answer) => {
                 let durable = self.failure.as_deref().cloned().map_or(Ok(()), Err);
@@ -295,12 +324,19 @@ impl<A: Aggregate> State<A> {
                 self.memory.push(command, self.capacity);
                 Ok(Receipt { duplicate: false, ..command.receipt() })
             }
-            Err(error) => {
-                let failure = Failure::from(error);
-                self.failure.get_or_insert_with(|| Box::new(failure.of_those_behind()));
-                Err(SendError::from_failure(failure))
-            }
+            Err(error) => Err(SendError::from_failure(self.fail(error))),
         }
+    }
+
+    fn settle_own(&mut self, result: AppendResult) -> Result<Position, Failure> {
+        result.map(|appended| appended.last).map_err(|error| self.fail(error))
+    }
+
+    /// An append was refused: everything behind it goes with it.
+    fn fail(&mut self, error: AppendError) -> Failure {
+        let failure = Failure::from(error);
+        self.failure.get_or_insert_with(|| Box::new(failure.of_those_behind()));
+        failure
     }
 
     fn repeated(&self, command: &Remembered) -> Result<Receipt, SendError<A>> {
@@ -324,7 +360,7 @@ impl<A: Aggregate> State<A> {
     fn under_way(&self) -> impl DoubleEndedIterator<Item = &Remembered> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Append { command, .. } => Some(command),
-            Entry::Repeat { .. } | Entry::Answer(_) | Entry::Snapshot(_) => None,
+            Entry::Own { .. } | Entry::Repeat { .. } | Entry::Answer(_) | Entry::Snapshot(_) => None,
         })
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn decide<A: Aggregate>(
         repeat(instance, earlier, *request);
         return Decision::Standing;
     }
-    if let Some(expected) = request.expecting().filter(|expected| *expected != live.version) {
+    if let Some(expected) = request.expecting().filter(|expected| !live.is_at(*expected)) {
         instance.kind.metrics.conflicts.increment(1);
         let conflict = SendError::Conflict { expected, actual: live.version };
         answer(instance, request.reply, Err(conflict));
@@ -216,7 +216,7 @@ fn submit<A: Aggregate>(
     let done = Completion::shared(Arc::clone(instance) as Arc<dyn Completes>, sequence);
     instance.kind.journal.submit(batch, done);
     instance.kind.metrics.commands.increment(1);
-    instance.snapshot_when_due(live);
+    instance.after_events(live);
 }
 
 /// Answers when everything decided before is durable; with its failure, where it failed.

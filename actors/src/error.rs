@@ -8,7 +8,7 @@ use annals_persistence::{
     AppendError, CodecError, CommandId, EventError, InvalidStreamId, Outcome, ReadError, Version,
 };
 
-use crate::Aggregate;
+use crate::{Aggregate, CheckpointFault};
 
 /// Whether a failed command may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +301,35 @@ pub enum StateError {
         #[source]
         source: EventError,
     },
+    /// The events up to the stream's beginning were given up, and the checkpoint in their place cannot be read.
+    #[error("the checkpoint at version {version} of \"{stream}\" cannot be used")]
+    Checkpoint {
+        /// The stream.
+        stream: String,
+        /// The checkpoint's version.
+        version: Version,
+        /// What is wrong with it.
+        #[source]
+        source: CheckpointFault,
+    },
+    /// The stream does not begin with its first event, and there is no checkpoint to go on from.
+    #[error("\"{stream}\" begins with event {first}, and has no checkpoint to go on from")]
+    NoCheckpoint {
+        /// The stream.
+        stream: String,
+        /// The first event that is there.
+        first: Version,
+    },
+    /// The events up to this moment were given up: only later states can be told.
+    #[error(
+        "the events of \"{stream}\" up to then were given up; its states can be told from version {available} on"
+    )]
+    Truncated {
+        /// The stream.
+        stream: String,
+        /// The first version whose state can be told.
+        available: Version,
+    },
     /// The aggregate's `apply` panicked over a recorded event.
     #[error("`apply` panicked over event {version} of \"{stream}\": {message}")]
     ApplyPanicked {
@@ -335,6 +364,9 @@ impl StateError {
             Self::NotRegistered { .. } => "aggregate_not_registered",
             Self::Read(error) => error.code(),
             Self::Event { source, .. } => source.code(),
+            Self::Checkpoint { source, .. } => source.code(),
+            Self::NoCheckpoint { .. } => "checkpoint_missing",
+            Self::Truncated { .. } => "state_truncated",
             Self::ApplyPanicked { .. } => "apply_panicked",
             Self::ReadPanicked { .. } => "read_panicked",
             Self::Codec(_) => "state_not_encodable",

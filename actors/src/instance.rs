@@ -12,12 +12,13 @@ use annals_persistence::{
 use ractor::ActorRuntime;
 
 use crate::Aggregate;
+use crate::checkpoint::by_policy;
 use crate::commits::Commits;
 use crate::error::catch;
 use crate::kind::Kind;
 use crate::mailbox::{Mailbox, Refused, Requests};
 use crate::memory::CommandMemory;
-use crate::replay::SnapshotBody;
+use crate::replay::{Checkpoints, SnapshotBody};
 use crate::snapshots::Job;
 use crate::supervisor::Restart;
 use crate::turn::Turn;
@@ -91,13 +92,43 @@ impl<A: Aggregate> Instance<A> {
         self.mailbox.admit(request, capacity)
     }
 
-    /// Takes a snapshot when enough events lie behind the last one.
-    pub(crate) fn snapshot_when_due(&self, live: &mut Live<A>) {
-        if live.version.0 < live.snapshot.0 + self.kind.options.snapshot_every_events {
-            return;
+    /// Does what is to be done after so many events, when there are as many.
+    pub(crate) fn after_events(&self, live: &mut Live<A>) {
+        if live.version >= live.due {
+            self.do_due(live);
         }
-        live.snapshot = live.version;
-        self.snapshot(live);
+    }
+
+    #[cold]
+    fn do_due(&self, live: &mut Live<A>) {
+        if live.version >= self.snapshot_due(live) {
+            live.snapshot = live.version;
+            self.snapshot(live);
+        }
+        if let Some((due, keep)) = self.checkpoint_due(live)
+            && live.version >= due
+        {
+            // Asked for, not made: should it come to nothing, it is tried again after as many events.
+            live.asked = live.version;
+            by_policy(&self.kind, &self.stream, keep);
+        }
+        live.due = self.due(live);
+    }
+
+    /// The version at which there is something to be done.
+    pub(crate) fn due(&self, live: &Live<A>) -> Version {
+        let snapshot = self.snapshot_due(live);
+        self.checkpoint_due(live).map_or(snapshot, |(checkpoint, _)| checkpoint.min(snapshot))
+    }
+
+    fn snapshot_due(&self, live: &Live<A>) -> Version {
+        Version(live.snapshot.0.saturating_add(self.kind.options.snapshot_every_events))
+    }
+
+    fn checkpoint_due(&self, live: &Live<A>) -> Option<(Version, Option<u64>)> {
+        let policy = self.kind.checkpoints?;
+        let last = live.checkpoint.at.max(live.asked);
+        Some((Version(last.0.saturating_add(policy.every_events.get())), policy.keep_events))
     }
 
     /// Takes a snapshot on passivation, if it is worth one. Everything is durable then.
@@ -123,6 +154,7 @@ impl<A: Aggregate> Instance<A> {
                 journal: self.kind.journal.id(),
                 version: live.version,
                 time: live.time,
+                checkpoint: live.checkpoint,
                 event_id,
                 fingerprint,
                 state,
@@ -147,6 +179,7 @@ struct Draft {
     journal: annals_persistence::JournalId,
     version: Version,
     time: Timestamp,
+    checkpoint: Checkpoints,
     event_id: EventId,
     fingerprint: u64,
     state: Vec<u8>,
@@ -154,7 +187,7 @@ struct Draft {
 
 impl Draft {
     fn hand_over(self, writer: Option<&crate::snapshots::SnapshotWriter>, memory: CommandMemory) {
-        let body = SnapshotBody { state: self.state, time: self.time, memory };
+        let body = SnapshotBody { state: self.state, time: self.time, memory, checkpoint: self.checkpoint };
         let Some(writer) = writer else { return };
         let state = match CodecId::Bincode.encode(&body) {
             Ok(state) if state.len() <= BINCODE_BYTES_MAX => state,

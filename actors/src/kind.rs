@@ -1,6 +1,7 @@
 //! Everything a node has for one aggregate type.
 
 use std::fmt;
+use std::future::IntoFuture;
 use std::sync::{Arc, Weak};
 
 use annals_persistence::{Journal, StreamId};
@@ -8,9 +9,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tracing::Span;
 
+use crate::checkpoint::{CheckpointOptions, Order, Plan};
 use crate::command::content_hash;
 use crate::error::{Failure, catch, with_sources};
 use crate::inspect::{Inspector, inspector};
@@ -26,8 +29,8 @@ use crate::watch::{KindLoad, Watched};
 use crate::work::Work;
 use crate::worker::Live;
 use crate::{
-    Aggregate, AggregateRef, Clock, Current, ErasedSendError, NodeOptions, Receipt, Refusal, Retry,
-    SendError, SendOptions, StateError,
+    Aggregate, AggregateRef, CheckpointError, CheckpointPolicy, CheckpointReceipt, Clock, Current,
+    ErasedSendError, NodeOptions, Readers, Receipt, Refusal, Retry, SendError, SendOptions, StateError,
 };
 
 pub(crate) struct Kind<A: Aggregate> {
@@ -36,6 +39,9 @@ pub(crate) struct Kind<A: Aggregate> {
     pub(crate) snapshot_writer: Option<SnapshotWriter>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: NodeOptions,
+    pub(crate) checkpoints: Option<CheckpointPolicy>,
+    /// Who has a say in what may go.
+    pub(crate) readers: Readers,
     pub(crate) supervisor: Supervisor,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) metrics: KindMetrics,
@@ -119,6 +125,22 @@ impl<A: Aggregate> Kind<A> {
         self.admit(stream, known, request).map(|()| seen).map_err(|(_, reason)| match reason {
             Refusal::MailboxFull { capacity } => StateError::MailboxFull { capacity },
             Refusal::Stopping => StateError::Stopping,
+        })
+    }
+
+    /// Lets an instance make a checkpoint in its turn.
+    pub(crate) fn admit_checkpoint(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        known: &Known<A>,
+        plan: Plan,
+        actor: Option<Arc<str>>,
+    ) -> Result<oneshot::Receiver<Result<CheckpointReceipt, CheckpointError>>, CheckpointError> {
+        let (reply, answered) = oneshot::channel();
+        let order = Box::new(Order { plan, actor, reply });
+        self.admit(stream, known, order).map(|()| answered).map_err(|(_, reason)| match reason {
+            Refusal::MailboxFull { capacity } => CheckpointError::MailboxFull { capacity },
+            Refusal::Stopping => CheckpointError::Stopping,
         })
     }
 
@@ -247,6 +269,23 @@ pub trait AggregateKind: fmt::Debug + Send + Sync {
         options: SendOptions,
     ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
 
+    /// As [`AggregateKind::send_json`], for a command that is still text.
+    fn send_raw<'a>(
+        &'a self,
+        id: &'a str,
+        command: &'a RawValue,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>>;
+
+    /// Makes a checkpoint of an instance, and gives up the events in front of it but the last `keep`; none where there is
+    /// no such number. See [`AggregateRef::checkpoint`].
+    fn checkpoint<'a>(
+        &'a self,
+        id: &'a str,
+        keep: Option<u64>,
+        actor: Option<Arc<str>>,
+    ) -> BoxFuture<'a, Result<CheckpointReceipt, CheckpointError>>;
+
     /// How many instances are live.
     fn live_instances(&self) -> usize;
 
@@ -272,6 +311,33 @@ impl<A: Aggregate> fmt::Debug for KindHandle<A> {
     }
 }
 
+impl<A: Aggregate> KindHandle<A> {
+    /// Sends a command that was read, if it could be.
+    fn send_read(
+        &self,
+        id: &str,
+        command: Result<A::Command, serde_json::Error>,
+        options: SendOptions,
+    ) -> BoxFuture<'static, Result<Receipt, ErasedSendError>> {
+        let sending = command.map(|command| {
+            AggregateRef::<A>::of(Some(Arc::clone(&self.0)), id).send(command).with(options).into_future()
+        });
+        match sending {
+            Ok(sending) => sending.map(|sent| sent.map_err(|error| ErasedSendError::from(&error))).boxed(),
+            Err(error) => std::future::ready(Err(undecodable::<A>(&error))).boxed(),
+        }
+    }
+}
+
+fn undecodable<A: Aggregate>(error: &serde_json::Error) -> ErasedSendError {
+    ErasedSendError {
+        code: "undecodable_command",
+        retry: Retry::Never,
+        rejected: false,
+        message: format!("the command is none of {}: {}", A::TYPE, with_sources(error)),
+    }
+}
+
 impl<A: Aggregate> AggregateKind for KindHandle<A> {
     fn type_name(&self) -> &'static str {
         A::TYPE
@@ -287,15 +353,27 @@ impl<A: Aggregate> AggregateKind for KindHandle<A> {
         command: Value,
         options: SendOptions,
     ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>> {
+        self.send_read(id, serde_json::from_value(command), options)
+    }
+
+    fn send_raw<'a>(
+        &'a self,
+        id: &'a str,
+        command: &'a RawValue,
+        options: SendOptions,
+    ) -> BoxFuture<'a, Result<Receipt, ErasedSendError>> {
+        self.send_read(id, serde_json::from_str(command.get()), options)
+    }
+
+    fn checkpoint<'a>(
+        &'a self,
+        id: &'a str,
+        keep: Option<u64>,
+        actor: Option<Arc<str>>,
+    ) -> BoxFuture<'a, Result<CheckpointReceipt, CheckpointError>> {
         async move {
-            let command = serde_json::from_value(command).map_err(|error| ErasedSendError {
-                code: "undecodable_command",
-                retry: Retry::Never,
-                rejected: false,
-                message: format!("the command is none of {}: {}", A::TYPE, with_sources(&error)),
-            })?;
             let reference = AggregateRef::of(Some(Arc::clone(&self.0)), id);
-            reference.send(command).with(options).await.map_err(|error| ErasedSendError::from(&error))
+            reference.make_checkpoint(CheckpointOptions::of(keep, actor)).await
         }
         .boxed()
     }

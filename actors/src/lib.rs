@@ -39,6 +39,7 @@
 //! [ractor]: https://docs.rs/ractor
 
 mod aggregate;
+mod checkpoint;
 mod clock;
 mod command;
 mod commits;
@@ -59,6 +60,7 @@ mod node;
 mod options;
 mod passivation;
 mod queue;
+mod readers;
 mod reference;
 mod registry;
 mod replay;
@@ -74,6 +76,10 @@ mod worker;
 pub use aggregate::{Aggregate, Context};
 pub use annals_macros::{Event, Shape};
 pub use annals_persistence::{Event, Shape, Upcast};
+pub use checkpoint::{
+    Checkpoint, CheckpointError, CheckpointFault, CheckpointPolicy, CheckpointReceipt, CheckpointRequest,
+    Held, Marks,
+};
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use command::{Receipt, SendOptions};
 pub use each::SendEach;
@@ -81,7 +87,8 @@ pub use error::{ErasedSendError, Refusal, Retry, SendError, StartError, StateErr
 pub use inspect::{Inspector, StateJson, inspector};
 pub use kind::AggregateKind;
 pub use node::{Node, NodeBuilder};
-pub use options::NodeOptions;
+pub use options::{AggregateOptions, NodeOptions};
+pub use readers::{Reader, Readers};
 pub use reference::{AggregateRef, SendRequest, Sending};
 pub use replay::{Current, Moment};
 pub use watch::{KindLoad, Stuck, StuckInstance};

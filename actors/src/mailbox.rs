@@ -8,11 +8,12 @@ use annals_persistence::{CommandId, StreamAppend, Version};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::Aggregate;
+use crate::checkpoint::Order;
 use crate::command::SendOptions;
 use crate::commits::Reply;
 use crate::error::{Failure, StateError};
 use crate::queue::ShortQueue;
-use crate::turn::A_READ;
+use crate::turn::{A_CHECKPOINT, A_READ};
 use crate::work::Work;
 use crate::worker::Live;
 
@@ -55,6 +56,7 @@ pub(crate) struct ReadRequest<A: Aggregate> {
 pub(crate) enum Request<A: Aggregate> {
     Command(Box<CommandRequest<A>>),
     Read(Box<ReadRequest<A>>),
+    Checkpoint(Box<Order>),
 }
 
 /// What can be admitted: one request, or several that are admitted together or not at all.
@@ -83,6 +85,16 @@ impl<A: Aggregate> Requests<A> for Box<ReadRequest<A>> {
     }
 }
 
+impl<A: Aggregate> Requests<A> for Box<Order> {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn put_into(self, queue: &mut ShortQueue<Request<A>>) {
+        queue.push_back(Request::Checkpoint(self));
+    }
+}
+
 impl<A: Aggregate> Requests<A> for Vec<Box<CommandRequest<A>>> {
     fn count(&self) -> usize {
         self.len()
@@ -99,6 +111,7 @@ impl<A: Aggregate> Request<A> {
         match self {
             Self::Command(request) => request.name,
             Self::Read(_) => A_READ,
+            Self::Checkpoint(_) => A_CHECKPOINT,
         }
     }
 
@@ -110,6 +123,7 @@ impl<A: Aggregate> Request<A> {
                 drop(request.reply.send(Err(crate::SendError::from_failure(failure))));
             }
             Self::Read(request) => (request.refuse)(StateError::from_failure(failure)),
+            Self::Checkpoint(order) => order.refuse(failure),
         }
     }
 }

@@ -64,6 +64,22 @@ impl CommandMemory {
         self.push(Remembered { command_id, hash, version, events: 1, position }, capacity);
     }
 
+    /// The memory of these commands, from old to new.
+    pub(crate) fn of(
+        first: Option<Remembered>,
+        latest: impl Iterator<Item = Remembered>,
+        capacity: usize,
+    ) -> Self {
+        let mut memory = Self { first: first.map(Box::new), latest: VecDeque::new() };
+        latest.for_each(|command| memory.push(command, capacity));
+        memory
+    }
+
+    /// The creating command, and the latest from old to new.
+    pub(crate) fn parts(&self) -> (Option<&Remembered>, impl Iterator<Item = &Remembered>) {
+        (self.first.as_deref(), self.latest.iter())
+    }
+
     /// Whether no command was ever taken in.
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::turn::A_READ;
+use crate::turn::{A_CHECKPOINT, A_READ};
 
 /// How many names a type's commands have at the most; whatever comes after them goes without.
 const NAMES_MAX: usize = 128;
@@ -37,6 +37,7 @@ impl CommandNames {
     pub(crate) fn of(&self, number: u32) -> &'static str {
         match number {
             A_READ => "a read",
+            A_CHECKPOINT => "a checkpoint",
             number => self.0.get(number as usize).and_then(OnceLock::get).copied().unwrap_or("commands"),
         }
     }

@@ -20,7 +20,9 @@ use crate::schemas::{self, AggregateSchemas};
 use crate::snapshots::SnapshotWriter;
 use crate::supervisor::Supervisor;
 use crate::watch::{Wake, Watch, Watched};
-use crate::{Aggregate, AggregateRef, Clock, NodeOptions, StartError, SystemClock};
+use crate::{
+    Aggregate, AggregateOptions, AggregateRef, Clock, NodeOptions, Readers, StartError, SystemClock,
+};
 
 /// The aggregates of a service over one journal. Cloning is cheap; all clones are the same node.
 ///
@@ -32,6 +34,7 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
+    readers: Readers,
     typed: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     kinds: Vec<Arc<dyn ManagedKind>>,
     running: Mutex<Option<Running>>,
@@ -84,6 +87,7 @@ impl Node {
             snapshots_in_place: false,
             clock: Arc::new(SystemClock),
             options: NodeOptions::default(),
+            readers: Readers::default(),
             registrations: Vec::new(),
         }
     }
@@ -104,6 +108,12 @@ impl Node {
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    /// Who reads the node's journal, and has a say in which of its events may go.
+    #[must_use]
+    pub fn readers(&self) -> &Readers {
+        &self.0.readers
     }
 
     /// An aggregate type by its name.
@@ -146,6 +156,7 @@ struct Parts {
     in_place: bool,
     clock: Arc<dyn Clock>,
     options: NodeOptions,
+    readers: Readers,
     supervisor: Supervisor,
     recoveries: Arc<Semaphore>,
     wake: Wake,
@@ -166,6 +177,7 @@ pub struct NodeBuilder {
     snapshots_in_place: bool,
     clock: Arc<dyn Clock>,
     options: NodeOptions,
+    readers: Readers,
     registrations: Vec<(AggregateSchemas, Registration)>,
 }
 
@@ -208,10 +220,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Who else reads the journal, and has a say in which of its events may go; those that are told of later too.
+    pub fn readers(mut self, readers: Readers) -> Self {
+        self.readers = readers;
+        self
+    }
+
     /// With this aggregate type.
-    pub fn aggregate<A: Aggregate>(mut self) -> Self {
+    pub fn aggregate<A: Aggregate>(self) -> Self {
+        self.aggregate_with::<A>(AggregateOptions::default())
+    }
+
+    /// With this aggregate type, and habits of its own.
+    pub fn aggregate_with<A: Aggregate>(mut self, options: AggregateOptions) -> Self {
         let schemas = AggregateSchemas { aggregate: A::TYPE, schemas: A::Event::SCHEMAS };
-        self.registrations.push((schemas, Box::new(register::<A>)));
+        self.registrations.push((schemas, Box::new(move |parts| register::<A>(parts, &options))));
         self
     }
 
@@ -236,6 +259,7 @@ impl NodeBuilder {
             clock: Arc::clone(&self.clock),
             recoveries: Arc::new(Semaphore::new(self.options.recoveries_max.max(1))),
             options: self.options,
+            readers: self.readers.clone(),
             supervisor: Supervisor::start(Arc::clone(&self.clock)).await?,
             wake: Wake::default(),
         };
@@ -250,8 +274,8 @@ impl NodeBuilder {
         let watch = Watch::start(&kinds, &parts.options, &parts.wake);
         let running =
             Running { sweepers, kinds: kinds.clone(), snapshot_writer, watch, supervisor: parts.supervisor };
-        let (clock, running) = (self.clock, Mutex::new(Some(running)));
-        Ok(Node(Arc::new(Inner { journal, clock, typed, kinds, running })))
+        let (clock, readers, running) = (self.clock, self.readers, Mutex::new(Some(running)));
+        Ok(Node(Arc::new(Inner { journal, clock, readers, typed, kinds, running })))
     }
 
     fn check(&self) -> Result<(), StartError> {
@@ -279,7 +303,7 @@ fn in_place(store: Arc<dyn SnapshotStore>) -> Option<SnapshotWriter> {
     Some(SnapshotWriter::in_place(store))
 }
 
-fn register<A: Aggregate>(parts: &Parts) -> Registered {
+fn register<A: Aggregate>(parts: &Parts, options: &AggregateOptions) -> Registered {
     let kind = Arc::new(Kind::<A> {
         journal: Arc::clone(&parts.journal),
         snapshots: parts
@@ -289,6 +313,8 @@ fn register<A: Aggregate>(parts: &Parts) -> Registered {
         snapshot_writer: parts.snapshot_writer.clone(),
         clock: Arc::clone(&parts.clock),
         options: parts.options.clone(),
+        checkpoints: options.checkpoints,
+        readers: parts.readers.clone(),
         supervisor: parts.supervisor.clone(),
         recoveries: Arc::clone(&parts.recoveries),
         metrics: KindMetrics::new(A::TYPE),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::CheckpointPolicy;
+
 /// Limits and habits of a node. The defaults suit a service on one machine.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
@@ -24,6 +26,13 @@ pub struct NodeOptions {
     pub handling_max: Duration,
     /// A mailbox whose first request waits for longer than this is reported. Default 10 seconds.
     pub mailbox_age_max: Duration,
+}
+
+/// What can be set of one aggregate type of a node.
+#[derive(Debug, Clone, Default)]
+pub struct AggregateOptions {
+    /// When its instances make checkpoints by themselves, and give up the events in front of them. Default never.
+    pub checkpoints: Option<CheckpointPolicy>,
 }
 
 impl Default for NodeOptions {

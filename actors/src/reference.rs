@@ -15,11 +15,15 @@ use futures_util::future::BoxFuture;
 use tracing::Span;
 use tracing::field::Empty;
 
+use crate::checkpoint::CheckpointOptions;
 use crate::each::SendEach;
 use crate::kind::{Answered, Kind, Known, Seen, current};
 use crate::replay::state_at;
 use crate::work::Work;
-use crate::{Aggregate, Current, Moment, Receipt, SendError, SendOptions, StateError};
+use crate::{
+    Aggregate, CheckpointError, CheckpointReceipt, CheckpointRequest, Current, Moment, Receipt, SendError,
+    SendOptions, StateError,
+};
 
 /// A handle on one aggregate instance, live or not: it comes to life when it is used. Cloning is cheap.
 pub struct AggregateRef<A: Aggregate>(Arc<Target<A>>);
@@ -108,6 +112,41 @@ impl<A: Aggregate> AggregateRef<A> {
         }
     }
 
+    /// Asks for a checkpoint: an event in the instance's own stream that holds its state and which commands it remembers.
+    /// With [`CheckpointRequest::and_truncate`] the events in front of it go. Nothing happens until the request is awaited.
+    ///
+    /// ```
+    /// # use annals_actors::doc::{Account, AccountCommand};
+    /// # use annals_actors::testing::TestNode;
+    /// use annals_persistence::Version;
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let node = TestNode::builder().aggregate::<Account>().start().await?;
+    /// let account = node.node.aggregate::<Account>("a");
+    /// for amount in 1..=1000 {
+    ///     account.send(AccountCommand::Deposit { amount }).await?;
+    /// }
+    /// let receipt = account.checkpoint().and_truncate().await?;
+    /// assert_eq!((receipt.version, receipt.kept_from), (Version(1001), Version(1001)));
+    ///
+    /// // Nothing is missing but what happened before.
+    /// assert_eq!(account.state().await?.state.balance, 500_500);
+    /// assert_eq!(account.state_at(Version(7)).await.unwrap_err().code(), "state_truncated");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn checkpoint(&self) -> CheckpointRequest<A> {
+        CheckpointRequest::new(self.clone())
+    }
+
+    pub(crate) async fn make_checkpoint(
+        &self,
+        options: CheckpointOptions,
+    ) -> Result<CheckpointReceipt, CheckpointError> {
+        let type_name = A::TYPE;
+        let kind = self.0.kind.as_ref().ok_or(CheckpointError::NotRegistered { type_name })?;
+        kind.checkpoint(self.stream()?, &self.0.known, options).await
+    }
+
     /// The state now: all that was answered before is in it, and all that is in it is durable.
     ///
     /// # Errors
@@ -139,7 +178,7 @@ impl<A: Aggregate> AggregateRef<A> {
     /// above the last; a time to come is now.
     ///
     /// # Errors
-    /// See [`StateError`].
+    /// [`StateError::Truncated`] for a moment whose events were given up; otherwise see [`StateError`].
     pub async fn state_at(&self, moment: impl Into<Moment>) -> Result<Option<Current<A>>, StateError> {
         let moment = moment.into();
         state_at(&self.kind()?.journal, self.stream()?, Some(moment)).await
@@ -176,7 +215,7 @@ pub(crate) fn ended<A: Aggregate>() -> SendError<A> {
     SendError::OutcomeUnknown { reason: ENDED.to_owned() }
 }
 
-const ENDED: &str = "the instance's actor ended before it answered";
+pub(crate) const ENDED: &str = "the instance's actor ended before it answered";
 
 /// A command about to be sent; await it to send it.
 #[must_use = "a command is sent only when its request is awaited"]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::catch;
 use crate::memory::CommandMemory;
-use crate::{Aggregate, StateError};
+use crate::{Aggregate, Checkpoint, StateError};
 
 /// How many events are applied before other tasks get a turn.
 const TURN_EVENTS: usize = 1024;
@@ -45,6 +45,15 @@ impl Moment {
             Self::Time(time) => event.time <= time,
         }
     }
+
+    /// Of a state that came to be with one event and stood until another, which is not included: the version to tell of
+    /// it; `None` when the moment is before it.
+    fn within(self, version: Version, time: Timestamp) -> Option<Version> {
+        match self {
+            Self::Version(wanted) => Some(wanted).filter(|wanted| *wanted >= version),
+            Self::Time(wanted) => (wanted >= time).then_some(version),
+        }
+    }
 }
 
 /// A state and where it stands.
@@ -68,6 +77,32 @@ pub(crate) struct Replayed<A> {
     pub(crate) memory: CommandMemory,
     /// The version of the snapshot that replay began with.
     pub(crate) snapshot: Version,
+    pub(crate) checkpoint: Checkpoints,
+    /// The first event that there is nothing to apply to: those in front of it are gone. It and those after it are passed
+    /// over until a checkpoint says what they come to.
+    pub(crate) gap: Option<Version>,
+}
+
+/// Where an instance's last checkpoint is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoints {
+    /// Its version; none where there is none.
+    pub(crate) at: Version,
+    /// The version of the last event in it: nothing but checkpoints has come between.
+    of: Version,
+}
+
+impl Checkpoints {
+    /// With one at this version, directly behind the event before it.
+    pub(crate) fn followed_by(self, at: Version) -> Self {
+        let before = Version(at.0.saturating_sub(1));
+        Self { at, of: self.unchanged_since(before) }
+    }
+
+    /// Of an instance at this version, the version that its state has had since its last event.
+    pub(crate) fn unchanged_since(self, version: Version) -> Version {
+        if self.at == version { self.of } else { version }
+    }
 }
 
 impl<A: Aggregate> Replayed<A> {
@@ -79,6 +114,8 @@ impl<A: Aggregate> Replayed<A> {
             last_event: None,
             memory: CommandMemory::default(),
             snapshot: Version::NONE,
+            checkpoint: Checkpoints::default(),
+            gap: None,
         }
     }
 
@@ -88,7 +125,10 @@ impl<A: Aggregate> Replayed<A> {
                 break;
             }
         }
-        Ok(self)
+        match self.gap {
+            Some(first) => Err(StateError::NoCheckpoint { stream: replay.stream.to_string(), first }),
+            None => Ok(self),
+        }
     }
 
     /// Applies what is wanted; `false` at what came later.
@@ -98,10 +138,15 @@ impl<A: Aggregate> Replayed<A> {
         replay: &Replay<'_>,
     ) -> Result<bool, StateError> {
         for (nth, event) in page.enumerate() {
-            if replay.until.is_some_and(|moment| !moment.includes(&event)) {
+            if event.version != self.version.next() {
+                if !self.bridge(&event, replay)? {
+                    return Ok(false);
+                }
+            } else if replay.until.is_some_and(|moment| !moment.includes(&event)) {
                 return Ok(false);
+            } else {
+                self.apply(&event, replay)?;
             }
-            self.apply(&event, replay)?;
             if nth % TURN_EVENTS == TURN_EVENTS - 1 {
                 // A long replay must not starve other instances.
                 tokio::task::yield_now().await;
@@ -111,12 +156,44 @@ impl<A: Aggregate> Replayed<A> {
     }
 
     fn apply(&mut self, event: &EventView<'_>, replay: &Replay<'_>) -> Result<(), StateError> {
-        apply_recorded(&mut self.state, replay.stream, event)?;
+        if event.is_checkpoint() {
+            // What it says is known from the events themselves.
+            self.checkpoint = self.checkpoint.followed_by(event.version);
+        } else {
+            apply_recorded(&mut self.state, replay.stream, event)?;
+            self.memory.replay(event, replay.memory_capacity);
+        }
+        self.is_at(event);
+        Ok(())
+    }
+
+    fn is_at(&mut self, event: &EventView<'_>) {
         self.version = event.version;
         self.time = event.time;
         self.last_event = Some(event.id);
-        self.memory.replay(event, replay.memory_capacity);
-        Ok(())
+    }
+
+    /// Goes on behind events that are gone: from a checkpoint, as soon as one comes; `false` when the checkpoint came
+    /// later than what is wanted.
+    fn bridge(&mut self, event: &EventView<'_>, replay: &Replay<'_>) -> Result<bool, StateError> {
+        if !event.is_checkpoint() {
+            self.gap.get_or_insert(event.version);
+            return Ok(true);
+        }
+        let stream = || replay.stream.to_string();
+        let restored = Checkpoint::restore(event, replay.memory_capacity)
+            .map_err(|source| StateError::Checkpoint { stream: stream(), version: event.version, source })?;
+        self.state = restored.state;
+        self.memory = restored.memory;
+        self.checkpoint = Checkpoints { at: event.version, of: restored.version };
+        self.gap = None;
+        self.is_at(event);
+        let Some(moment) = replay.until.filter(|moment| !moment.includes(event)) else { return Ok(true) };
+        let available = restored.version;
+        let told = moment.within(available, restored.time);
+        self.version = told.ok_or_else(|| StateError::Truncated { stream: stream(), available })?;
+        self.time = restored.time;
+        Ok(false)
     }
 }
 
@@ -134,6 +211,7 @@ pub(crate) struct SnapshotBody {
     pub(crate) state: Vec<u8>,
     pub(crate) time: Timestamp,
     pub(crate) memory: CommandMemory,
+    pub(crate) checkpoint: Checkpoints,
 }
 
 /// Where an aggregate type's snapshots are, and how to tell its shape from others.
@@ -153,7 +231,7 @@ impl Snapshots {
         memory_capacity: usize,
         in_place: bool,
     ) -> Option<Self> {
-        const BODY_LAYOUT: u64 = 1;
+        const BODY_LAYOUT: u64 = 2;
         let mut shape = ShapeWriter::default();
         A::describe(&mut shape);
         if let Some(attribute) = shape.self_describing() {
@@ -259,6 +337,8 @@ async fn load_from<A: Aggregate>(
         last_event: Some(snapshot.event_id),
         memory: if planted(Fault::IdsNotFromSnapshot) { CommandMemory::default() } else { body.memory },
         snapshot: snapshot.version,
+        checkpoint: body.checkpoint,
+        gap: None,
     };
     let replay = Replay { stream, until: None, memory_capacity };
     replayed.apply_page(page.iter().skip(1), &replay).await?;
@@ -277,6 +357,9 @@ pub(crate) async fn state_at<A: Aggregate>(
     stream: &StreamId,
     moment: Option<Moment>,
 ) -> Result<Option<Current<A>>, StateError> {
+    if moment == Some(Moment::Version(Version::NONE)) {
+        return Ok(None);
+    }
     let replayed = fold::<A>(journal, stream, moment, 1).await?;
     let found = replayed.version > Version::NONE
         && !matches!(moment, Some(Moment::Version(version)) if version != replayed.version);

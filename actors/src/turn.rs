@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// What stands for a request that is no command: a look at the state.
 pub(crate) const A_READ: u32 = u32::MAX;
 
+/// What stands for a checkpoint.
+pub(crate) const A_CHECKPOINT: u32 = u32::MAX - 1;
+
 /// An instance's turn.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {

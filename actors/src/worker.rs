@@ -15,12 +15,13 @@ use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{EventId, Timestamp, Version};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use crate::checkpoint::make;
 use crate::decide::{Decision, decide, doubt};
 use crate::error::{Failure, with_sources};
 use crate::instance::Instance;
 use crate::mailbox::{Call, Request};
 use crate::memory::CommandMemory;
-use crate::replay::{Replayed, load};
+use crate::replay::{Checkpoints, Replayed, load};
 use crate::{Aggregate, StateError};
 
 /// How many requests are handled before the actors beside this one get a turn.
@@ -46,6 +47,20 @@ pub(crate) struct Live<A> {
     pub(crate) last_event: Option<EventId>,
     /// The version of the last snapshot taken.
     pub(crate) snapshot: Version,
+    pub(crate) checkpoint: Checkpoints,
+    /// The version at which the last checkpoint was asked for.
+    pub(crate) asked: Version,
+    /// The version at which there is something to be done beside commands.
+    pub(crate) due: Version,
+}
+
+impl<A> Live<A> {
+    /// Whether this is the version it has, or one that only checkpoints have come behind: whoever has seen the state then
+    /// has seen the state of now.
+    pub(crate) fn is_at(&self, version: Version) -> bool {
+        version == self.version
+            || version < self.version && version >= self.checkpoint.unchanged_since(self.version)
+    }
 }
 
 struct Parked {
@@ -62,6 +77,8 @@ pub(crate) struct Worker<A: Aggregate> {
     parked: Option<Box<Parked>>,
     /// What was taken from the mailbox in this turn; empty between turns, and kept for its room.
     taken: VecDeque<Request<A>>,
+    /// Whether the next request waits until what was decided is durable.
+    settling: bool,
     /// How many turns there were, modulo 2^32.
     turns: u32,
     /// How many requests were handled since the actors beside this one had their turn.
@@ -81,7 +98,15 @@ impl<A: Aggregate> Actor for InstanceActor<A> {
         _myself: ActorRef<Serve>,
         instance: Arc<Instance<A>>,
     ) -> Result<Worker<A>, ActorProcessingErr> {
-        Ok(Worker { instance, live: None, parked: None, taken: VecDeque::new(), turns: 0, since_rest: 0 })
+        Ok(Worker {
+            instance,
+            live: None,
+            parked: None,
+            taken: VecDeque::new(),
+            settling: false,
+            turns: 0,
+            since_rest: 0,
+        })
     }
 
     async fn handle(
@@ -123,6 +148,9 @@ impl<A: Aggregate> Worker<A> {
 
     /// Handles at most [`TURN_REQUESTS`] requests.
     async fn turn(&mut self) {
+        if std::mem::take(&mut self.settling) {
+            self.instance.commits.idle().await;
+        }
         let before = self.instance.last_used.load(Ordering::Relaxed);
         match self.bring_up().await {
             Ok(()) => self.handle_sampled(),
@@ -150,7 +178,7 @@ impl<A: Aggregate> Worker<A> {
 
     /// Answers how many. Nothing here awaits, so no request that was taken can get lost between two polls.
     fn handle_some(&mut self) -> u32 {
-        let Self { instance, live: state, taken, .. } = self;
+        let Self { instance, live: state, taken, settling, .. } = self;
         let mut handled = 0;
         let mut next = instance.mailbox.take(TURN_REQUESTS, taken);
         while let Some(request) = next {
@@ -168,6 +196,15 @@ impl<A: Aggregate> Worker<A> {
                     }
                 }
                 Request::Read(request) => instance.commits.answer((request.look)(live)),
+                Request::Checkpoint(order) => {
+                    // What has just become durable may have failed as well.
+                    if !instance.commits.is_idle() || instance.commits.failed() {
+                        *settling = true;
+                        instance.mailbox.put_back(Request::Checkpoint(order), taken);
+                        return handled;
+                    }
+                    make(instance, live, *order);
+                }
             }
             next = taken.pop_front();
         }
@@ -212,13 +249,18 @@ impl<A: Aggregate> Worker<A> {
         }
         self.instance.begin(replayed.memory);
         self.instance.kind.metrics.activations.increment(1);
-        self.live = Some(Live {
+        let mut live = Live {
             state: replayed.state,
             version: replayed.version,
             time: replayed.time,
             last_event: replayed.last_event,
             snapshot: replayed.snapshot,
-        });
+            checkpoint: replayed.checkpoint,
+            asked: Version::NONE,
+            due: Version::NONE,
+        };
+        live.due = self.instance.due(&live);
+        self.live = Some(live);
     }
 
     fn still_parked(&self) -> Result<(), Failure> {

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_actors::Clock;
+use annals_actors::{Clock, Readers};
 use annals_persistence::Journal;
 use futures_util::future::BoxFuture;
 
-use crate::relay::RelayStatus;
+use crate::relay::{Answer, RelayStatus};
 use crate::subscription::{Inlet, SubscriptionStatus};
 use crate::{BusStartError, Envelope, Publications};
 
@@ -75,6 +75,18 @@ impl PublishError {
 pub trait Publisher: Send + Sync + 'static {
     /// Publishes an event; `Ok` only when it is safe with whoever took it.
     fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>>;
+
+    /// Whether it takes events without being waited for, as a rule. Then they are offered to it first.
+    fn takes_offers(&self) -> bool {
+        false
+    }
+
+    /// Takes an event that nobody waits for: what becomes of it is given to `answer`. A publisher that takes none, or not
+    /// this one now, gives the answer back, and the event is published as any other. Events with the same key are never
+    /// offered before the one before them was answered.
+    fn offer(&self, _envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        Some(answer)
+    }
 }
 
 /// A service as a broker sees it.
@@ -88,6 +100,8 @@ pub struct ServicePort {
     pub clock: Arc<dyn Clock>,
     /// What it publishes.
     pub publications: Arc<Publications>,
+    /// Where its relays are told of.
+    pub readers: Readers,
     /// What it subscribes to.
     pub subscriptions: Vec<Arc<Inlet>>,
 }

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
-use futures_util::future::join_all;
+use annals_actors::{Node, Reader};
+use annals_persistence::ReaderPlace;
+use futures_util::future::{join, join_all};
 
 use crate::broker::{Attachment, BrokerHealth};
+use crate::caretaker::Caretaker;
 use crate::dead_letter::DeadLetters;
 use crate::relay::RelayStatus;
 use crate::subscription::{Inlet, SubscriptionStatus};
@@ -17,8 +19,8 @@ mod builder;
 
 pub use builder::BusBuilder;
 
-/// How long stopping waits for events under way.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long stopping waits for events under way: longer than a delivery may wait for its effect.
+const DRAIN: Duration = Duration::from_millis(8500);
 
 /// A service's running bus. Cloning is cheap; when the last clone is dropped, everything stops at once, as in a crash.
 /// [`Bus::shutdown`] finishes what is under way.
@@ -33,6 +35,11 @@ struct Inner {
     dead_letters: DeadLetters,
     registry: Option<SchemaRegistry>,
     publications: Arc<Publications>,
+    /// Says what was published last, before events are given up.
+    _published: Arc<dyn Reader>,
+    caretaker: Caretaker,
+    /// Keeps what is not published for want of a broker.
+    _unpublished: Option<ReaderPlace>,
     /// Whose instances the handlers command: a node stops when nobody has it any more.
     _node: Node,
 }
@@ -86,6 +93,12 @@ impl Bus {
         }
     }
 
+    /// How many events its subscriptions are handling, also while it stops.
+    #[must_use]
+    pub fn handling(&self) -> usize {
+        self.0.inlets.iter().map(|inlet| inlet.in_flight()).sum()
+    }
+
     /// How the relays that read this service's journal are doing.
     #[must_use]
     pub fn relays(&self) -> Vec<RelayStatus> {
@@ -96,12 +109,15 @@ impl Bus {
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
         let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
-        let health = attachment.health();
+        let mut health = attachment.health();
         let relays = attachment.relays();
+        health.reasons.extend(relays.iter().filter_map(RelayStatus::fault));
+        health.reasons.extend(self.0.inlets.iter().filter_map(|inlet| inlet.unfed().fault()));
         // One subscription has an entry for each source.
         let mut troubles: Vec<_> = self.0.inlets.iter().filter_map(|inlet| inlet.unfed().trouble()).collect();
         troubles.extend(relays.iter().filter_map(RelayStatus::trouble));
-        BrokerHealth { degraded: troubles, ..health }
+        health.degraded.extend(troubles);
+        health
     }
 
     /// Where brokers deliver a subscription's events.
@@ -113,11 +129,13 @@ impl Bus {
     /// Takes no more events, finishes those under way (for a bounded time), writes cursors. The node is its owner's
     /// to shut down, afterwards.
     pub async fn shutdown(&self) {
+        self.0.caretaker.stop();
         self.0.inlets.iter().for_each(|inlet| inlet.refuse());
-        if let Some(attachment) = &self.0.attachment {
-            attachment.detach().await;
+        let drained = join_all(self.0.inlets.iter().map(|inlet| inlet.drained(DRAIN)));
+        match &self.0.attachment {
+            Some(attachment) => drop(join(attachment.detach(), drained).await),
+            None => drop(drained.await),
         }
-        join_all(self.0.inlets.iter().map(|inlet| inlet.drained(DRAIN))).await;
         self.0.inlets.iter().for_each(|inlet| inlet.close());
     }
 }

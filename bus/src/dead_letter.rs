@@ -20,6 +20,7 @@ use crate::{Envelope, Topic, record};
 
 mod ledger;
 mod replay;
+mod tidy;
 mod walk;
 
 pub use replay::{DeadLetters, ReplayStream, ReplaySummary, Replayed};

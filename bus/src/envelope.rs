@@ -92,7 +92,11 @@ impl Envelope {
     /// What events must share to be kept in order.
     #[must_use]
     pub fn key(&self) -> &str {
-        self.partition_key.as_deref().or(self.subject.as_deref()).unwrap_or(&self.id)
+        self.shared_key()
+    }
+
+    pub(crate) fn shared_key(&self) -> &Arc<str> {
+        self.partition_key.as_ref().or(self.subject.as_ref()).unwrap_or(&self.id)
     }
 
     /// What commands that it causes name as their cause: its id, or for an id that is no UUID one derived from it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use crate::schema::{LazyValidator, all};
 use crate::{Envelope, IntegrationEvent, Reaction};
@@ -19,6 +20,8 @@ pub struct Delivery {
     pub(crate) subscription: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) replay: bool,
+    /// Its content was held against the handler's schema already.
+    pub(crate) proven: bool,
 }
 
 impl Delivery {
@@ -130,14 +133,38 @@ pub(crate) trait AnyHandler: Send + Sync {
     /// Takes only content that satisfies the schema of its event type from now on.
     fn validate(&mut self);
 
+    /// Whether what satisfies this schema needs not be held against the handler's: it is the same, or there is none.
+    fn asks_for(&self, schema: &Arc<LazyValidator>) -> bool;
+
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>>;
 }
 
 pub(crate) struct TypedHandler<E, H> {
     handler: H,
     type_name: String,
-    schema: Option<LazyValidator>,
+    schema: Option<Demanded>,
     event: PhantomData<fn(E)>,
+}
+
+/// The schema that content is held against, and whether another that it was held against is the same.
+struct Demanded {
+    schema: LazyValidator,
+    compared: Mutex<Option<(Arc<LazyValidator>, bool)>>,
+}
+
+impl Demanded {
+    /// Compares once: as a rule all content has been held against one schema.
+    fn is(&self, other: &Arc<LazyValidator>) -> bool {
+        let mut compared = self.compared.lock();
+        match &*compared {
+            Some((known, same)) if Arc::ptr_eq(known, other) => *same,
+            _ => {
+                let same = self.schema.is_same_as(other);
+                *compared = Some((Arc::clone(other), same));
+                same
+            }
+        }
+    }
 }
 
 impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
@@ -145,7 +172,8 @@ impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
         Self { handler, type_name: E::type_name(), schema: None, event: PhantomData }
     }
 
-    fn decode(&self, envelope: &Envelope) -> Result<E, HandlerError> {
+    fn decode(&self, delivery: &Delivery) -> Result<E, HandlerError> {
+        let envelope = &delivery.envelope;
         // Others name their types as they like; for our own the name says which content it is.
         if envelope.is_ours() && *envelope.event_type != *self.type_name {
             let (found, wanted) = (&envelope.event_type, &self.type_name);
@@ -153,13 +181,15 @@ impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
                 "the event is a \"{found}\", this handles \"{wanted}\""
             )));
         }
-        self.check(envelope)?;
+        if !delivery.proven {
+            self.check(envelope)?;
+        }
         envelope.decode().map_err(HandlerError::poison)
     }
 
     fn check(&self, envelope: &Envelope) -> Result<(), HandlerError> {
         let (Some(schema), Some(data)) = (&self.schema, &envelope.data) else { return Ok(()) };
-        schema.validate_text(data.get()).map_err(|faults| {
+        schema.schema.validate_text(data.get()).map_err(|faults| {
             HandlerError::poison(format!(
                 "schema_mismatch: the data is no \"{}\": {}",
                 self.type_name,
@@ -171,12 +201,17 @@ impl<E: IntegrationEvent, H: Handler<E>> TypedHandler<E, H> {
 
 impl<E: IntegrationEvent, H: Handler<E>> AnyHandler for TypedHandler<E, H> {
     fn validate(&mut self) {
-        self.schema = Some(LazyValidator::new(E::schema().to_value()));
+        let schema = LazyValidator::new(E::schema().to_value());
+        self.schema = Some(Demanded { schema, compared: Mutex::default() });
+    }
+
+    fn asks_for(&self, schema: &Arc<LazyValidator>) -> bool {
+        self.schema.as_ref().is_none_or(|own| own.is(schema))
     }
 
     fn run<'a>(&'a self, delivery: &'a Delivery) -> BoxFuture<'a, Result<Reaction, HandlerError>> {
         let handling = async move {
-            let event = self.decode(&delivery.envelope)?;
+            let event = self.decode(delivery)?;
             self.handler.handle(event, delivery).await
         };
         async move {

@@ -8,7 +8,7 @@ use annals_macros::{Event, Shape};
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
     AppendError, Batch, CodecError, CommandId, Direction, EventError, Expected, InvalidStreamId, Journal,
-    JournalExt, ReadError, RecordedEvent, StreamAppend, StreamId, Version,
+    JournalExt, ReadError, RecordedEvent, StreamAppend, StreamId, Timestamp, Version,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,11 @@ use crate::{Envelope, Topic};
 
 mod index;
 mod plan;
+mod tidy;
 
 pub(crate) use index::{Index, OrderKey, Seen};
 pub(crate) use plan::Plan;
+pub(crate) use tidy::{Old, Tidied, TidyError};
 
 /// A command that a business rule said no to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
@@ -39,12 +41,12 @@ pub(crate) struct Rejection {
 pub(crate) enum InboxEvent {
     /// What is to be done about an event, when that is more than one command: kept, never computed again.
     #[event("inbox-planned")]
-    Planned { source: String, event_id: String, targets: Vec<Target> },
+    Planned { source: Arc<str>, event_id: Arc<str>, targets: Vec<Target> },
     /// A command of such a list was answered for good.
     #[event("inbox-answered")]
     Answered {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         command_id: CommandId,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         rejection: Option<Rejection>,
@@ -52,8 +54,8 @@ pub(crate) enum InboxEvent {
     /// Everything that was to be done is done.
     #[event("inbox-handled")]
     Handled {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
         #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -62,11 +64,37 @@ pub(crate) enum InboxEvent {
     /// It became a dead letter.
     #[event("inbox-dead-lettered")]
     DeadLettered {
-        source: String,
-        event_id: String,
+        source: Arc<str>,
+        event_id: Arc<str>,
         #[serde(flatten)]
         place: Place,
     },
+    /// How far keys were when the records that said so were given up, and the topic: nothing younger says it.
+    #[event("inbox-carried")]
+    Carried {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        topic: Option<Topic>,
+        keys: Vec<CarriedKey>,
+    },
+}
+
+/// How far a key was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Shape)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CarriedKey {
+    pub(crate) source: Arc<str>,
+    pub(crate) key: Arc<str>,
+    pub(crate) sequence: u64,
+    /// Between which sequences events may be missing, where any may.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) gap: Option<Gap>,
+}
+
+/// The sequences between which events may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Shape)]
+pub(crate) struct Gap {
+    pub(crate) after: u64,
+    pub(crate) before: u64,
 }
 
 /// The topic that an event was handled on, and its place in the order of its key, where it has one.
@@ -76,7 +104,7 @@ pub(crate) struct Place {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) topic: Option<Topic>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) sequence: Option<u64>,
     /// The sequence behind which events are missing, where it was handled without those between.
@@ -89,7 +117,8 @@ impl Place {
         let nowhere = Self { topic: Some(topic.clone()), ..Self::default() };
         match envelope.sequence.filter(|_| envelope.is_ours()) {
             Some(sequence) => {
-                Self { key: Some(envelope.key().to_owned()), sequence: Some(sequence), gap_after, ..nowhere }
+                let key = Some(Arc::clone(envelope.shared_key()));
+                Self { key, sequence: Some(sequence), gap_after, ..nowhere }
             }
             None => nowhere,
         }
@@ -165,16 +194,22 @@ impl Inbox {
         Ok(Self { stream, topic: topic.clone(), journal, clock })
     }
 
-    /// Reads everything back: what was handled in the last while, the last sequence of every key, where open plans
-    /// are. Ids that are too old are forgotten as they are read.
+    /// Reads back what the journal keeps of it: what was handled in the last while, the last sequence of every key, where
+    /// open plans are. Ids that are too old are forgotten as they are read.
     pub(crate) async fn load(&self, remember: Duration, remember_max: usize) -> Result<Index, InboxError> {
-        let (mut index, now) = (Index::new(remember, remember_max), self.clock.now());
+        let (mut index, now) = (Index::new(remember, remember_max).of(&self.topic), self.clock.now());
         if planted(Fault::HandledNotReadBack) {
             return Ok(index);
         }
+        let mut began = false;
         let mut records = self.journal.read_stream(&self.stream, Version(1), Direction::Forward);
         while let Some(recorded) = records.next().await {
             let recorded = recorded?;
+            if !began && recorded.version > Version(1) {
+                // What stood before it is given up, and was no younger, whatever was to be remembered then.
+                index.cut_at(recorded.command.time);
+            }
+            began = true;
             apply(&mut index, decode(&recorded)?, &recorded);
             index.forget_old(now);
         }
@@ -183,13 +218,27 @@ impl Inbox {
         Ok(index)
     }
 
-    /// What is to be done about an event, as it was written down.
-    pub(crate) async fn plan_at(&self, version: Version) -> Result<Arc<[Target]>, InboxError> {
+    /// What is to be done about an event, as it was written down there; where it stands elsewhere by now, it is looked
+    /// for.
+    pub(crate) async fn plan_of(
+        &self,
+        envelope: &Envelope,
+        version: Version,
+    ) -> Result<Vec<Target>, InboxError> {
         let page = self.journal.stream_page(&self.stream, version, Direction::Forward, 1).await?;
-        match page.events.first().map(decode).transpose()? {
-            Some(InboxEvent::Planned { targets, .. }) => Ok(targets.into()),
-            _ => Err(InboxError::NoPlan { stream: self.stream.clone(), version }),
+        // Where it was carried on from there, the page begins behind it.
+        if let Some(targets) =
+            page.events.first().map(|found| planned_for(envelope, found)).transpose()?.flatten()
+        {
+            return Ok(targets);
         }
+        let mut records = self.journal.read_stream(&self.stream, version, Direction::Forward);
+        while let Some(recorded) = records.next().await {
+            if let Some(targets) = planned_for(envelope, &recorded?)? {
+                return Ok(targets);
+            }
+        }
+        Err(InboxError::NoPlan { stream: self.stream.clone(), version })
     }
 
     /// The record that an event is handled, to go along with a command's own events.
@@ -200,8 +249,8 @@ impl Inbox {
         rejections: Vec<Rejection>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Handled {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after, &self.topic),
             rejections,
         })
@@ -214,8 +263,8 @@ impl Inbox {
         gap_after: Option<u64>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::DeadLettered {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             place: Place::of(envelope, gap_after, &self.topic),
         })
     }
@@ -224,12 +273,12 @@ impl Inbox {
     pub(crate) fn planned(
         &self,
         envelope: &Envelope,
-        targets: &[Target],
+        targets: Vec<Target>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Planned {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
-            targets: targets.to_vec(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
+            targets,
         })
     }
 
@@ -241,8 +290,8 @@ impl Inbox {
         rejection: Option<Rejection>,
     ) -> Result<StreamAppend, CodecError> {
         self.append_of(&InboxEvent::Answered {
-            source: envelope.source.to_string(),
-            event_id: envelope.id.to_string(),
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
             command_id,
             rejection,
         })
@@ -276,32 +325,67 @@ fn decode(recorded: &RecordedEvent) -> Result<InboxEvent, InboxError> {
     })
 }
 
+/// What is to be done about the event, if that is what the record says.
+fn planned_for(envelope: &Envelope, recorded: &RecordedEvent) -> Result<Option<Vec<Target>>, InboxError> {
+    match decode(recorded)? {
+        InboxEvent::Planned { source, event_id, targets }
+            if *source == *envelope.source && *event_id == *envelope.id =>
+        {
+            Ok(Some(targets))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
     let time = recorded.command.time;
     match event {
         InboxEvent::Planned { source, event_id, .. } => {
-            index.plan(event_key(&source, &event_id), recorded.version);
+            let event = event_key(&source, &event_id);
+            // One that was carried on is done with where it was handled meanwhile.
+            if index.seen(event) != Some(Seen::Handled) {
+                index.plan(event, recorded.version);
+            }
         }
         InboxEvent::Answered { source, event_id, command_id, rejection } => {
-            index.answered(event_key(&source, &event_id), command_id, rejection);
+            let event = event_key(&source, &event_id);
+            if index.seen(event) != Some(Seen::Handled) {
+                index.answered(event, command_id, rejection, recorded.version);
+            }
         }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);
-            let place = placed(index, &source, place);
+            let place = placed(index, &source, place, time);
             index.settle(key, Seen::Handled, place, time);
         }
         InboxEvent::DeadLettered { source, event_id, place } => {
             let key = event_key(&source, &event_id);
-            let place = placed(index, &source, place);
+            let place = placed(index, &source, place, time);
             index.settle(key, Seen::DeadLettered, place, time);
+        }
+        InboxEvent::Carried { topic, keys } => {
+            if let Some(topic) = topic {
+                index.handled_on(topic, time);
+            }
+            keys.iter().for_each(|carried| carried.apply(index));
+        }
+    }
+}
+
+impl CarriedKey {
+    fn apply(&self, index: &mut Index) {
+        let key = OrderKey::new(&self.source, &self.key);
+        index.reached(key, self.sequence);
+        if let Some(Gap { after, before }) = self.gap {
+            index.gap(key, after, before);
         }
     }
 }
 
 /// Where an event stands, and whether others are missing before it.
-fn placed(index: &mut Index, source: &str, place: Place) -> Option<(OrderKey, u64)> {
+fn placed(index: &mut Index, source: &str, place: Place, time: Timestamp) -> Option<(OrderKey, u64)> {
     if let Some(topic) = place.topic {
-        index.handled_on(topic);
+        index.handled_on(topic, time);
     }
     let (key, sequence) = (OrderKey::new(source, &place.key?), place.sequence?);
     if let Some(after) = place.gap_after {

@@ -93,13 +93,17 @@ extern crate self as annals_bus;
 
 mod broker;
 mod bus;
+mod caretaker;
+mod cursors;
 mod dead_letter;
+mod ended;
 mod envelope;
 mod error;
 mod event;
 mod handler;
 mod identity;
 mod inbox;
+mod mailbox;
 mod publication;
 mod reaction;
 mod record;
@@ -114,6 +118,7 @@ pub use annals_macros::IntegrationEvent;
 pub use broker::dapr;
 pub use broker::{Attachment, Broker, BrokerHealth, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
+pub use cursors::{CursorError, JournalCursors};
 pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, ReplayStream, ReplaySummary,
     Replayed, dead_letters, stream_dead_letters,
@@ -125,7 +130,7 @@ pub use handler::{Delivery, Handler, HandlerError};
 pub use inbox::InboxError;
 pub use publication::{Outgoing, Publications, TranslationError};
 pub use reaction::Reaction;
-pub use relay::{Relay, RelayOptions, RelayParts, RelayStatus, StartFrom};
+pub use relay::{Answer, Relay, RelayOptions, RelayParts, RelayStatus, StartFrom};
 pub use retry::RetryPolicy;
 pub use schema::{
     Compatibility, Incompatibility, Registered, RegisteredSchema, SCHEMA_BYTES_MAX, SchemaError, SchemaFault,

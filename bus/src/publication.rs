@@ -1,6 +1,8 @@
 //! What a service publishes: the translation of its domain events into integration events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,16 +14,18 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::broker::Publisher;
-use crate::schema::{Checked, Schemas};
+use crate::schema::{Checked, SchemaError, Schemas, unversioned};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
 mod begun;
+mod published;
 mod sealing;
 mod sequence;
 
 pub(crate) use begun::Begun;
 #[cfg(test)]
 pub(crate) use begun::BegunEvent;
+pub(crate) use published::Published;
 pub(crate) use sealing::{Sealed, seal};
 pub(crate) use sequence::Sequences;
 
@@ -30,6 +34,8 @@ pub(crate) use sequence::Sequences;
 pub struct Outgoing {
     pub(crate) topic: Topic,
     pub(crate) event_type: Arc<str>,
+    /// What its schema is called on a topic that has none of its own.
+    pub(crate) schema_name: Arc<str>,
     pub(crate) subject: Option<Arc<str>>,
     /// What could not be encoded is found out when it is to be published.
     pub(crate) data: Result<Arc<RawValue>, String>,
@@ -44,9 +50,11 @@ impl Outgoing {
 
     /// This event, on a topic named here.
     pub fn on<E: IntegrationEvent>(event: &E, topic: &TopicArguments) -> Self {
+        let Names { topic, event_type, schema_name } = Names::of::<E>(topic);
         Self {
-            topic: Topic::with::<E>(topic),
-            event_type: E::type_name().into(),
+            topic,
+            event_type,
+            schema_name,
             subject: None,
             data: serde_json::value::to_raw_value(event).map(Arc::from).map_err(|error| error.to_string()),
             schema: E::schema,
@@ -54,8 +62,8 @@ impl Outgoing {
     }
 
     /// The schema of its type.
-    pub(crate) fn schema(&self) -> Value {
-        (self.schema)().to_value()
+    pub(crate) fn schema(&self) -> Result<Value, SchemaError> {
+        made(self.schema)
     }
 
     /// About something else than the aggregate instance. Events of several streams have no common numbers, so it
@@ -64,6 +72,34 @@ impl Outgoing {
     pub fn subject(mut self, subject: impl Into<Arc<str>>) -> Self {
         self.subject = Some(subject.into());
         self
+    }
+}
+
+/// What an event type is called in its envelopes.
+#[derive(Clone)]
+struct Names {
+    topic: Topic,
+    event_type: Arc<str>,
+    schema_name: Arc<str>,
+}
+
+impl Names {
+    /// Those that the type alone says are put together once in each thread.
+    fn of<E: IntegrationEvent>(arguments: &TopicArguments) -> Self {
+        thread_local! {
+            static KNOWN: RefCell<HashMap<TypeId, Names>> = RefCell::default();
+        }
+        if *arguments != TopicArguments::default() {
+            return Self::made::<E>(arguments);
+        }
+        KNOWN.with_borrow_mut(|known| {
+            known.entry(TypeId::of::<E>()).or_insert_with(|| Self::made::<E>(arguments)).clone()
+        })
+    }
+
+    fn made<E: IntegrationEvent>(arguments: &TopicArguments) -> Self {
+        let topic = Topic::with::<E>(arguments);
+        Self { schema_name: unversioned(&topic), event_type: E::type_name().into(), topic }
     }
 }
 
@@ -167,8 +203,8 @@ impl Publications {
     }
 
     /// The topics that were declared, each with the schema of its type.
-    pub(crate) fn declared_schemas(&self) -> impl Iterator<Item = (&Topic, Value)> {
-        self.declared.iter().map(|(topic, schema)| (topic, schema().to_value()))
+    pub(crate) fn declared_schemas(&self) -> impl Iterator<Item = (&Topic, Result<Value, SchemaError>)> {
+        self.declared.iter().map(|(topic, schema)| (topic, made(*schema)))
     }
 
     /// Held against the schemas of this registry.
@@ -191,9 +227,13 @@ impl Publications {
     }
 
     /// Whether nothing is ever published.
-    #[cfg(feature = "dapr")]
     pub(crate) fn is_empty(&self) -> bool {
         self.translators.is_empty()
+    }
+
+    /// Whether anything of a stream may be published.
+    pub(crate) fn translates(&self, stream: &StreamId) -> bool {
+        self.translators.contains_key(stream.category())
     }
 
     /// Whether something may be published on this topic.
@@ -217,15 +257,14 @@ impl Publications {
 
     /// Two events of one domain event on one topic would have the same id and the same place in the order.
     fn check(&self, all: &[Outgoing]) -> Result<(), TranslationError> {
-        let mut seen = BTreeSet::new();
-        for Outgoing { topic, data, .. } in all {
+        for (index, Outgoing { topic, data, .. }) in all.iter().enumerate() {
             if let Some(reason) = topic.fault() {
                 return Err(TranslationError::InvalidTopic { topic: topic.clone(), reason });
             }
             if !self.may_publish(topic) {
                 return Err(TranslationError::NotDeclared { topic: topic.clone() });
             }
-            if !seen.insert(topic) {
+            if all[..index].iter().any(|earlier| earlier.topic == *topic) {
                 return Err(TranslationError::TopicTwice { topic: topic.clone() });
             }
             if let Err(reason) = data {
@@ -234,6 +273,11 @@ impl Publications {
         }
         Ok(())
     }
+}
+
+/// What an author's type says of itself; a panic of it is an error.
+fn made(schema: fn() -> Schema) -> Result<Value, SchemaError> {
+    catch_unwind(|| schema().to_value()).map_err(|_| SchemaError::Panicked)
 }
 
 /// Why an event cannot be published as things are: a mistake in the service's code or configuration.
@@ -292,9 +336,6 @@ impl TranslationError {
         }
     }
 }
-
-/// What must not be mixed up when an event's place in the order is looked for.
-pub(crate) type Place = (StreamId, Topic);
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use annals_persistence::{
 pub(crate) fn record<E: Event>(event: &E, time: Timestamp) -> Result<NewEvent, CodecError> {
     let event_type = event.event_type();
     Ok(NewEvent {
-        id: EventId::generate(),
+        id: EventId::generate_at(time),
         type_name: event_type.name.into(),
         schema_version: event_type.version,
         codec: event.codec(),

@@ -1,26 +1,32 @@
 //! The relay: publishes from the journal, which is the outbox.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use annals_actors::Clock;
-use annals_persistence::{Journal, Position, StreamId};
+use annals_actors::{Clock, Reader, Readers};
+use annals_persistence::{Journal, Position, ReaderPlace, StreamId};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::broker::Publisher;
-use crate::{Publications, RetryPolicy, Topic};
+use crate::{Publications, RetryPolicy, Topic, ended};
 
+mod answer;
 mod cursor;
 mod delivery;
 mod lanes;
 mod parking;
 mod pump;
 
+pub use answer::Answer;
 #[cfg(test)]
 pub(crate) use cursor::CursorEvent;
+use cursor::CursorStream;
+pub(crate) use cursor::last_position;
 use parking::Parked;
 use pump::Pump;
 
@@ -65,7 +71,7 @@ impl Default for RelayOptions {
             parked_retry: Duration::from_secs(60),
             sequences: 100_000,
             start: StartFrom::Beginning,
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(8),
         }
     }
 }
@@ -74,10 +80,14 @@ impl Default for RelayOptions {
 pub struct RelayParts {
     /// What it is called in status reports and metrics.
     pub name: Arc<str>,
-    /// The stream that keeps its cursor.
+    /// The stream that keeps its cursor; one of [`cursor_stream`](annals_persistence::cursor_stream), or nobody knows of it
+    /// while the relay does not run, and what it has still to come to does not stay in the journal.
     pub cursor: StreamId,
     /// What it reads.
     pub journal: Arc<dyn Journal>,
+    /// Where it is told of, so that no event goes that it has still to publish: [`Node::readers`](annals_actors::Node::readers)
+    /// of the node over that journal.
+    pub readers: Readers,
     /// What the events translate into.
     pub publications: Arc<Publications>,
     /// The one topic that it publishes; `None` publishes all.
@@ -118,9 +128,17 @@ pub struct RelayStatus {
     pub parked: Option<String>,
     /// What failed last.
     pub last_error: Option<String>,
+    /// Whether it has ended by itself: it publishes nothing until the service is started again.
+    pub ended: bool,
 }
 
 impl RelayStatus {
+    /// Why it does not run, if that is so.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.ended.then(|| ended::reason(&format!("relay \"{}\"", self.name)))
+    }
+
     /// How many positions it is behind; 0 when it has caught up.
     #[must_use]
     pub fn lag(&self) -> u64 {
@@ -151,8 +169,16 @@ impl Relay {
     #[must_use]
     pub fn start(parts: RelayParts) -> Self {
         let shared = Arc::new(Shared::new(&parts));
+        parts.readers.add(&(Arc::clone(&shared) as Arc<dyn Reader>));
         let pump = Pump::new(parts, Arc::clone(&shared));
-        Self { shared, task: Mutex::new(Some(tokio::spawn(pump.run()))) }
+        let watched = Arc::clone(&shared);
+        let task = async move {
+            let what = format!("relay \"{}\"", watched.name);
+            if ended::by_itself(what, pump.run(), || watched.is_stopping()).await {
+                watched.ended.store(true, Ordering::Release);
+            }
+        };
+        Self { shared, task: Mutex::new(Some(tokio::spawn(task))) }
     }
 
     /// How it is doing.
@@ -190,12 +216,16 @@ impl Drop for Relay {
 #[derive(Debug)]
 struct Shared {
     name: Arc<str>,
-    journal: Arc<dyn Journal>,
+    /// Where the cursor is written down, in the journal that is read.
+    written: CursorStream,
+    /// Keeps what it has still to come to in the journal: how far its cursor is durable.
+    place: ReaderPlace,
     /// Everything up to here is acknowledged.
     floor: AtomicU64,
     in_flight: AtomicUsize,
     retrying: AtomicUsize,
     published: AtomicU64,
+    ended: AtomicBool,
     trouble: Mutex<Trouble>,
     /// Counts the calls to go on, so that none that comes while something is being parked is missed.
     resume: watch::Sender<u64>,
@@ -208,15 +238,32 @@ struct Trouble {
     last_error: Option<String>,
 }
 
+impl Reader for Shared {
+    fn name(&self) -> String {
+        format!("relay {}", self.name)
+    }
+
+    fn needs_behind<'a>(&'a self, _: &'a StreamId) -> BoxFuture<'a, Result<Option<Position>, String>> {
+        // What is not written down is published again after a crash, and must be there then.
+        async move { self.written.save_at_least(self.cursor()).await.map(Some) }.boxed()
+    }
+}
+
 impl Shared {
     fn new(parts: &RelayParts) -> Self {
         Self {
             name: Arc::clone(&parts.name),
-            journal: Arc::clone(&parts.journal),
+            written: CursorStream {
+                journal: Arc::clone(&parts.journal),
+                stream: parts.cursor.clone(),
+                clock: Arc::clone(&parts.clock),
+            },
+            place: parts.journal.readers().register(format!("relay {}", parts.name), false, Position::START),
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),
             published: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             trouble: Mutex::default(),
             resume: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
@@ -228,12 +275,13 @@ impl Shared {
         RelayStatus {
             name: Arc::clone(&self.name),
             cursor: self.cursor(),
-            durable: self.journal.durable().borrow().external,
+            durable: self.written.journal.durable().borrow().external,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             retrying: self.retrying.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
             parked: trouble.parked.first().map(str::to_owned),
             last_error: trouble.last_error.clone(),
+            ended: self.ended.load(Ordering::Acquire),
         }
     }
 
@@ -258,7 +306,7 @@ impl Shared {
     }
 
     fn measure_lag(&self) {
-        let lag = self.journal.durable().borrow().external.0.saturating_sub(self.cursor().0);
+        let lag = self.written.journal.durable().borrow().external.0.saturating_sub(self.cursor().0);
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; nobody lags 2^52 events behind")]
         metrics::gauge!("annals_bus_lag_events", "relay" => self.name.to_string()).set(lag as f64);
     }

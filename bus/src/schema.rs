@@ -102,6 +102,9 @@ pub enum SchemaError {
     /// It cannot be written.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// The type that it is made of, or what compares it, panicked.
+    #[error("making or comparing the schema panicked; the log says more")]
+    Panicked,
     /// The program stops.
     #[error("the program stops")]
     Stopping,
@@ -124,6 +127,7 @@ impl SchemaError {
             Self::Append(error) => error.code(),
             Self::Record(error) => error.code(),
             Self::Codec(_) => "undecodable_event",
+            Self::Panicked => "schema_panicked",
             Self::Stopping => "stopping",
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use annals_actors::Clock;
@@ -15,17 +15,21 @@ use crate::dead_letter::LetterBox;
 use crate::handler::AnyHandler;
 use crate::identity::{derived, event_key};
 use crate::inbox::{Inbox, Index, OrderKey};
-use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments};
+use crate::mailbox::Mailbox;
+use crate::relay::Answer;
+use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments, ended};
 
 mod actor;
 mod desk;
 mod effect;
 mod run;
+mod tidy;
 pub(crate) mod unreadable;
 
-use actor::{Message, SubscriptionActor};
-use desk::{Arrival, Reply};
+use actor::{Message, Serve, SubscriptionActor};
+use desk::{Arrival, Reply, ReplyTo};
 use effect::Kinds;
+pub(crate) use run::Counted;
 
 /// Limits and habits of a subscription.
 #[derive(Debug, Clone)]
@@ -36,7 +40,8 @@ pub struct SubscriptionOptions {
     /// was, and what it has handled counts as handled. Without this, a subscription that has handled events keeps its topic; for
     /// others take another name.
     pub continues: Option<Topic>,
-    /// Where it begins in each source that it has not heard of yet.
+    /// Where it begins in each source that it has not heard of yet. Only inside one process: through a sidecar, the component
+    /// says where its consumer begins (`docs/dapr.md`), and the log says that this is not heard.
     pub start: StartFrom,
     /// How often and in what pauses an event is tried before it becomes a dead letter.
     pub retry: RetryPolicy,
@@ -61,8 +66,9 @@ pub struct SubscriptionOptions {
     /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
     /// a duplicate that comes later runs again only if it has none, as events of other platforms.
     pub remember: Duration,
-    /// How many ids of handled events are remembered at most; the oldest are forgotten first, whatever their age, and
-    /// the log says so once if that may let a duplicate through.
+    /// How many ids of handled events are remembered at most; the oldest are forgotten first, whatever their age. One of
+    /// an event that has no sequence is counted then (`annals_bus_ids_forgotten_early_total`), and the log says so once:
+    /// a duplicate of it runs again, under the same command ids.
     pub remember_max: usize,
 }
 
@@ -105,17 +111,26 @@ pub struct SubscriptionStatus {
     pub stalled: usize,
     /// What failed last.
     pub last_error: Option<String>,
+    /// Whether it has ended by itself: it takes nothing until the service is started again.
+    pub ended: bool,
 }
 
 impl SubscriptionStatus {
+    /// Why it does not run, if that is so.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.ended.then(|| ended::reason(&format!("subscription \"{}\"", self.name)))
+    }
+
     /// How many positions it is behind; 0 when it has caught up.
     #[must_use]
     pub fn lag(&self) -> u64 {
         self.durable.0.saturating_sub(self.cursor.0)
     }
 
-    /// What of its events does not flow.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// What of its events does not flow, if anything does not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
         let Self { name, stalled, .. } = self;
         (*stalled > 0).then(|| {
             format!("subscription \"{name}\": {stalled} keys wait for an earlier event that does not come")
@@ -166,6 +181,8 @@ impl DeliveryError {
 /// What every part of a subscription needs.
 pub(crate) struct Core {
     pub(crate) name: Arc<str>,
+    /// Who its commands are said to be sent by.
+    pub(crate) actor: Arc<str>,
     pub(crate) service: Arc<str>,
     pub(crate) topic: Topic,
     pub(crate) options: SubscriptionOptions,
@@ -174,10 +191,13 @@ pub(crate) struct Core {
     pub(crate) inbox: Inbox,
     pub(crate) letters: LetterBox,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counted: Counted,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) last_error: Mutex<Option<String>>,
     /// How many keys wait for an event for so long that somebody should know.
     pub(crate) stalled: AtomicUsize,
+    /// Whether the actor has ended by itself.
+    pub(crate) ended: AtomicBool,
 }
 
 impl Core {
@@ -200,7 +220,8 @@ impl Core {
 /// durable, or the event is a dead letter.
 pub struct Inlet {
     core: Arc<Core>,
-    actor: ActorRef<Message>,
+    actor: ActorRef<Serve>,
+    mailbox: Arc<Mailbox<Message>>,
     room: Arc<Semaphore>,
 }
 
@@ -216,10 +237,20 @@ impl fmt::Debug for Inlet {
 impl Inlet {
     pub(crate) async fn open(core: Core, index: Index) -> Result<Self, ractor::SpawnErr> {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
-        let core = Arc::new(core);
-        let arguments = (Arc::clone(&core), index);
-        let (actor, _ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
-        Ok(Self { core, actor, room })
+        let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
+        let arguments = (Arc::clone(&core), Arc::clone(&mailbox), index);
+        let (actor, ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
+        // It is its only message; what there is to do it learns from the mailbox.
+        drop(actor.send_message(Serve));
+        let watched = Arc::clone(&core);
+        tokio::spawn(async move {
+            let what = format!("subscription \"{}\"", watched.name);
+            let ends = async { drop(ends.await) };
+            if ended::by_itself(what, ends, || watched.is_stopping()).await {
+                watched.ended.store(true, Ordering::Release);
+            }
+        });
+        Ok(Self { core, actor, mailbox, room })
     }
 
     /// The subscription's name.
@@ -322,6 +353,21 @@ impl Inlet {
         self.hand_over(envelope, permit, Manner { in_order: true, ..Manner::default() }).await
     }
 
+    /// Takes an event as [`Inlet::deliver_in_order`] does, without anybody who waits for what becomes of it; where there is
+    /// no room, it gives the answer back.
+    pub(crate) fn offer_in_order(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { return Some(answer) };
+        if self.core.is_stopping() {
+            return Some(answer);
+        }
+        let proven = answer.satisfied().is_some_and(|schema| self.core.handler.asks_for(schema));
+        let manner = Manner { in_order: true, proven, ..Manner::default() };
+        let reply = Reply { to: ReplyTo::Relay(answer), _permit: permit };
+        // A subscription that is gone drops the answer, which says that it was given up.
+        drop(self.mailbox.put(arrived(envelope, manner, reply)));
+        None
+    }
+
     /// Runs a dead letter again, once.
     pub(crate) async fn replay(&self, envelope: Arc<Envelope>) -> Result<(), DeliveryError> {
         let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| DeliveryError::Stopping)?;
@@ -339,6 +385,7 @@ impl Inlet {
             in_flight: self.in_flight(),
             stalled: self.stalled(),
             last_error: self.last_error(),
+            ended: self.core.ended.load(Ordering::Acquire),
         }
     }
 
@@ -356,23 +403,23 @@ impl Inlet {
             return Err(DeliveryError::Stopping);
         }
         let (sender, answer) = oneshot::channel();
-        let arrival = Arrival {
-            event: event_key(&envelope.source, &envelope.id),
-            lane: OrderKey::of(&envelope),
-            envelope,
-            manner,
-            reply: Reply { sender, _permit: permit },
-        };
-        let handed_over = self.actor.send_message(Message::Arrived(Box::new(arrival)));
+        let reply = Reply { to: ReplyTo::Caller(sender), _permit: permit };
+        let handed_over = self.mailbox.put(arrived(envelope, manner, reply));
         handed_over.map_err(|_| DeliveryError::Stopping)?;
         answer.await.unwrap_or(Err(DeliveryError::Stopping))
+    }
+
+    /// Ends the actor as a failure of its own would.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.actor.kill();
     }
 
     /// Refuses what does not run yet and what comes from now on, and ends pauses between attempts.
     pub(crate) fn refuse(&self) {
         self.core.stopping.send_replace(true);
         // An actor that is gone has nothing left to refuse.
-        drop(self.actor.send_message(Message::Refuse));
+        drop(self.mailbox.put(Message::Refuse));
     }
 
     /// Ends when nothing is under way, or after this long.
@@ -389,8 +436,14 @@ impl Inlet {
     /// Stops the actor.
     pub(crate) fn close(&self) {
         self.refuse();
+        self.mailbox.close();
         self.actor.stop(None);
     }
+}
+
+fn arrived(envelope: Arc<Envelope>, manner: Manner, reply: Reply) -> Message {
+    let (event, lane) = (event_key(&envelope.source, &envelope.id), OrderKey::of(&envelope));
+    Message::Arrived(Arrival { event, lane, envelope, manner, reply })
 }
 
 /// How an event was delivered.
@@ -400,6 +453,8 @@ pub(crate) struct Manner {
     in_order: bool,
     /// An operator replays a dead letter.
     replay: bool,
+    /// Its content was held against the very schema that the handler asks for, on its way here.
+    proven: bool,
     /// Why it cannot be read.
     fault: Option<String>,
 }

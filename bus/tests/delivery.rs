@@ -321,3 +321,20 @@ async fn many_events_over_many_keys_are_quick() {
     assert_eq!(streets(&orders, "499").await.len(), 10);
     assert!(handled < made * 10 + Duration::from_secs(2), "made in {made:?}, handled in {handled:?}");
 }
+
+#[tokio::test]
+async fn subscriptions_whose_names_look_alike_together_have_a_cursor_each() {
+    let broker = InProcessBroker::new();
+    let (customers, _customer_bus) = customer_service(&journal(), &broker).await;
+    move_customer(&customers, "1", "Elm Street").await;
+    for (service, subscription) in [("order", "archive-x"), ("order-archive", "x"), ("8-order-a", "x")] {
+        let orders = node(&journal()).await;
+        let builder = Bus::builder(orders.clone(), service).in_process(&broker);
+        let builder = builder.subscribe_with::<CustomerAddressUpdated>(subscription, quick(), follow);
+        let bus = builder.start().await.unwrap();
+        caught_up(&bus).await;
+        assert_eq!(streets(&orders, "1").await, ["Elm Street"], "{service} {subscription}");
+        // The cursor is written down.
+        bus.shutdown().await;
+    }
+}

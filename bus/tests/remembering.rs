@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use annals_actors::{Clock, Node, VirtualClock};
 use annals_bus::{Bus, Delivery, Envelope, Reaction, SubscriptionOptions, Topic};
-use annals_persistence::{Journal, MemoryJournal, Timestamp};
+use annals_persistence::{Direction, Journal, JournalExt, MemoryJournal, StreamId, Timestamp, Version};
+use futures_util::StreamExt;
 use serde_json::json;
 
 use support::log::Log;
@@ -146,6 +147,29 @@ async fn ids_are_remembered_for_a_week_and_sequences_for_good() {
     let subscriber = subscriber.restart().await;
     assert_eq!(subscriber.deliver([ours(1)]).await, 0);
     assert_eq!(subscriber.deliver([foreign(1)]).await, 1);
+}
+
+/// How many records of the inbox the journal keeps.
+async fn kept(journal: &Arc<MemoryJournal>) -> usize {
+    let (journal, inbox) =
+        (Arc::clone(journal) as Arc<dyn Journal>, StreamId::internal("inbox-address").unwrap());
+    journal.read_stream(&inbox, Version(1), Direction::Forward).count().await
+}
+
+#[tokio::test]
+async fn what_is_old_leaves_the_journal_while_the_service_runs() {
+    let subscriber = Subscriber::start(quick()).await;
+    assert_eq!(subscriber.deliver((1..=50).map(ours)).await, 50);
+    assert_eq!(subscriber.deliver((1..=50).map(foreign)).await, 50);
+    subscriber.clock.advance(DAY * 8);
+    support::until("the old records are gone", || async {
+        subscriber.clock.advance(Duration::from_secs(60 * 60));
+        kept(&subscriber.journal).await <= 2
+    })
+    .await;
+    assert_eq!(subscriber.deliver((1..=50).map(ours)).await, 0);
+    let subscriber = subscriber.restart().await;
+    assert_eq!(subscriber.deliver((1..=51).map(ours)).await, 1);
 }
 
 #[tokio::test]

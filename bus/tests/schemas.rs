@@ -136,6 +136,28 @@ async fn what_arrives_and_is_not_what_its_handler_takes_becomes_a_dead_letter_wi
 }
 
 #[tokio::test]
+async fn what_its_publisher_lets_through_is_held_against_another_schema_of_its_handler() {
+    let broker = InProcessBroker::new();
+    let (customers, customer_bus) =
+        customers(&Arc::new(MemoryJournal::new()), &broker, customer_publications()).await;
+    let orders = node(&Arc::new(MemoryJournal::new())).await;
+    let handler = async |event: Understood, delivery| {
+        let event = CustomerAddressUpdated { customer_id: event.customer_id, street: event.street };
+        follow(event, delivery).await
+    };
+    let builder = Bus::builder(orders.clone(), "order").schemas(SchemaOptions::default()).in_process(&broker);
+    let bus = builder.subscribe_with::<Understood>("address", quick(), handler).start().await.unwrap();
+    move_customer(&customers, "1", "much too long").await;
+    move_customer(&customers, "2", "2 Oak").await;
+    until("the other is handled", || async { streets(&orders, "2").await == ["2 Oak"] }).await;
+    until("it is a dead letter", || async { bus.dead_letters().list().await.unwrap().len() == 1 }).await;
+    let letters = bus.dead_letters().list().await.unwrap();
+    assert!(letters[0].reason.contains("/street"), "{}", letters[0].reason);
+    bus.shutdown().await;
+    customer_bus.unwrap().shutdown().await;
+}
+
+#[tokio::test]
 async fn w23_a_changed_event_that_may_not_follow_keeps_the_service_from_starting() {
     let (broker, journal) = (InProcessBroker::new(), Arc::new(MemoryJournal::new()));
     let registry = SchemaRegistry::new(

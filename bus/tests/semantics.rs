@@ -96,6 +96,7 @@ fn relay(journal: &Arc<dyn Journal>, publisher: &Arc<Moody>, rng: &mut StdRng) -
         name: "all".into(),
         cursor: StreamId::internal("relay-all").unwrap(),
         journal: Arc::clone(journal),
+        readers: annals_actors::Readers::default(),
         publications: Arc::new(customer_publications()),
         topic: None,
         publisher: Arc::clone(publisher) as Arc<dyn Publisher>,

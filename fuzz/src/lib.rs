@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_persistence::{
-    CodecId, CommandMetadata, Direction, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Filter, Journal,
-    NewEvent, Position, SimVfs, Timestamp, Version, Vfs,
+    CHECKPOINT_EVENT_TYPE, CodecId, CommandMetadata, Direction, Driver, EmbeddedJournal, EmbeddedOptions,
+    EventId, Filter, Journal, NewEvent, Position, RecordedEvent, SimVfs, StreamId, Timestamp, Version, Vfs,
 };
 use cap::Cap;
 use futures_util::FutureExt;
@@ -77,6 +77,14 @@ fn read_all(journal: &EmbeddedJournal) -> u64 {
         assert_eq!(end.events[0].version, info.version);
     }
     events
+}
+
+/// A checkpoint with this payload.
+pub fn checkpoint_of(payload: &[u8]) -> RecordedEvent {
+    let event =
+        NewEvent { type_name: CHECKPOINT_EVENT_TYPE.into(), payload: payload.to_vec().into(), ..event_of(1) };
+    let stream = StreamId::aggregate("account", "a").expect("a valid id");
+    RecordedEvent { position: Position(7), stream, version: Version(7), event }
 }
 
 /// The event with this number, the same every time.

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,8 @@ use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
 use crate::planted::{self, Fault};
 use crate::{
     AllPage, AppendError, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId,
-    OpenError, Position, ReadError, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock, ViewPage,
+    OpenError, Position, ReadError, Readers, StreamId, StreamInfo, StreamPage, Version, Vfs, VfsLock,
+    ViewPage,
 };
 
 mod files;
@@ -41,6 +43,7 @@ mod retention;
 mod scan;
 mod scavenge;
 mod segment;
+mod usage;
 mod verify;
 mod walk;
 mod watermark;
@@ -49,7 +52,8 @@ mod writer;
 pub use observe::{CommittedGroup, JournalObserver};
 pub use options::{Driver, EmbeddedOptions};
 pub use repair::{CutPiece, LogRepair};
-pub use scavenge::{ScavengeError, ScavengeOptions, ScavengeProgress};
+pub use scavenge::{ExpiringStreams, ScavengeError, ScavengeOptions, ScavengeProgress, ScavengeStop};
+pub use usage::DiskUsage;
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
 use files::Files;
@@ -62,6 +66,7 @@ use prepared::Prepared;
 use queue::{Queue, Submission};
 use read::Plan;
 use recover::{Recovery, part_of, unreadable};
+use scavenge::CleanSegments;
 use walk::Versions;
 use writer::{Driven, Writer};
 
@@ -116,6 +121,12 @@ struct Shared {
     rebuilding: Mutex<()>,
     /// One at a time scavenges.
     scavenging: Mutex<()>,
+    /// The sealed segments in which nothing can go.
+    clean: Mutex<CleanSegments>,
+    /// About how many bytes the last scavenging left that could go.
+    garbage: AtomicU64,
+    /// Who reads it in its order.
+    readers: Readers,
     bell: Bell,
     spare: Mutex<Option<Spare>>,
     queue: Queue,
@@ -211,6 +222,9 @@ impl EmbeddedJournal {
             index: RwLock::new(opened.index),
             rebuilding: Mutex::default(),
             scavenging: Mutex::default(),
+            clean: Mutex::default(),
+            garbage: AtomicU64::default(),
+            readers: Readers::default(),
             bell: Bell::default(),
             spare: Mutex::default(),
             health: Mutex::new(JournalHealth::Healthy),
@@ -536,6 +550,10 @@ impl Journal for EmbeddedJournal {
 
     fn health(&self) -> JournalHealth {
         self.shared.health.lock().clone()
+    }
+
+    fn readers(&self) -> &Readers {
+        &self.shared.readers
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

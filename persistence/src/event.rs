@@ -132,11 +132,15 @@ pub fn transcode_current<E: Event>(
 }
 
 impl RecordedEvent {
-    /// The events of today that this record stands for: [`Event::decode`] of its type, version, codec and payload.
+    /// The events of today that this record stands for: [`Event::decode`] of its type, version, codec and payload. A
+    /// checkpoint stands for none: nothing has happened with it.
     ///
     /// # Errors
     /// As [`Event::decode`].
     pub fn decode<E: Event>(&self) -> Result<Events<E>, EventError> {
+        if self.is_checkpoint() {
+            return Ok(Events::new());
+        }
         E::decode(&self.type_name, self.schema_version, self.codec, &self.payload)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::RecordedEvent;
+use crate::{RecordedEvent, StreamId};
 
 /// Which events to deliver. The default wants every event but the runtime's own.
 ///
@@ -53,6 +53,13 @@ impl Filter {
     #[must_use]
     pub fn wants_internal(&self) -> bool {
         self.internal || self.categories.iter().any(|c| c.starts_with('$'))
+    }
+
+    /// Whether any event of this stream may be wanted.
+    #[must_use]
+    pub fn wants_of(&self, stream: &StreamId) -> bool {
+        (self.wants_internal() || !stream.is_internal())
+            && (self.categories.is_empty() || self.categories.contains(stream.category()))
     }
 
     /// Whether this event is wanted.

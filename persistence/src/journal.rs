@@ -14,8 +14,8 @@ use tokio::sync::{oneshot, watch};
 
 use crate::Filter;
 use crate::{
-    AppendError, JournalId, NewEvent, Position, ReadError, RecordedEvent, StreamId, Timestamp, Version,
-    ViewPage,
+    AppendError, JournalId, NewEvent, Position, ReadError, Readers, RecordedEvent, StreamId, Timestamp,
+    Version, ViewPage,
 };
 
 mod retention;
@@ -483,6 +483,10 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 
     /// Whether it takes appends.
     fn health(&self) -> JournalHealth;
+
+    /// Who reads the journal in its order, so that nothing goes that one of them has still to come to. An engine around
+    /// another hands on that one's.
+    fn readers(&self) -> &Readers;
 
     /// Stops taking appends, answers what was submitted, lets go of files and locks. Closing twice is no error.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -57,6 +57,7 @@
 mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod cursor;
 mod embedded;
 mod error;
 mod event;
@@ -67,7 +68,9 @@ mod memory;
 #[doc(hidden)]
 pub mod planted;
 mod read;
+mod readers;
 mod record;
+mod scavenger;
 mod shape;
 mod snapshot;
 mod type_name;
@@ -76,9 +79,11 @@ mod vfs;
 mod view;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
+pub use cursor::{CURSOR_CATEGORY, Cursor, cursor_stream, cursors};
 pub use embedded::{
-    CommittedGroup, CutPiece, Driver, EmbeddedJournal, EmbeddedOptions, JournalObserver, LogDamage,
-    LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, TornTail, VerifyProgress, VerifyReport,
+    CommittedGroup, CutPiece, DiskUsage, Driver, EmbeddedJournal, EmbeddedOptions, ExpiringStreams,
+    JournalObserver, LogDamage, LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, ScavengeStop,
+    TornTail, VerifyProgress, VerifyReport,
 };
 pub use error::{AppendError, OpenError, Outcome, ReadError};
 #[doc(hidden)]
@@ -97,7 +102,9 @@ pub use journal::{
 };
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt, ViewStream};
+pub use readers::{ReaderPlace, ReaderPosition, Readers};
 pub use record::{CommandMetadata, NewEvent, RecordedEvent, TraceContext};
+pub use scavenger::{DurableCursors, Scavenger, ScavengerError, ScavengerOptions, ScavengerStatus};
 pub use shape::{Shape, ShapeWriter, fingerprint, shape_fingerprint, shape_text};
 #[cfg(feature = "redb")]
 pub use snapshot::RedbSnapshots;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     AllPage, AppendError, AppendResult, Batch, Completion, Direction, Durable, Filter, Journal,
-    JournalHealth, JournalId, Position, ReadError, StreamId, StreamInfo, StreamPage, Version,
+    JournalHealth, JournalId, Position, ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
 };
 
 mod log;
@@ -27,6 +27,7 @@ pub struct MemoryJournal {
     id: JournalId,
     log: Mutex<Log>,
     durable: watch::Receiver<Durable>,
+    readers: Readers,
 }
 
 impl MemoryJournal {
@@ -38,7 +39,7 @@ impl MemoryJournal {
 
     fn with(id: JournalId, log: Log) -> Self {
         let durable = log.watch();
-        Self { id, log: Mutex::new(log), durable }
+        Self { id, log: Mutex::new(log), durable, readers: Readers::default() }
     }
 
     /// What opening this journal anew after a crash finds: the same history as far as it is durable, healthy, with
@@ -185,6 +186,10 @@ impl Journal for MemoryJournal {
 
     fn health(&self) -> JournalHealth {
         self.log.lock().health()
+    }
+
+    fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

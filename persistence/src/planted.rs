@@ -77,6 +77,8 @@ faults! {
     IndexEntryOff = "index-entry-off",
     /// A table is not held against the log when this is verified.
     TableUnchecked = "table-unchecked",
+    /// A table of streams from before a segment was written anew is believed.
+    StaleTable = "stale-table",
     /// Truncation takes the first event that is to be kept.
     TruncationOffByOne = "truncation-off-by-one",
     /// One event fewer is kept than was said.
@@ -87,6 +89,8 @@ faults! {
     ScavengedTooMuch = "scavenged-too-much",
     /// A segment written anew takes the old one's place before it is synced.
     ScavengedNotSynced = "scavenged-not-synced",
+    /// Space is given back whatever a reader has still to come to.
+    ReadersPassed = "readers-passed",
     /// Nothing stands in the place of scavenged records.
     GapsNotWritten = "gaps-not-written",
     /// A snapshot is believed whatever its checksum says.
@@ -103,6 +107,10 @@ faults! {
     IdsLostAtActivation = "ids-lost-at-activation",
     /// The commands that a snapshot remembers are not taken from it.
     IdsNotFromSnapshot = "ids-not-from-snapshot",
+    /// A checkpoint is written without the commands that its instance remembers.
+    CheckpointWithoutIds = "checkpoint-without-ids",
+    /// A stream is truncated whoever has still to read of it.
+    TruncatedPastCursor = "truncated-past-cursor",
     /// After a failed append an instance goes on with the state that has its events.
     StateKeptAfterFailure = "state-kept-after-failure",
     /// An answer without events does not wait for what it was decided on.
@@ -119,6 +127,10 @@ faults! {
     IdsKeptForEver = "ids-kept-for-ever",
     /// With an id the place of its key is forgotten too (W4).
     SequencesForgotten = "sequences-forgotten",
+    /// With the records of an inbox that are given up the places of their keys are too.
+    KeysNotCarried = "keys-not-carried",
+    /// With the records of an inbox that are given up the plans that are not carried out are too.
+    PlansNotCarried = "plans-not-carried",
     /// Events are told apart by their ids alone, whoever published them (W5).
     SourcesConfused = "sources-confused",
     /// An event's commands have other ids each time that it is handled (W6).

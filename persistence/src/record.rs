@@ -6,7 +6,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausationId, CodecId, CommandId, CorrelationId, EventId, Position, StreamId, Timestamp, TypeName, Version,
+    CHECKPOINT_EVENT_TYPE, CausationId, CodecId, CommandId, CorrelationId, EventId, Position, StreamId,
+    Timestamp, TypeName, Version,
 };
 
 /// W3C trace context: which trace, and which span in it, an event came from.
@@ -86,6 +87,14 @@ pub struct RecordedEvent {
     pub version: Version,
     /// The event as it was appended.
     pub event: NewEvent,
+}
+
+impl RecordedEvent {
+    /// Whether it is the runtime's own note of an instance's state, and nothing that has happened to it.
+    #[must_use]
+    pub fn is_checkpoint(&self) -> bool {
+        *self.type_name == *CHECKPOINT_EVENT_TYPE
+    }
 }
 
 impl std::ops::Deref for RecordedEvent {

@@ -65,6 +65,15 @@ pub trait Vfs: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system said.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>>;
+
+    /// How many bytes may still be written to the file system that a directory is on; `None` where that is not known.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let _ = dir;
+        Ok(None)
+    }
 }
 
 /// An open file.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    CodecId, CommandId, Event, EventError, EventId, Events, Position, RecordedEvent, StreamPage, Timestamp,
-    TypeName, Version,
+    CHECKPOINT_EVENT_TYPE, CodecId, CommandId, Event, EventError, EventId, Events, Position, RecordedEvent,
+    StreamPage, Timestamp, TypeName, Version,
 };
 
 /// An event of a stream, as far as bringing a state up from it goes.
@@ -35,11 +35,20 @@ pub struct EventView<'a> {
 }
 
 impl EventView<'_> {
+    /// As [`RecordedEvent::is_checkpoint`].
+    #[must_use]
+    pub fn is_checkpoint(&self) -> bool {
+        self.type_name == CHECKPOINT_EVENT_TYPE
+    }
+
     /// As [`RecordedEvent::decode`].
     ///
     /// # Errors
     /// As [`Event::decode`].
     pub fn decode<E: Event>(&self) -> Result<Events<E>, EventError> {
+        if self.is_checkpoint() {
+            return Ok(Events::new());
+        }
         E::decode(self.type_name, self.schema_version, self.codec, self.payload)
     }
 }

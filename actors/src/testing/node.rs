@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annals_persistence::{MemoryJournal, SnapshotStore};
 
-use crate::{Aggregate, Node, NodeBuilder, NodeOptions, StartError, VirtualClock};
+use crate::{Aggregate, AggregateOptions, Node, NodeBuilder, NodeOptions, StartError, VirtualClock};
 
 /// A node over a journal in memory and a clock that stands still, with both at hand.
 #[derive(Debug)]
@@ -48,6 +48,12 @@ impl TestNodeBuilder {
     /// With this aggregate type.
     pub fn aggregate<A: Aggregate>(mut self) -> Self {
         self.node = self.node.aggregate::<A>();
+        self
+    }
+
+    /// With this aggregate type, and habits of its own.
+    pub fn aggregate_with<A: Aggregate>(mut self, options: AggregateOptions) -> Self {
+        self.node = self.node.aggregate_with::<A>(options);
         self
     }
 

@@ -9,7 +9,7 @@ use crate::history::{Answer, Attempt, Call, Op};
 use crate::tally::Command;
 use crate::world::{World, command_id};
 
-const SURVIVALS: [Survival; 5] = [
+pub(crate) const SURVIVALS: [Survival; 5] = [
     Survival::Nothing,
     Survival::Everything,
     Survival::Prefix,
@@ -23,7 +23,8 @@ const TURNS_MAX: usize = 20_000;
 impl World {
     pub(crate) fn act(&mut self) {
         match self.random.random_range(0..1000) {
-            0..320 => self.ask(),
+            0..300 => self.ask(),
+            300..320 => self.checkpoint(),
             320..440 => self.ask_again(),
             440..570 => self.read(),
             570..840 => {
@@ -45,6 +46,7 @@ impl World {
             968..973 => self.lose_power(),
             973..978 => self.stop(),
             978..982 => self.drop_all(),
+            982..990 => self.scavenge(),
             _ => self.check_log(),
         }
     }
@@ -124,6 +126,35 @@ impl World {
         self.say(format_args!("attempt {attempt}: reads {instance}"));
         self.life().read(attempt, instance);
         self.asked_for(instance, Call::Read);
+    }
+
+    /// Somebody wants an instance's past to be given up, or some of it, or none.
+    fn checkpoint(&mut self) {
+        if !self.has_room() {
+            return;
+        }
+        let (attempt, instance) = (self.attempts.len(), self.random.random_range(0..self.instances));
+        let keep = [None, Some(0), Some(0), Some(3)][self.random.random_range(0..4)];
+        self.say(format_args!("attempt {attempt}: a checkpoint of {instance} that keeps {keep:?}"));
+        self.life().checkpoint(attempt, instance, keep);
+        self.asked_for(instance, Call::Checkpoint);
+    }
+
+    /// The space of what was given up is given back, as far as the log was looked at.
+    fn scavenge(&mut self) {
+        if self.disk.crashed() {
+            return;
+        }
+        self.check_log();
+        let scavenged = self.life().scavenge(self.seen.end());
+        match scavenged {
+            Ok(progress) => {
+                self.scavenged += progress.events;
+                self.say(format_args!("{} events are scavenged", progress.events));
+            }
+            Err(error) => self.say(format_args!("scavenging ends early: {error}")),
+        }
+        self.check_log();
     }
 
     fn pass_time(&mut self) {
@@ -227,7 +258,11 @@ impl World {
             self.setup.clock.advance(Duration::from_secs(61));
             self.life().read(attempt, instance);
             self.asked_for(instance, Call::Read);
-            self.life().run(200);
+            // A checkpoint that is made by itself may be in front of it.
+            for _ in 0..200 {
+                self.life().run(1);
+                self.life().drive();
+            }
             self.hear();
             let answer = self.attempts[attempt].answer.as_ref();
             assert!(matches!(answer, Some((_, Answer::Saw(..)))), "the last read: {answer:?}");

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use annals_actors::{Checkpoint, StateError};
 use annals_persistence::conformance::{Operation, linearize};
-use annals_persistence::{EmbeddedJournal, RecordedEvent, StreamId, Version};
+use annals_persistence::{EmbeddedJournal, Position, RecordedEvent, StreamId, Version};
 
 use crate::history::{Answer, Attempt, Call, Instance};
 use crate::life::DIR;
@@ -20,6 +21,8 @@ pub(crate) struct Seen {
     ops: HashMap<u32, Vec<usize>>,
     /// Each instance's states, one for every version from 0 on.
     states: HashMap<usize, Vec<Tally>>,
+    /// Of each instance the versions of its checkpoints, what it was truncated before with each, and of which version each is.
+    checkpoints: HashMap<usize, Vec<(Version, Version, Version)>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -33,15 +36,47 @@ impl Seen {
         self.events.len()
     }
 
-    /// Takes in what the log has now: what was read before, and more.
+    pub(crate) fn checkpoints(&self) -> usize {
+        self.checkpoints.values().map(Vec::len).sum()
+    }
+
+    /// The position behind all that was read.
+    pub(crate) fn end(&self) -> Position {
+        Position(self.events.len() as u64 + 1)
+    }
+
+    /// Takes in what the log has now: what was read before and not given up since, and more.
     fn go_on(&mut self, log: Vec<RecordedEvent>) {
-        assert!(log.len() >= self.events.len(), "the log lost what it had shown");
-        for (before, now) in self.events.iter().zip(&log) {
-            assert_eq!(before, now, "what was read once reads otherwise");
+        let (before, after): (Vec<_>, Vec<_>) =
+            log.into_iter().partition(|event| event.position < self.end());
+        let mut now = before.iter().peekable();
+        for before in &self.events {
+            if now.peek().is_some_and(|now| now.position == before.position) {
+                assert_eq!(Some(before), now.next(), "what was read once reads otherwise");
+            } else {
+                assert!(self.may_go(before), "the log lost what it had shown: {before:?}");
+            }
         }
-        for event in log.into_iter().skip(self.events.len()) {
-            self.take(event);
-        }
+        after.into_iter().for_each(|event| self.take(event));
+    }
+
+    fn may_go(&self, event: &RecordedEvent) -> bool {
+        !event.stream.is_internal()
+            && event.version < self.kept_from(event.stream.instance().parse().unwrap())
+    }
+
+    fn kept_from(&self, instance: usize) -> Version {
+        let truncated =
+            self.checkpoints.get(&instance).into_iter().flatten().map(|(_, kept_from, _)| *kept_from);
+        truncated.max().unwrap_or_default()
+    }
+
+    /// The first version whose state can still be told.
+    fn told_from(&self, instance: usize) -> Version {
+        let kept_from = self.kept_from(instance);
+        let mut made = self.checkpoints.get(&instance).into_iter().flatten();
+        let first = made.find(|(at, ..)| *at >= kept_from).filter(|_| kept_from > Version(1));
+        first.map_or(Version(1), |(.., of)| *of)
     }
 
     fn take(&mut self, event: RecordedEvent) {
@@ -51,13 +86,20 @@ impl Seen {
             // What the node wrote for itself, such as how the events look, has a position and is nobody's operation.
             return self.events.push(event);
         }
-        let Payload { op, seen } = serde_json::from_slice(&event.payload).unwrap();
         let instance = event.stream.instance().parse().unwrap();
         let states = self.states.entry(instance).or_insert_with(|| vec![Tally::default()]);
+        assert_eq!(event.version.0, states.len() as u64, "versions have no gap");
         let mut state = states.last().unwrap().clone();
+        if let Some(checkpoint) = Checkpoint::of(&event).unwrap() {
+            assert_eq!(checkpoint.state::<Tally>().unwrap(), state, "it says what the events come to");
+            states.push(state);
+            let checkpoints = self.checkpoints.entry(instance).or_default();
+            checkpoints.push((event.version, checkpoint.kept_from, checkpoint.version));
+            return self.events.push(event);
+        }
+        let Payload { op, seen } = serde_json::from_slice(&event.payload).unwrap();
         assert_eq!(state.trail, seen, "event {place} was decided on another state than the one before it");
         state.count_in(op);
-        assert_eq!(event.version.0, state.count, "versions have no gap");
         states.push(state);
         let places = self.ops.entry(op).or_default();
         assert!(places.last().is_none_or(|last| last + 1 == place), "operation {op} was carried out twice");
@@ -98,7 +140,9 @@ impl World {
     /// What an answer tells of is durable when it leaves.
     pub(crate) fn check_answer(&self, attempt: usize, answer: &Answer) {
         let told = match answer {
-            Answer::Saw(version, _) | Answer::Conflict { actual: version, .. } => *version,
+            Answer::Saw(version, _) | Answer::Conflict { actual: version, .. } | Answer::Made(version) => {
+                *version
+            }
             Answer::Done(receipt) => receipt.version,
             Answer::Refused(count) => Version(*count),
             Answer::Panicked | Answer::NotDone(_) | Answer::Unknown(_) => return,
@@ -122,6 +166,10 @@ impl World {
                     let last = &self.seen.events[*places.last().unwrap()];
                     assert_eq!((last.version, Some(last.position)), (receipt.version, receipt.position));
                     assert_eq!(places.len(), receipt.events as usize, "{attempt:?}");
+                }
+                (_, Some(Answer::Made(version))) => {
+                    let made = &self.seen.checkpoints[&attempt.instance];
+                    assert!(made.iter().any(|(at, ..)| at == version), "{attempt:?}");
                 }
                 _ => {}
             }
@@ -157,7 +205,25 @@ impl World {
     /// What is known of an instance, for the search for an order.
     pub(crate) fn history(&self, instance: usize) -> Vec<Operation<Call, Answer>> {
         let of = self.attempts.iter().filter(|attempt| attempt.instance == instance);
-        of.filter_map(|attempt| attempt.operation(|op| self.seen.ops.contains_key(&op))).collect()
+        let asked = of.filter_map(|attempt| attempt.operation(|op| self.seen.ops.contains_key(&op)));
+        asked.chain(self.made_by_itself(instance)).collect()
+    }
+
+    /// The checkpoints that nobody was told of: made by policy, or asked for and never answered.
+    fn made_by_itself(&self, instance: usize) -> impl Iterator<Item = Operation<Call, Answer>> {
+        let told = |version: Version| {
+            let of = self.attempts.iter().filter(|attempt| attempt.instance == instance);
+            let mut answers = of.filter_map(|attempt| attempt.answer.as_ref());
+            answers.any(|(_, answer)| *answer == Answer::Made(version))
+        };
+        let made = self.seen.checkpoints.get(&instance).into_iter().flatten();
+        let untold: Vec<_> = made.map(|(at, ..)| *at).filter(|at| !told(*at)).collect();
+        untold.into_iter().map(|at| Operation {
+            call: Call::Checkpoint,
+            called: 0,
+            // Where it stands is known; when it was, is not.
+            answered: Some((u64::MAX / 2, Answer::Made(at))),
+        })
     }
 
     /// Each instance did one thing at a time.
@@ -176,8 +242,21 @@ impl World {
         for instance in 0..self.instances {
             let last = self.seen.states.get(&instance).map_or(0, |states| states.len() as u64 - 1);
             for version in [1, last / 2, last].into_iter().filter(|version| *version > 0) {
-                let replayed = self.life().state_at(instance, Version(version));
-                assert_eq!(replayed.as_ref(), self.seen.state(instance, Version(version)));
+                let version = Version(version);
+                match self.life().state_at(instance, version) {
+                    Ok(replayed) => {
+                        assert_eq!(replayed.as_ref(), self.seen.state(instance, version));
+                        assert!(
+                            version >= self.seen.told_from(instance),
+                            "{version} of {instance} was given up"
+                        );
+                    }
+                    Err(StateError::Truncated { available, .. }) => {
+                        assert_eq!(available, self.seen.told_from(instance));
+                        assert!(version < available, "{version} of {instance} is told from {available} on");
+                    }
+                    Err(error) => panic!("{version} of {instance}: {error}"),
+                }
             }
         }
         self.life().stop();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use annals_actors::{Receipt, SendError, StateError};
+use annals_actors::{CheckpointError, CheckpointReceipt, Receipt, SendError, StateError};
 use annals_persistence::conformance::{Operation, Sequential};
 use annals_persistence::{CommandId, Version};
 
@@ -32,6 +32,7 @@ pub(crate) struct Attempt {
 pub(crate) enum Call {
     Do { op: u32, commands: Vec<Command>, expecting: Option<Version> },
     Read,
+    Checkpoint,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) enum Answer {
     },
     Panicked,
     Saw(Version, Tally),
+    /// A checkpoint, at this version.
+    Made(Version),
     /// It did not happen, and says nothing of the state.
     NotDone(&'static str),
     Unknown(&'static str),
@@ -72,6 +75,22 @@ impl Answer {
             | SendError::Parked { .. }
             | SendError::Stopping { .. } => Self::NotDone(error.code()),
             other => panic!("no command is answered like this: {other:?}"),
+        }
+    }
+
+    pub(crate) fn to_checkpoint(result: Result<CheckpointReceipt, CheckpointError>) -> Self {
+        match result {
+            Ok(receipt) => Self::Made(receipt.version),
+            Err(error @ CheckpointError::OutcomeUnknown { .. }) => Self::Unknown(error.code()),
+            Err(
+                error @ (CheckpointError::NotCommitted(_)
+                | CheckpointError::NotFound { .. }
+                | CheckpointError::Read(_)
+                | CheckpointError::MailboxFull { .. }
+                | CheckpointError::Parked { .. }
+                | CheckpointError::Stopping),
+            ) => Self::NotDone(error.code()),
+            Err(other) => panic!("no checkpoint fails like this: {other:?}"),
         }
     }
 
@@ -108,6 +127,7 @@ impl Attempt {
         };
         let known = match self.call {
             Call::Read => answered.is_some(),
+            Call::Checkpoint => answered.is_some(),
             Call::Do { op, .. } => answered.is_some() || happened(op),
         };
         known.then(|| Operation { call: self.call.clone(), called: self.at, answered })
@@ -121,6 +141,9 @@ pub(crate) struct Instance;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Known {
     tally: Tally,
+    version: u64,
+    /// The last version that something happened at: nothing but checkpoints has come since.
+    since: u64,
     done: BTreeMap<u32, u64>,
 }
 
@@ -130,15 +153,20 @@ impl Sequential for Instance {
     type Answer = Answer;
 
     fn begin(&self) -> Known {
-        Known { tally: Tally::default(), done: BTreeMap::new() }
+        Known { tally: Tally::default(), version: 0, since: 0, done: BTreeMap::new() }
     }
 
     fn after(&self, known: &Known, call: &Call, answer: Option<&Answer>) -> Option<Known> {
         match (call, answer) {
             (Call::Read, Some(Answer::Saw(version, state))) => {
-                (*state == known.tally && version.0 == known.tally.count).then(|| known.clone())
+                (*state == known.tally && version.0 == known.version).then(|| known.clone())
             }
             (Call::Read, _) => None,
+            (Call::Checkpoint, None) => (known.version > 0).then(|| known.with_checkpoint()),
+            (Call::Checkpoint, Some(Answer::Made(version))) => {
+                (known.version > 0 && version.0 == known.version + 1).then(|| known.with_checkpoint())
+            }
+            (Call::Checkpoint, _) => None,
             (Call::Do { op, .. }, Some(Answer::Done(receipt))) if receipt.duplicate => {
                 (known.done.get(op) == Some(&receipt.version.0)).then(|| known.clone())
             }
@@ -156,31 +184,40 @@ impl Known {
         expecting: Option<Version>,
         answer: Option<&Answer>,
     ) -> Option<Self> {
-        let expected = expecting.is_none_or(|expected| expected.0 == self.tally.count);
+        let expected = expecting.is_none_or(|expected| (self.since..=self.version).contains(&expected.0));
         let panics = commands.iter().any(|command| matches!(command, Command::Panic { .. }));
         let after = self.tally.after(commands);
         match (answer, after) {
             (Some(Answer::Conflict { actual, .. }), _) => {
-                (!expected && actual.0 == self.tally.count).then(|| self.clone())
+                (!expected && actual.0 == self.version).then(|| self.clone())
             }
             _ if !expected => None,
             (Some(Answer::Panicked), _) => panics.then(|| self.clone()),
             (Some(Answer::Refused(count)), Err(refused)) => (refused.count == *count).then(|| self.clone()),
             _ if panics => None,
             (Some(Answer::Done(receipt)), Ok(tally)) => {
-                (receipt.version.0 == tally.count).then(|| self.with(op, tally))
+                (receipt.version.0 == self.version_with(&tally)).then(|| self.with(op, tally))
             }
             (None, Ok(tally)) => (tally != self.tally).then(|| self.with(op, tally)),
             _ => None,
         }
     }
 
+    fn version_with(&self, tally: &Tally) -> u64 {
+        self.version + tally.count - self.tally.count
+    }
+
     fn with(&self, op: u32, tally: Tally) -> Self {
-        let mut done = self.done.clone();
         // An operation without events leaves nothing to remember it by.
-        if tally != self.tally {
-            done.insert(op, tally.count);
+        if tally == self.tally {
+            return self.clone();
         }
-        Self { tally, done }
+        let (version, mut done) = (self.version_with(&tally), self.done.clone());
+        done.insert(op, version);
+        Self { tally, version, since: version, done }
+    }
+
+    fn with_checkpoint(&self) -> Self {
+        Self { version: self.version + 1, ..self.clone() }
     }
 }

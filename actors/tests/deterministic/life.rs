@@ -1,13 +1,17 @@
 //! One life of the node: from opening the journal to the end, however that comes.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
 
-use annals_actors::{AggregateRef, Node, NodeBuilder, NodeOptions, StartError, VirtualClock};
+use annals_actors::{
+    AggregateOptions, AggregateRef, Node, NodeBuilder, NodeOptions, StartError, StateError, VirtualClock,
+};
 use annals_persistence::{
     AppendError, Driver, EmbeddedJournal, EmbeddedOptions, Filter, Journal, JournalExt, JournalHealth,
-    OpenError, Position, ReadError, RecordedEvent, SimVfs, StreamId, Version,
+    OpenError, Position, ReadError, RecordedEvent, ScavengeError, ScavengeOptions, ScavengeProgress, SimVfs,
+    StreamId, Version,
 };
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
@@ -27,6 +31,7 @@ const TURNS_MAX: usize = 20_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) options: NodeOptions,
+    pub(crate) aggregate: AggregateOptions,
     pub(crate) segment_bytes: u64,
     /// How many tasks the runtime polls at a stretch.
     pub(crate) polls: u32,
@@ -79,7 +84,7 @@ impl Life {
             .snapshots_in_place(Arc::new(setup.snapshots.clone()))
             .clock(Arc::new(setup.clock.clone()))
             .options(setup.options.clone())
-            .aggregate::<Tally>();
+            .aggregate_with::<Tally>(setup.aggregate.clone());
         match start(&runtime, &journal, node) {
             Ok(node) => Ok(Self { runtime, node, journal, answers: Arc::default() }),
             Err(error) => {
@@ -117,6 +122,24 @@ impl Life {
             let state = instance.state().await.map(|current| (current.version, current.state));
             answers.lock().push((attempt, Answer::to_read(state)));
         }));
+    }
+
+    pub(crate) fn checkpoint(&self, attempt: usize, instance: usize, keep: Option<u64>) {
+        let mut request = self.instance(instance).checkpoint();
+        if let Some(events) = keep {
+            request = request.keeping(events);
+        }
+        let answers = Arc::clone(&self.answers);
+        drop(self.runtime.spawn(async move {
+            let answer = Answer::to_checkpoint(request.await);
+            answers.lock().push((attempt, answer));
+        }));
+    }
+
+    /// Gives back the space of what is no longer kept, below a position.
+    pub(crate) fn scavenge(&self, below: Position) -> Result<ScavengeProgress, ScavengeError> {
+        let options = ScavengeOptions { percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(below) };
+        self.journal.scavenge(&options, |_| ControlFlow::Continue(()))
     }
 
     /// Lets the tasks go on for a while.
@@ -159,9 +182,9 @@ impl Life {
     }
 
     /// The state after each of its events, by the same replay that activation uses.
-    pub(crate) fn state_at(&self, instance: usize, version: Version) -> Option<Tally> {
-        let at = self.runtime.block_on(self.instance(instance).state_at(version)).unwrap();
-        at.map(|current| current.state)
+    pub(crate) fn state_at(&self, instance: usize, version: Version) -> Result<Option<Tally>, StateError> {
+        let at = self.runtime.block_on(self.instance(instance).state_at(version));
+        at.map(|at| at.map(|current| current.state))
     }
 
     /// Stops as a service does: what was taken is answered first.

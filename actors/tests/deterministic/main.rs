@@ -5,6 +5,7 @@
 
 mod act;
 mod check;
+mod checkpoints;
 mod history;
 mod life;
 mod linearizable;

@@ -13,6 +13,7 @@ const PLAN: Plan = Plan { attempts: 120, instances_max: 4 };
 fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_invented() {
     let seeds = seeds("ANNALS_SEEDS", 150);
     let (mut attempts, mut answered, mut events, mut lives, mut calls) = (0, 0, 0, 0, 0);
+    let (mut checkpoints, mut scavenged) = (0, 0);
     let mut traces = DefaultHasher::new();
     for seed in &seeds {
         let _told = Seed(*seed);
@@ -20,16 +21,19 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_nothing_is_invented() {
         attempts += story.attempts.len();
         answered += story.attempts.iter().filter(|attempt| attempt.answer.is_some()).count();
         events += story.events;
+        checkpoints += story.checkpoints;
+        scavenged += story.scavenged;
         lives += story.lives;
         calls += story.calls;
         story.trace.hash(&mut traces);
     }
     println!(
-        "{} seeds: {attempts} requests, {answered} answered, {events} events, {lives} lives, {calls} system calls; \
-         traces {:016x}",
+        "{} seeds: {attempts} requests, {answered} answered, {events} events, {checkpoints} checkpoints, {scavenged} events \
+         scavenged, {lives} lives, {calls} system calls; traces {:016x}",
         seeds.len(),
         traces.finish()
     );
+    assert!(seeds.len() < 20 || checkpoints > 0 && scavenged > 0, "nothing was ever given up");
     assert!(answered > attempts / 2, "a story in which hardly anything is answered shows nothing");
 }
 

@@ -1,9 +1,10 @@
 //! All that a seed decides over, step after step, and the trace of it.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use annals_actors::{NodeOptions, VirtualClock};
+use annals_actors::{AggregateOptions, CheckpointPolicy, NodeOptions, VirtualClock};
 use annals_persistence::conformance::Operation;
 use annals_persistence::{CommandId, SimVfs, Version};
 use rand::rngs::StdRng;
@@ -32,6 +33,9 @@ pub(crate) struct Story {
     /// Of the first instance.
     pub(crate) history: Vec<Operation<Call, Answer>>,
     pub(crate) events: usize,
+    pub(crate) checkpoints: usize,
+    /// How many events were given up, and their space with them.
+    pub(crate) scavenged: u64,
     pub(crate) lives: u32,
     pub(crate) calls: usize,
 }
@@ -49,6 +53,7 @@ pub(crate) struct World {
     pub(crate) open: usize,
     /// What was read from the log so far.
     pub(crate) seen: Seen,
+    pub(crate) scavenged: u64,
     pub(crate) trace: String,
     /// How many system calls of this disk the trace has, and how many there were in all.
     traced: usize,
@@ -72,6 +77,7 @@ impl World {
             attempts: Vec::new(),
             open: 0,
             seen: Seen::default(),
+            scavenged: 0,
             trace: String::new(),
             traced: 0,
             calls: 0,
@@ -86,6 +92,8 @@ impl World {
             lives: world.lives,
             history: world.history(0),
             events: world.seen.len(),
+            checkpoints: world.seen.checkpoints(),
+            scavenged: world.scavenged,
             trace: std::mem::take(&mut world.trace),
             attempts: std::mem::take(&mut world.attempts),
         }
@@ -170,6 +178,7 @@ impl World {
         let told = self.attempts.iter().rev().filter(|attempt| attempt.instance == instance);
         let version = told.filter_map(|attempt| match attempt.answer.as_ref()?.1 {
             Answer::Done(receipt) => Some(receipt.version),
+            Answer::Made(version) => Some(version),
             Answer::Saw(version, _) | Answer::Conflict { actual: version, .. } => Some(version),
             _ => None,
         });
@@ -188,8 +197,13 @@ fn setup(random: &mut StdRng) -> Setup {
         recoveries_max: random.random_range(1..3),
         ..NodeOptions::default()
     };
+    let policy = CheckpointPolicy {
+        every_events: NonZeroU64::new(random.random_range(3..20)).unwrap(),
+        keep_events: [None, Some(0), Some(4)][random.random_range(0..3)],
+    };
     Setup {
         options,
+        aggregate: AggregateOptions { checkpoints: random.random_ratio(1, 3).then_some(policy) },
         segment_bytes: [8192, 8192, 65_536][random.random_range(0..3)],
         polls: random.random_range(1..12),
         clock: VirtualClock::default(),

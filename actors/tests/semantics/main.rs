@@ -5,6 +5,7 @@
 mod along;
 mod bulk;
 mod callers;
+mod checkpoints;
 mod command_ids;
 mod durability;
 mod failures;

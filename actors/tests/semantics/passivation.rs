@@ -8,7 +8,7 @@ use std::time::Duration;
 use annals_actors::{AggregateKind, Node, NodeOptions};
 use annals_persistence::{
     AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, MemoryJournal,
-    Position, ReadError, StreamId, StreamInfo, StreamPage, Version,
+    Position, ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -207,6 +207,10 @@ impl Journal for Slow {
     }
     fn health(&self) -> JournalHealth {
         self.inner.health()
+    }
+
+    fn readers(&self) -> &Readers {
+        self.inner.readers()
     }
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()

@@ -92,6 +92,7 @@ impl Broker for Sink {
                     name: "to the sink".into(),
                     cursor,
                     journal: port.journal,
+                    readers: port.readers,
                     publications: port.publications,
                     topic: None,
                     publisher: Arc::new(Self),

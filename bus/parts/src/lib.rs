@@ -38,6 +38,10 @@ pub trait Broker: Send + Sync {
     /// The component that connects a sidecar to it, under this name, for the app with this id and these topics.
     fn component(&self, name: &str, app_id: &str, topics: &[&str]) -> PubSub;
 
+    /// How long after a delivery that nobody answered it comes again, at the latest: who waits longer has seen every
+    /// duplicate.
+    fn redelivers_within(&self) -> Duration;
+
     /// Kills it, as a crash would.
     fn kill(&mut self);
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -95,6 +96,10 @@ impl Broker for Nats {
                 ("concurrency", "single"),
             ],
         )
+    }
+
+    fn redelivers_within(&self) -> Duration {
+        Duration::from_secs(6)
     }
 
     fn kill(&mut self) {

@@ -1,6 +1,7 @@
 //! RabbitMQ.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -99,6 +100,10 @@ impl Broker for Rabbit {
                 ("reconnectWait", "1s"),
             ],
         )
+    }
+
+    fn redelivers_within(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn kill(&mut self) {

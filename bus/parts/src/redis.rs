@@ -1,6 +1,7 @@
 //! Redis.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -60,6 +61,10 @@ impl Broker for Redis {
                 ("concurrency", "64"),
             ],
         )
+    }
+
+    fn redelivers_within(&self) -> Duration {
+        Duration::from_secs(7)
     }
 
     fn kill(&mut self) {

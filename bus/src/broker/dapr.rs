@@ -9,19 +9,23 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use annals_persistence::StreamId;
+use annals_persistence::cursor_stream;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::{Attachment, Broker, ServicePort};
-use crate::BusStartError;
 use crate::relay::{Relay, RelayParts};
+use crate::subscription::Inlet;
+use crate::{BusStartError, StartFrom};
 
 mod app;
 mod attached;
+mod ca;
 mod callback;
 mod endpoint;
+mod health_api;
+mod http_endpoint;
 mod options;
 mod probe;
 mod publish;
@@ -30,14 +34,17 @@ mod sidecar;
 mod version;
 mod wire;
 
-pub use app::{AppAnswer, AppSubscription, DaprApp};
+pub use app::{AppAnswer, AppSubscription, DaprApp, Reception};
+pub use ca::{Authorities, AuthoritiesError};
 pub use endpoint::{EndpointError, SidecarEndpoint};
+pub use http_endpoint::HttpEndpoint;
 pub use options::{AppChannel, DaprOptions, PublishCalls};
 pub use secret::Secret;
 pub use version::SidecarVersion;
 
 use attached::{Attached, Connected};
 use callback::CallbackServer;
+use health_api::HealthApi;
 use probe::Probe;
 use publish::DaprPublisher;
 use sidecar::Sidecar;
@@ -85,13 +92,15 @@ impl DaprBroker {
         *self.listening.lock()
     }
 
-    async fn connect(&self, port: ServicePort) -> Result<Arc<dyn Attachment>, BusStartError> {
+    async fn connect(&self, port: ServicePort) -> Result<Attached, BusStartError> {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
+        let health_api = self.health_api().map_err(refused)?;
         let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
         };
+        port.subscriptions.iter().for_each(|inlet| warn_of_start(inlet));
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
@@ -107,10 +116,16 @@ impl DaprBroker {
                 return Err(error);
             }
         };
-        let probe = Probe::start(sidecar, &self.options, &self.app, &port, relay.clone());
+        let probe = Probe::start((sidecar, health_api), &self.options, &self.app, &port, relay.clone());
         let connected =
             Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
-        Ok(Arc::new(Attached::new(service, connected)))
+        Ok(Attached::new(service, connected))
+    }
+
+    fn health_api(&self) -> Result<Option<HealthApi>, String> {
+        let DaprOptions { http_endpoint, ca, call_timeout, .. } = &*self.options;
+        let api = |endpoint: &HttpEndpoint| HealthApi::new(endpoint.clone(), ca.as_ref(), *call_timeout);
+        http_endpoint.as_ref().map(api).transpose()
     }
 
     async fn start_callback(&self) -> Result<Option<CallbackServer>, String> {
@@ -125,13 +140,14 @@ impl DaprBroker {
             return Ok(None);
         }
         let name: Arc<str> = format!("{} to {}", port.service, self.options.pubsub).into();
-        let cursor = StreamId::internal(&format!("cursor-dapr-{}", self.options.pubsub))
+        let cursor = cursor_stream(&format!("dapr-{}", self.options.pubsub))
             .map_err(|source| BusStartError::InvalidName { name: Arc::clone(&name), source })?;
         let publisher = DaprPublisher::new(sidecar.clone(), self.app.state(), &self.options);
         Ok(Some(Relay::start(RelayParts {
             name,
             cursor,
             journal: Arc::clone(&port.journal),
+            readers: port.readers.clone(),
             publications: Arc::clone(&port.publications),
             topic: None,
             publisher: Arc::new(publisher),
@@ -141,13 +157,23 @@ impl DaprBroker {
     }
 }
 
+/// Where a consumer begins is the component's to say.
+fn warn_of_start(inlet: &Inlet) {
+    if inlet.options().start != StartFrom::Beginning {
+        tracing::warn!(
+            subscription = %inlet.name(),
+            "`SubscriptionOptions::start` has no effect through a sidecar: the component says where a consumer begins"
+        );
+    }
+}
+
 impl Broker for DaprBroker {
     fn name(&self) -> &'static str {
         "dapr"
     }
 
     fn attach(&self, port: ServicePort) -> BoxFuture<'_, Result<Arc<dyn Attachment>, BusStartError>> {
-        self.connect(port).boxed()
+        async move { Ok(Arc::new(self.connect(port).await?) as Arc<dyn Attachment>) }.boxed()
     }
 }
 

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_persistence::StreamId;
+use annals_persistence::cursor_stream;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, ready};
 use parking_lot::Mutex;
 
 use super::{Attachment, Broker, PublishError, Publisher, ServicePort};
-use crate::relay::{Relay, RelayOptions, RelayParts, RelayStatus};
+use crate::relay::{Answer, Relay, RelayOptions, RelayParts, RelayStatus};
 use crate::subscription::{DeliveryError, Inlet, SubscriptionStatus};
 use crate::{BusStartError, Envelope};
 
@@ -119,8 +119,9 @@ impl Hub {
 
 fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, BusStartError> {
     let source = &from.port;
-    let name: Arc<str> = format!("{}-{}", inlet.service(), inlet.name()).into();
-    let cursor = StreamId::internal(&format!("cursor-{name}"))
+    // White space is in no name that a stream can have, so that no two subscriptions share this one.
+    let name: Arc<str> = format!("{} {}", inlet.service(), inlet.name()).into();
+    let cursor = cursor_stream(&own_cursor(inlet.service(), inlet.name()))
         .map_err(|error| BusStartError::InvalidName { name: Arc::clone(&name), source: error })?;
     let options = RelayOptions {
         in_flight: inlet.options().in_flight,
@@ -131,6 +132,7 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
         name: format!("{} to {name}", source.service).into(),
         cursor,
         journal: Arc::clone(&source.journal),
+        readers: source.readers.clone(),
         publications: Arc::clone(&source.publications),
         topic: Some(inlet.topic().clone()),
         publisher: Arc::new(InletPublisher(Arc::clone(inlet))),
@@ -146,6 +148,16 @@ fn link(from: &Attached, to: AttachmentId, inlet: &Arc<Inlet>) -> Result<Link, B
     })
 }
 
+/// Whose a cursor is, as no other subscription's is called, nor a relay to a sidecar. A service's name ends at the first
+/// hyphen, or where its length says, which stands in front of it with a hyphen of its own.
+fn own_cursor(service: &str, subscription: &str) -> String {
+    if service.contains('-') || service == "dapr" {
+        format!("-{}-{service}-{subscription}", service.len())
+    } else {
+        format!("{service}-{subscription}")
+    }
+}
+
 /// Publishing is delivering: the answer comes when the subscription's effect is durable.
 struct InletPublisher(Arc<Inlet>);
 
@@ -156,6 +168,14 @@ impl Publisher for InletPublisher {
             delivered.map_err(|error: DeliveryError| PublishError::unavailable(error.to_string()))
         }
         .boxed()
+    }
+
+    fn takes_offers(&self) -> bool {
+        true
+    }
+
+    fn offer(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        self.0.offer_in_order(envelope, answer)
     }
 }
 

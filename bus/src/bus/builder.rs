@@ -3,19 +3,22 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use annals_actors::Node;
+use annals_actors::{Node, Reader};
+use annals_persistence::ReaderPlace;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Bus, Inner};
 use crate::broker::{Broker, InProcessBroker, ServicePort};
+use crate::caretaker::Caretaker;
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
 use crate::inbox::Inbox;
+use crate::publication::Published;
 use crate::schema::Schemas;
-use crate::subscription::{Core, Inlet, SubscriptionOptions};
+use crate::subscription::{Core, Counted, Inlet, SubscriptionOptions};
 use crate::{BusStartError, IntegrationEvent, Publications, SchemaOptions, SchemaRegistry, Topic};
 
 /// The most events that a subscription may have in flight.
@@ -137,17 +140,34 @@ impl BusBuilder {
             journal: Arc::clone(node.journal()),
             clock: Arc::clone(node.clock()),
             publications: Arc::clone(&publications),
+            readers: node.readers().clone(),
             subscriptions: opening.inlets.clone(),
         };
+        let unpublished = broker.is_none().then(|| held_back(&node, &publications)).flatten();
         let attachment = match &broker {
             Some(broker) => Some(broker.attach(port).await?),
             None => None,
         };
+        let published =
+            Arc::new(Published::new(&publications, node.journal(), broker.is_some())) as Arc<dyn Reader>;
+        node.readers().add(&published);
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
         let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
+        let caretaker = Caretaker::start(Arc::clone(&inlets), dead_letters.clone(), Arc::clone(node.clock()));
         let broker = broker.map_or("none", |broker| broker.name());
-        let inner =
-            Inner { service, broker, inlets, attachment, dead_letters, registry, publications, _node: node };
+        let inner = Inner {
+            service,
+            broker,
+            inlets,
+            attachment,
+            dead_letters,
+            registry,
+            publications,
+            _published: published,
+            caretaker,
+            _unpublished: unpublished,
+            _node: node,
+        };
         Ok(Bus(Arc::new(inner)))
     }
 
@@ -169,6 +189,15 @@ impl BusBuilder {
     }
 }
 
+/// Keeps in the journal what waits for a broker: a relay that has one will begin where the last left off, or with the
+/// first event there is.
+fn held_back(node: &Node, publications: &Publications) -> Option<ReaderPlace> {
+    let readers = node.journal().readers();
+    (!publications.is_empty()).then(|| {
+        readers.register("events that wait for a broker", false, annals_persistence::Position::START)
+    })
+}
+
 /// Publications with a registry, in which every declared topic has its type's schema.
 async fn registered(
     node: &Node,
@@ -179,7 +208,7 @@ async fn registered(
     let registry = SchemaRegistry::new(journal, clock, options.compatibility);
     if options.register {
         for (topic, schema) in publications.declared_schemas() {
-            let registered = registry.register_own(topic, &schema).await;
+            let registered = async { registry.register_own(topic, &schema?).await }.await;
             registered.map_err(|source| BusStartError::Schema { topic: topic.clone(), source })?;
         }
     }
@@ -225,6 +254,9 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         stopping: watch::Sender::new(false),
         last_error: Mutex::new(None),
         stalled: AtomicUsize::new(0),
+        actor: format!("subscription:{name}").into(),
+        counted: Counted::new(&name),
+        ended: AtomicBool::new(false),
         name,
         topic,
         options,

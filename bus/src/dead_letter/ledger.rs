@@ -37,6 +37,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Fold {
     next: Version,
+    /// Everything below is given up. After a start nothing is said to be, until it is read.
+    given_up_to: Version,
     places: HashMap<DeadLetterId, Place>,
     /// Oldest first.
     order: BTreeMap<Version, DeadLetterId>,
@@ -103,6 +105,27 @@ impl Ledger {
         Ok(letter)
     }
 
+    /// The stream's first version that an unresolved letter needs; behind its last where none does.
+    pub(super) async fn first_needed(&self, stream: &StreamId, last: Version) -> Version {
+        let folds = self.folds.lock().await;
+        let first = folds.get(stream).and_then(|fold| fold.order.first_key_value());
+        first.map_or(last, |(version, _)| *version)
+    }
+
+    pub(super) async fn given_up_to(&self, stream: &StreamId) -> Version {
+        self.folds.lock().await.get(stream).map_or(Version(1), |fold| fold.given_up_to)
+    }
+
+    pub(super) async fn note_given_up(&self, stream: &StreamId, until: Version) {
+        if let Some(fold) = self.folds.lock().await.get_mut(stream) {
+            fold.given_up_to = until;
+        }
+    }
+
+    pub(super) fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
     async fn event(
         &self,
         stream: &StreamId,
@@ -125,7 +148,7 @@ impl Place {
 
 impl Default for Fold {
     fn default() -> Self {
-        Self { next: Version(1), places: HashMap::new(), order: BTreeMap::new() }
+        Self { next: Version(1), given_up_to: Version(1), places: HashMap::new(), order: BTreeMap::new() }
     }
 }
 
@@ -138,6 +161,9 @@ impl Fold {
         let mut records = journal.read_stream(stream, self.next, Direction::Forward);
         while let Some(recorded) = records.next().await {
             let recorded = recorded?;
+            if self.next == Version(1) {
+                self.given_up_to = recorded.version;
+            }
             self.take(&decode(&recorded)?, recorded.version);
             // After each event, so that giving up half-way leaves the fold right for as far as it came.
             self.next = recorded.version.next();

@@ -110,6 +110,11 @@ impl DeadLetters {
         self.replay_each().try_fold(ReplaySummary::default(), count).await
     }
 
+    /// Gives up what is said of letters that are done with; answers how many records that were.
+    pub(crate) async fn tidy(&self) -> Result<u64, DeadLetterError> {
+        self.ledger.tidy().await
+    }
+
     async fn run_one(&self, letter: DeadLetter) -> Result<Replayed, DeadLetterError> {
         let (id, subscription) = (letter.id, letter.subscription.clone());
         let outcome = match self.run(letter).await {

@@ -1,5 +1,6 @@
 use annals_actors::SystemClock;
 use annals_persistence::MemoryJournal;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::*;
@@ -64,5 +65,39 @@ async fn an_event_has_one_letter_however_often_it_fails() {
     let letters = letter_box(&journal, "a");
     write(&letters, "1").await;
     write(&letters, "1").await;
+    assert_eq!(dead_letters(&journal).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_said_of_letters_that_are_done_with_goes() {
+    let memory = MemoryJournal::new();
+    let journal: Arc<dyn Journal> = Arc::new(memory);
+    let letters = letter_box(&journal, "a");
+    let records = async || {
+        let stream = StreamId::internal("dlq-a").unwrap();
+        journal.read_stream(&stream, Version(1), annals_persistence::Direction::Forward).count().await
+    };
+    for number in 0..100 {
+        write(&letters, &number.to_string()).await;
+    }
+    let all = dead_letters(&journal).await.unwrap();
+    for letter in all.iter().filter(|letter| letter.event_id != "80") {
+        letters.replayed(letter.id, None).await.unwrap();
+    }
+    assert_eq!(records().await, 199);
+    let ledger = ledger::Ledger::new(Arc::clone(&journal));
+    assert_eq!(ledger.tidy().await.unwrap(), 80);
+    assert_eq!(ledger.tidy().await.unwrap(), 0, "too little to be worth an append");
+    assert_eq!(records().await, 119, "from the one that nobody has replayed");
+    // After a start too, it is known what is there.
+    let ledger = ledger::Ledger::new(Arc::clone(&journal));
+    assert_eq!(ledger.tidy().await.unwrap(), 0);
+    let open = dead_letters(&journal).await.unwrap();
+    assert_eq!(open.iter().map(|letter| letter.event_id.as_str()).collect::<Vec<_>>(), ["80"]);
+    letters.replayed(open[0].id, None).await.unwrap();
+    assert_eq!(ledger.tidy().await.unwrap(), 119);
+    assert_eq!(records().await, 1, "the last one says how far the stream goes");
+    assert!(dead_letters(&journal).await.unwrap().is_empty());
+    write(&letters, "again").await;
     assert_eq!(dead_letters(&journal).await.unwrap().len(), 1);
 }

@@ -1,13 +1,13 @@
 //! The inbox in memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{CommandId, Timestamp, Version};
 
 use super::{Plan, Rejection};
-use crate::identity::in_memory;
+use crate::identity::{KeyMap, in_memory};
 use crate::{Envelope, Topic};
 
 /// What became of an event.
@@ -43,35 +43,38 @@ struct Settled {
 /// Which events were handled, and how far each key is: a few numbers for each.
 #[derive(Debug)]
 pub(crate) struct Index {
-    seen: HashMap<u128, Settled>,
+    seen: KeyMap<u128, Settled>,
     /// In the order in which they were handled, for forgetting. One that was settled again stands in it twice.
     ages: VecDeque<(Timestamp, u128)>,
-    last: HashMap<OrderKey, u64>,
+    last: KeyMap<OrderKey, u64>,
     /// Between which sequences of a key events may be missing: they were not waited for any longer.
-    gaps: HashMap<OrderKey, (u64, u64)>,
+    gaps: KeyMap<OrderKey, (u64, u64)>,
     /// The plans that are not carried out.
-    plans: HashMap<u128, Plan>,
+    plans: KeyMap<u128, Plan>,
     remember: Duration,
     remember_max: usize,
-    forgot_early: bool,
+    forgot_early: u64,
     /// Of what was settled up to here the ids may be forgotten.
     forgotten: Timestamp,
-    /// The topic that the last event was handled on, as far as that was read back.
-    topic: Option<Topic>,
+    /// The subscription's topic now.
+    own_topic: Option<Topic>,
+    /// The topic that the last event was handled on, and when, as far as that is known.
+    topic: Option<(Topic, Timestamp)>,
 }
 
 impl Index {
     pub(crate) fn new(remember: Duration, remember_max: usize) -> Self {
         Self {
-            seen: HashMap::new(),
+            seen: KeyMap::default(),
             ages: VecDeque::new(),
-            last: HashMap::new(),
-            gaps: HashMap::new(),
-            plans: HashMap::new(),
+            last: KeyMap::default(),
+            gaps: KeyMap::default(),
+            plans: KeyMap::default(),
             remember,
             remember_max,
-            forgot_early: false,
+            forgot_early: 0,
             forgotten: Timestamp(i64::MIN),
+            own_topic: None,
             topic: None,
         }
     }
@@ -80,14 +83,38 @@ impl Index {
         self.seen.get(&event).map(|settled| settled.seen)
     }
 
-    /// The topic that the last event was handled on, of those that were read back.
-    pub(crate) fn topic(&self) -> Option<&Topic> {
-        self.topic.as_ref()
+    /// The index of a subscription that has this topic now.
+    pub(crate) fn of(self, topic: &Topic) -> Self {
+        Self { own_topic: Some(topic.clone()), ..self }
     }
 
-    /// Takes note of the topic that an event was handled on.
-    pub(crate) fn handled_on(&mut self, topic: Topic) {
-        self.topic = Some(topic);
+    /// The topic that the last event was handled on.
+    pub(crate) fn topic(&self) -> Option<&Topic> {
+        self.topic.as_ref().map(|(topic, _)| topic)
+    }
+
+    /// The topic that the last event was handled on, where no record that is younger than this says so.
+    pub(crate) fn topic_unless_after(&self, time: Timestamp) -> Option<&Topic> {
+        self.topic.as_ref().filter(|(_, said)| *said <= time).map(|(topic, _)| topic)
+    }
+
+    /// Takes note of the topic that an event was handled on, and when.
+    pub(crate) fn handled_on(&mut self, topic: Topic, time: Timestamp) {
+        self.topic = Some((topic, time));
+    }
+
+    /// Takes note that an event was handled on the topic that the subscription has now.
+    pub(crate) fn handled_here(&mut self, time: Timestamp) {
+        match (&mut self.topic, &self.own_topic) {
+            (Some((topic, said)), Some(own)) if topic == own => *said = time,
+            (topic, Some(own)) => *topic = Some((own.clone(), time)),
+            (_, None) => {}
+        }
+    }
+
+    /// Takes note that records up to this time may be given up: of what was settled until then it does not know all ids.
+    pub(crate) fn cut_at(&mut self, time: Timestamp) {
+        self.forgotten = self.forgotten.max(time);
     }
 
     /// The last sequence of a key that was handled or became a dead letter.
@@ -126,11 +153,16 @@ impl Index {
         self.plans.insert(event, plan);
     }
 
-    /// Takes note that a command of a plan was answered for good.
-    pub(crate) fn answered(&mut self, event: u128, command: CommandId, rejection: Option<Rejection>) {
-        if let Some(plan) = self.plans.get_mut(&event) {
-            plan.answered.insert(command, rejection);
-        }
+    /// Takes note that a command of a plan was answered for good, and where that is said: the plan may have been carried on
+    /// to behind it.
+    pub(crate) fn answered(
+        &mut self,
+        event: u128,
+        command: CommandId,
+        rejection: Option<Rejection>,
+        at: Version,
+    ) {
+        self.plans.entry(event).or_insert_with(|| Plan::new(at)).answered.insert(command, rejection);
     }
 
     /// Takes note of what became of an event, and when.
@@ -141,16 +173,21 @@ impl Index {
         place: Option<(OrderKey, u64)>,
         time: Timestamp,
     ) {
-        if seen == Seen::Handled {
+        if seen == Seen::Handled && !self.plans.is_empty() {
             // A dead letter keeps its plan: a replay goes on where it stopped.
             self.plans.remove(&event);
         }
         self.seen.insert(event, Settled { seen, time, has_place: place.is_some() });
         self.ages.push_back((time, event));
         if let Some((key, sequence)) = place {
-            let last = self.last.entry(key).or_default();
-            *last = sequence.max(*last);
+            self.reached(key, sequence);
         }
+    }
+
+    /// Takes note of how far a key is at the least.
+    pub(crate) fn reached(&mut self, key: OrderKey, sequence: u64) {
+        let last = self.last.entry(key).or_default();
+        *last = sequence.max(*last);
     }
 
     /// Forgets ids that are too old or too many, the oldest first. The last sequences stay.
@@ -173,13 +210,13 @@ impl Index {
                 if planted(Fault::SequencesForgotten) {
                     self.last.clear();
                 }
-                self.forgot_early |= young && !settled.has_place;
+                self.forgot_early += u64::from(young && !settled.has_place);
             }
         }
     }
 
-    /// Whether, since it was asked last, an id that nothing else tells of was forgotten before its time.
-    pub(crate) fn take_forgot_early(&mut self) -> bool {
+    /// How many ids that nothing else tells of were forgotten before their time since it was asked last.
+    pub(crate) fn take_forgot_early(&mut self) -> u64 {
         std::mem::take(&mut self.forgot_early)
     }
 }

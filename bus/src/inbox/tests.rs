@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-fn envelope(id: &str, sequence: u64) -> Envelope {
+pub(super) fn envelope(id: &str, sequence: u64) -> Envelope {
     Envelope {
         id: id.into(),
         source: "s".into(),
@@ -31,9 +31,9 @@ fn inbox(clock: &VirtualClock) -> Inbox {
     Inbox::new("sub", &Topic::named("t"), Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target { type_name: "order".into(), id: "1".into(), command: json!({"Ship": 1}) }
 }
 
@@ -41,8 +41,8 @@ fn target() -> Target {
 async fn everything_is_read_back() {
     let inbox = inbox(&VirtualClock::default());
     let (done, open, dead) = (envelope("1", 4), envelope("2", 5), envelope("3", 6));
-    inbox.write([inbox.planned(&done, &[target()]).unwrap()]).await.unwrap();
-    inbox.write([inbox.planned(&open, &[target(), target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.planned(&done, vec![target()]).unwrap()]).await.unwrap();
+    inbox.write([inbox.planned(&open, vec![target(), target()]).unwrap()]).await.unwrap();
     inbox.write([inbox.handled(&done, None, Vec::new()).unwrap()]).await.unwrap();
     inbox.write([inbox.dead_lettered(&dead, None).unwrap()]).await.unwrap();
     let index = inbox.load(DAY, 100).await.unwrap();
@@ -53,8 +53,9 @@ async fn everything_is_read_back() {
     assert!(index.open_plan(key(&done)).is_none());
     let plan = index.open_plan(key(&open)).unwrap();
     assert!(plan.answered.is_empty());
-    assert_eq!(&*inbox.plan_at(plan.at).await.unwrap(), &[target(), target()]);
-    assert!(matches!(inbox.plan_at(Version(3)).await, Err(InboxError::NoPlan { .. })));
+    assert_eq!(inbox.plan_of(&open, plan.at).await.unwrap(), [target(), target()]);
+    assert!(matches!(inbox.plan_of(&open, Version(3)).await, Err(InboxError::NoPlan { .. })));
+    assert!(matches!(inbox.plan_of(&dead, Version(1)).await, Err(InboxError::NoPlan { .. })));
     assert_eq!(index.last(OrderKey::of(&done)), Some(6));
 }
 
@@ -65,7 +66,7 @@ async fn what_was_answered_of_a_list_is_read_back() {
     let (one, two) = (CommandId::from_u128(1), CommandId::from_u128(2));
     let no = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
     for event in [&open, &done] {
-        inbox.write([inbox.planned(event, &[target(), target()]).unwrap()]).await.unwrap();
+        inbox.write([inbox.planned(event, vec![target(), target()]).unwrap()]).await.unwrap();
         inbox.write([inbox.answered(event, one, None).unwrap()]).await.unwrap();
         inbox.write([inbox.answered(event, two, Some(no.clone())).unwrap()]).await.unwrap();
     }
@@ -111,8 +112,8 @@ async fn what_is_too_old_takes_no_room_when_it_is_read() {
     }
     clock.advance(DAY * 2);
     // Nothing is pushed out by what need not be remembered.
-    assert!(!inbox.load(DAY, 10).await.unwrap().take_forgot_early());
-    assert!(inbox.load(DAY * 3, 10).await.unwrap().take_forgot_early());
+    assert_eq!(inbox.load(DAY, 10).await.unwrap().take_forgot_early(), 0);
+    assert_eq!(inbox.load(DAY * 3, 10).await.unwrap().take_forgot_early(), 90);
 }
 
 #[test]

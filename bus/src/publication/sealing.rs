@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use annals_persistence::{EventId, Journal, ReadError, RecordedEvent};
+use annals_persistence::{EventError, EventId, Journal, ReadError, RecordedEvent};
+use uuid::Uuid;
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
 use crate::inbox::RecordError;
-use crate::schema::{SchemaError, unversioned};
+use crate::schema::SchemaError;
 use crate::{Envelope, Topic};
 
 /// Why the envelopes of an event could not be made.
@@ -16,6 +17,8 @@ use crate::{Envelope, Topic};
 pub(crate) enum SealError {
     #[error(transparent)]
     Translation(#[from] TranslationError),
+    #[error(transparent)]
+    Checkpoint(#[from] EventError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
@@ -55,11 +58,12 @@ pub(crate) async fn seal(
 }
 
 /// The first keeps the domain event's id; further ones get ids derived from it.
-fn id(recorded: &RecordedEvent, topic: &Topic, index: usize) -> EventId {
-    match index {
+fn id(recorded: &RecordedEvent, topic: &Topic, index: usize) -> Arc<str> {
+    let id = match index {
         0 => recorded.id,
         _ => EventId::derive(derived(&[&recorded.id.to_string()]), topic.as_str()),
-    }
+    };
+    (&*id.as_uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer())).into()
 }
 
 fn envelope(
@@ -71,9 +75,9 @@ fn envelope(
 ) -> Envelope {
     let about_instance = outgoing.subject.is_none();
     Envelope {
-        id: id(recorded, &outgoing.topic, index).to_string().into(),
+        id: id(recorded, &outgoing.topic, index),
         source: Arc::clone(publications.source()),
-        data_schema: Some(schema.unwrap_or_else(|| unversioned(&outgoing.topic))),
+        data_schema: Some(schema.unwrap_or(outgoing.schema_name)),
         event_type: outgoing.event_type,
         subject: Some(outgoing.subject.unwrap_or_else(|| recorded.stream.instance().into())),
         // Instances of two aggregate types may share an id, so the key is the stream.

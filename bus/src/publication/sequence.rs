@@ -1,23 +1,27 @@
 //! Which event of a stream was published before another, on the same topic.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use annals_persistence::{Direction, Journal, RecordedEvent, Version};
 
 use super::sealing::SealError;
-use super::{Begun, Place, Publications};
+use super::{Begun, Publications, published};
 use crate::Topic;
+use crate::identity::{KeyMap, in_memory};
 
 /// How many events are read at a time while looking back.
 const PAGE_EVENTS: usize = 32;
+
+/// What must not be mixed up when an event's place in the order is looked for: a stream and a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Place(u128);
 
 /// What was published last in each place, as far as it is remembered. Two generations: when the young one is full it
 /// becomes the old one, and what was not asked for meanwhile is forgotten.
 #[derive(Debug)]
 pub(crate) struct Sequences {
-    young: HashMap<Place, u64>,
-    old: HashMap<Place, u64>,
+    young: KeyMap<Place, u64>,
+    old: KeyMap<Place, u64>,
     generation_size: usize,
     /// Every event since the first was seen, and nothing was forgotten: what is not here was never published.
     complete: bool,
@@ -29,8 +33,8 @@ impl Sequences {
     /// Remembers at least this many places. `from_start`: events come from the journal's first on.
     pub(crate) fn new(places: usize, from_start: bool) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: KeyMap::default(),
+            old: KeyMap::default(),
             generation_size: places.max(1),
             complete: from_start,
             begun: None,
@@ -54,7 +58,7 @@ impl Sequences {
         if let Some(begun) = &mut self.begun {
             begun.begin(recorded, topic).await?;
         }
-        let place = (recorded.stream.clone(), topic.clone());
+        let place = Place(in_memory(&[recorded.stream.as_str(), topic.as_str()]));
         let remembered = self.young.get(&place).or_else(|| self.old.get(&place)).copied();
         let previous = match remembered.filter(|last| *last < recorded.version.0) {
             Some(last) => last,
@@ -85,17 +89,24 @@ async fn look_back(
     topic: &Topic,
 ) -> Result<u64, SealError> {
     let had_begun = |event: &_| begun.is_none_or(|begun| begun.had_begun(event, topic));
-    let mut next = (recorded.version.0 > 1).then(|| Version(recorded.version.0 - 1));
+    let (mut front, mut next) = (recorded.version, before(recorded.version));
     while let Some(from) = next {
         let page = journal.stream_page(&recorded.stream, from, Direction::Backward, PAGE_EVENTS).await?;
         for event in &page.events {
             if had_begun(event) && is_published(publications, event, topic)? {
                 return Ok(event.version.0);
             }
+            front = event.version;
         }
         next = page.next;
     }
-    Ok(0)
+    let marks = published::given_up(journal, &recorded.stream, front).await?;
+    Ok(marks.get(topic.as_str()).map_or(0, |version| version.0))
+}
+
+/// The version in front of this one, if there is any.
+pub(super) fn before(version: Version) -> Option<Version> {
+    (version.0 > 1).then(|| Version(version.0 - 1))
 }
 
 fn is_published(

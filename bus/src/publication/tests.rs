@@ -3,7 +3,8 @@ use std::sync::Arc;
 use annals_actors::Context;
 use annals_macros::{Event, Shape};
 use annals_persistence::{
-    Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, NewEvent, Position, Timestamp, Upcast,
+    Batch, Expected, Filter, Journal, JournalExt, MemoryJournal, NewEvent, Position, StreamId, Timestamp,
+    Upcast,
 };
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -221,4 +222,23 @@ async fn mistakes_have_codes() {
     let declared = publications().publishes::<First>();
     assert_eq!(declared.outgoing(&recorded[0]).unwrap_err().code(), "topic_not_declared");
     assert!(declared.may_publish(&Topic::of::<First>()) && !declared.may_publish(&Topic::of::<Second>()));
+}
+
+#[derive(Serialize, Deserialize)]
+struct Unwell {}
+
+impl crate::IntegrationEvent for Unwell {
+    const NAME: &'static str = "unwell";
+    const VERSION: u16 = 1;
+    const TOPIC: crate::topic::TopicParts<'static> =
+        crate::topic::TopicParts { topic: None, prefix: None, suffix: None };
+
+    fn schema() -> schemars::Schema {
+        panic!("an author's own fault")
+    }
+}
+
+#[test]
+fn a_type_that_panics_over_its_schema_is_an_error() {
+    assert_eq!(Outgoing::event(&Unwell {}).schema().unwrap_err().code(), "schema_panicked");
 }

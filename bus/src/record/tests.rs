@@ -1,6 +1,7 @@
 //! What the bus has written stays readable: `events.lock` has the shapes of its own events, `tests/golden` their bytes.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use annals_actors::testing::{EventsLock, GoldenEvents};
 use annals_persistence::{CommandId, Position};
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::Topic;
 use crate::dead_letter::{DeadLetterId, LetterEvent};
-use crate::inbox::{InboxEvent, Place, Rejection};
+use crate::inbox::{CarriedKey, Gap, InboxEvent, Place, Rejection};
 use crate::publication::BegunEvent;
 use crate::reaction::Target;
 use crate::relay::CursorEvent;
@@ -35,7 +36,7 @@ fn golden_events() {
 }
 
 fn inbox() -> Vec<InboxEvent> {
-    let (source, event_id) = (|| "customer".to_owned(), || "e-1".to_owned());
+    let (source, event_id) = (|| Arc::from("customer"), || Arc::from("e-1"));
     let topic = Some(Topic::named("v1.customer-moved"));
     let place = Place { topic, key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
     let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
@@ -54,6 +55,11 @@ fn inbox() -> Vec<InboxEvent> {
         InboxEvent::Handled { source: source(), event_id: event_id(), place: place.clone(), rejections },
         InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
         InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },
+        InboxEvent::Carried {
+            topic: None,
+            keys: vec![carried(None), carried(Some(Gap { after: 3, before: 7 }))],
+        },
+        InboxEvent::Carried { topic: Some(Topic::named("v1.customer-moved")), keys: vec![] },
     ]
 }
 
@@ -65,6 +71,10 @@ fn begun() -> BegunEvent {
         topic: Topic::named("v1.customer-moved"),
         position: Position(7),
     }
+}
+
+fn carried(gap: Option<Gap>) -> CarriedKey {
+    CarriedKey { source: "customer".into(), key: "customer-1".into(), sequence: 9, gap }
 }
 
 fn letters() -> Vec<LetterEvent> {

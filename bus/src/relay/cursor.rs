@@ -8,6 +8,7 @@ use annals_persistence::{
     Batch, Direction, Expected, Journal, JournalExt, Position, Retention, StreamId, Version,
 };
 
+use crate::cursors::CursorError;
 use crate::record;
 
 #[derive(Debug, Event)]
@@ -15,6 +16,19 @@ pub(crate) enum CursorEvent {
     /// Everything up to this position is published.
     #[event("cursor-moved")]
     Moved { position: Position },
+}
+
+/// The last position written down in a stream; `None` where there is none.
+pub(crate) async fn last_position(
+    journal: &Arc<dyn Journal>,
+    stream: &StreamId,
+) -> Result<Option<Position>, CursorError> {
+    let page = journal.stream_page(stream, Version(u64::MAX), Direction::Backward, 1).await?;
+    let Some(recorded) = page.events.first() else { return Ok(None) };
+    let moved = record::read(recorded);
+    let CursorEvent::Moved { position } =
+        moved.map_err(|source| CursorError::Record { stream: stream.clone(), source })?;
+    Ok(Some(position))
 }
 
 /// Where a cursor is kept.
@@ -28,12 +42,16 @@ pub(super) struct CursorStream {
 impl CursorStream {
     /// The last position written down; `None` the first time.
     pub(super) async fn load(&self) -> Result<Option<Position>, String> {
-        let last = Version(u64::MAX);
-        let page = self.journal.stream_page(&self.stream, last, Direction::Backward, 1).await;
-        let page = page.map_err(|error| error.to_string())?;
-        let Some(recorded) = page.events.first() else { return Ok(None) };
-        let CursorEvent::Moved { position } = record::read(recorded).map_err(|error| error.to_string())?;
-        Ok(Some(position))
+        last_position(&self.journal, &self.stream).await.map_err(|error| error.to_string())
+    }
+
+    /// Writes a position down unless it is behind the one that stands there; answers which stands there then.
+    pub(super) async fn save_at_least(&self, position: Position) -> Result<Position, String> {
+        let written = self.load().await?.unwrap_or(Position::START);
+        if position > written {
+            self.save(position).await?;
+        }
+        Ok(written.max(position))
     }
 
     /// Where the same relay keeps since when it publishes what.

@@ -1,15 +1,17 @@
 //! One event until it is acknowledged.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
-use annals_persistence::Position;
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, Span};
 
 use super::Shared;
+use super::answer::{Answer, Answers};
 use super::lanes::{Job, LaneKey};
 use super::parking::Parking;
 use crate::broker::{PublishError, Publisher};
@@ -19,7 +21,7 @@ use crate::{RelayOptions, RetryPolicy};
 pub(super) enum Delivered {
     Acknowledged {
         key: LaneKey,
-        position: Position,
+        job: Job,
     },
     /// The relay stops before it has.
     GivenUp,
@@ -72,10 +74,25 @@ impl Deliverer {
         (deliverer, parks)
     }
 
-    /// Publishes until it is acknowledged, under the same id.
-    pub(super) async fn deliver(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
+    /// Hands an event to the publisher without waiting for it; it comes back where that takes none, or somebody wants to
+    /// know of it in the logs.
+    pub(super) fn offer(&self, key: LaneKey, job: Job, answers: &Arc<Answers>) -> Option<(LaneKey, Job)> {
+        if !self.publisher.takes_offers() || !self.span(&job).is_disabled() {
+            return Some((key, job));
+        }
+        let envelope = Arc::clone(&job.envelope);
+        self.publisher.offer(envelope, Answer::new(answers, key, job)).and_then(Answer::take_back)
+    }
+
+    /// Publishes until it is acknowledged, under the same id; first waits, where it `failed` before.
+    pub(super) async fn deliver(
+        self: Arc<Self>,
+        key: LaneKey,
+        job: Job,
+        failed: Option<PublishError>,
+    ) -> Delivered {
         let span = self.span(&job);
-        self.publish(key, job).instrument(span).await
+        self.publish(key, job, failed).instrument(span).await
     }
 
     fn span(&self, job: &Job) -> Span {
@@ -90,29 +107,36 @@ impl Deliverer {
         )
     }
 
-    async fn publish(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
+    async fn publish(self: Arc<Self>, key: LaneKey, job: Job, mut failed: Option<PublishError>) -> Delivered {
         let (mut failures, mut parking) = (0, Parking::new(&self.shared));
         let (mut retrying, mut aside) = (None, false);
         loop {
-            match self.publisher.publish(&job.envelope).await {
-                Ok(()) => {
-                    parking.leave();
-                    tracing::debug!("the event was published");
-                    return Delivered::Acknowledged { key, position: job.position };
-                }
-                Err(error) => {
-                    failures += 1;
-                    retrying.get_or_insert_with(|| Retrying::begin(&self.shared));
-                    if error.needs_mending() && !std::mem::replace(&mut aside, true) {
-                        // A relay that is gone reads no further anyway.
-                        drop(self.parked.send(key.clone()));
-                    }
-                    if self.wait_after(&error, failures, &mut parking).await {
-                        return Delivered::GivenUp;
-                    }
-                }
+            let result = match failed.take() {
+                Some(error) => Err(error),
+                None => self.attempt(&job).await,
+            };
+            let Err(error) = result else {
+                parking.leave();
+                tracing::debug!("the event was published");
+                return Delivered::Acknowledged { key, job };
+            };
+            failures += 1;
+            retrying.get_or_insert_with(|| Retrying::begin(&self.shared));
+            if error.needs_mending() && !std::mem::replace(&mut aside, true) {
+                // A relay that is gone reads no further anyway.
+                let _gone = self.parked.send(key);
+            }
+            if self.wait_after(&error, failures, &mut parking).await {
+                return Delivered::GivenUp;
             }
         }
+    }
+
+    /// A publisher may be anybody's: its panic is a failure like others.
+    async fn attempt(&self, job: &Job) -> Result<(), PublishError> {
+        let publishing = async { self.publisher.publish(&job.envelope).await };
+        let panicked = |_| Err(PublishError::unavailable("the publisher panicked"));
+        AssertUnwindSafe(publishing).catch_unwind().await.unwrap_or_else(panicked)
     }
 
     /// Waits as long as this error asks for; whether the relay is to stop instead.

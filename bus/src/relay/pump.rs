@@ -1,24 +1,33 @@
 //! The relay's loop: reads, publishes, takes acknowledgements, moves the cursor.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use annals_actors::Clock;
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{Filter, JournalExt, Position, ReadError, RecordedEvent};
+use annals_persistence::{EventStream, Filter, JournalExt, Position, ReadError, RecordedEvent};
 use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
+use metrics::Counter;
 use tokio::sync::{mpsc, watch};
 
+use super::answer::{Answered, Answers};
 use super::cursor::CursorStream;
 use super::delivery::{Delivered, Deliverer};
 use super::lanes::{Job, LaneKey, Lanes};
 use super::parking::Parking;
 use super::{RelayOptions, RelayParts, Shared, StartFrom};
+use crate::broker::PublishError;
 use crate::publication::{Begun, Sequences, seal};
 use crate::{Publications, Topic};
+
+/// How many events may be passed without publishing any before the cursor is written down.
+const UNPUBLISHED_MAX: u64 = 4096;
+/// How many events are read before those who are to handle them get their turn.
+const READ_AT_ONCE: usize = 64;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -34,7 +43,15 @@ pub(super) struct Pump {
     lanes: Lanes,
     /// The keys that park, as they do.
     parks: mpsc::UnboundedReceiver<LaneKey>,
+    /// What is published by being waited for.
     running: FuturesUnordered<BoxFuture<'static, Delivered>>,
+    /// How many events the publisher has taken without being waited for, and not answered yet.
+    offered: usize,
+    answers: Arc<Answers>,
+    /// The answers that are being taken in; empty between two turns, and kept for its room.
+    taken: Vec<Answered>,
+    /// What is counted, for each topic.
+    published: HashMap<Topic, Counter>,
     /// The last position looked at.
     read: Position,
     /// The last position written down.
@@ -54,7 +71,7 @@ enum Flow {
 
 impl Pump {
     pub(super) fn new(parts: RelayParts, shared: Arc<Shared>) -> Self {
-        let RelayParts { cursor, journal, publications, topic, publisher, clock, options, .. } = parts;
+        let RelayParts { journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
         let publisher = publications.publisher(publisher);
         let (deliverer, parks) = Deliverer::new(&shared, publisher, Arc::clone(&clock), &options);
@@ -62,10 +79,14 @@ impl Pump {
             parking: Parking::new(&shared),
             deliverer: Arc::new(deliverer),
             parks,
-            cursor: CursorStream { journal, stream: cursor, clock: Arc::clone(&clock) },
+            cursor: shared.written.clone(),
             sequences: Sequences::new(options.sequences, false),
             lanes: Lanes::default(),
             running: FuturesUnordered::new(),
+            offered: 0,
+            answers: Arc::default(),
+            taken: Vec::new(),
+            published: HashMap::new(),
             read: Position::START,
             saved: Position::START,
             saving: None,
@@ -121,6 +142,7 @@ impl Pump {
         };
         (self.read, self.saved) = (start, start);
         self.shared.floor.store(start.0, Ordering::Release);
+        self.shared.place.moved_to(start);
         let (journal, clock) = (Arc::clone(&self.cursor.journal), Arc::clone(&self.clock));
         let begun = Begun::load(journal, self.cursor.topics()?, clock).await?;
         self.sequences = Sequences::new(self.options.sequences, start == Position::START).since(begun);
@@ -139,11 +161,9 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = &mut stopped => return Flow::Stop,
-                Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
-                Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
-                Some(key) = self.parks.recv() => self.lanes.park(key),
+                () = self.progress() => {}
                 event = events.next(), if room => {
-                    if let Some(flow) = self.take_read(event).await {
+                    if let Some(flow) = self.take_some(event, &mut events).await {
                         return flow;
                     }
                 }
@@ -151,10 +171,47 @@ impl Pump {
         }
     }
 
+    /// Waits until something is heard of what is under way, and takes it in.
+    async fn progress(&mut self) {
+        let (answers, taken) = (&self.answers, &mut self.taken);
+        tokio::select! {
+            biased;
+            _ = answers.take(taken) => self.take_answers(),
+            Some(delivered) = self.running.next(), if !self.running.is_empty() => {
+                self.take_delivered(delivered);
+            }
+            Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
+            Some(key) = self.parks.recv() => self.lanes.park(key),
+        }
+    }
+
     /// Whether another event may be read. What is parked keeps nothing else up, as long as there is not too much of it.
     fn has_room(&self) -> bool {
         let (all, parked) = (self.lanes.len(), self.lanes.parked());
         all - parked < self.options.in_flight && parked <= self.options.parked_max
+    }
+
+    /// Takes an event, and a few of those that lie ready behind it; `Some` ends the subscription.
+    async fn take_some(
+        &mut self,
+        event: Option<Result<RecordedEvent, ReadError>>,
+        events: &mut EventStream,
+    ) -> Option<Flow> {
+        let mut next = event;
+        for _ in 1..READ_AT_ONCE {
+            if let Some(flow) = self.take_read(next).await {
+                return Some(flow);
+            }
+            if !self.has_room() {
+                return None;
+            }
+            // What is not ready is asked for again by whoever waits for all there is to wait for.
+            next = events.next().now_or_never()?;
+        }
+        let flow = self.take_read(next).await;
+        // Those that were handed an event get their turn.
+        tokio::task::yield_now().await;
+        flow
     }
 
     /// Takes what the subscription yields; `Some` ends the subscription.
@@ -205,8 +262,7 @@ impl Pump {
         loop {
             tokio::select! {
                 stop = &mut pause => return if stop { Flow::Stop } else { Flow::GoOn },
-                Some(delivered) = self.running.next(), if !self.running.is_empty() => self.take_answer(delivered),
-                Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
+                () = self.progress() => {}
             }
         }
     }
@@ -218,22 +274,61 @@ impl Pump {
             }
         }
         self.settle();
+        // Where nothing is published the cursor is written down too, now and again: it keeps what lies behind it.
+        if self.shared.cursor().0 >= self.saved.0 + UNPUBLISHED_MAX {
+            self.arm();
+        }
     }
 
     fn send(&mut self, key: LaneKey, job: Job) {
-        self.running.push(Arc::clone(&self.deliverer).deliver(key, job).boxed());
+        match self.deliverer.offer(key, job, &self.answers) {
+            Some((key, job)) => self.deliver(key, job, None),
+            None => self.offered += 1,
+        }
     }
 
-    fn take_answer(&mut self, delivered: Delivered) {
-        // What was given up stays outstanding, so that the cursor stays below it.
-        let Delivered::Acknowledged { key, position } = delivered else { return };
-        self.shared.published.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("annals_bus_published_total", "topic" => key.0.to_string()).increment(1);
-        if let Some(job) = self.lanes.acknowledge(&key, position) {
-            self.send(key, job);
+    fn deliver(&mut self, key: LaneKey, job: Job, failed: Option<PublishError>) {
+        self.running.push(Arc::clone(&self.deliverer).deliver(key, job, failed).boxed());
+    }
+
+    /// Takes what the publisher says of events that it took. What it did not publish after all is tried again.
+    fn take_answers(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        self.offered -= taken.len();
+        for Answered { key, job, result } in taken.drain(..) {
+            match result {
+                Ok(()) => self.acknowledged(key, &job),
+                Err(error) => self.deliver(key, job, Some(error)),
+            }
         }
+        self.taken = taken;
         self.settle();
         self.arm();
+    }
+
+    fn take_delivered(&mut self, delivered: Delivered) {
+        // What was given up stays outstanding, so that the cursor stays below it.
+        let Delivered::Acknowledged { key, job } = delivered else { return };
+        self.acknowledged(key, &job);
+        self.settle();
+        self.arm();
+    }
+
+    fn acknowledged(&mut self, key: LaneKey, job: &Job) {
+        self.shared.published.fetch_add(1, Ordering::Relaxed);
+        self.count(&job.envelope.topic);
+        if let Some(next) = self.lanes.acknowledge(key, job.position) {
+            self.send(key, next);
+        }
+    }
+
+    fn count(&mut self, topic: &Topic) {
+        if let Some(counter) = self.published.get(topic) {
+            return counter.increment(1);
+        }
+        let counter = metrics::counter!("annals_bus_published_total", "topic" => topic.to_string());
+        counter.increment(1);
+        self.published.insert(topic.clone(), counter);
     }
 
     fn settle(&self) {
@@ -268,6 +363,7 @@ impl Pump {
     fn take_saved(&mut self, saved: Option<Position>) {
         self.saving = None;
         self.saved = saved.unwrap_or(self.saved);
+        self.shared.place.moved_to(self.saved);
         // Acknowledgements that came while it was written want to be written too.
         self.arm();
     }
@@ -276,10 +372,14 @@ impl Pump {
     async fn drain(&mut self) {
         let deadline = self.clock.sleep(self.options.drain);
         tokio::pin!(deadline);
-        while !self.running.is_empty() {
+        while !self.running.is_empty() || self.offered > 0 {
             tokio::select! {
-                () = &mut deadline => break,
-                Some(delivered) = self.running.next() => self.take_answer(delivered),
+                () = &mut deadline => {
+                    let (relay, in_flight) = (&self.shared.name, self.running.len() + self.offered);
+                    tracing::warn!(%relay, in_flight, "events on their way did not arrive in time; they are published again");
+                    break;
+                }
+                () = self.progress() => {}
             }
         }
         let position = self.shared.cursor();

@@ -11,6 +11,7 @@ use super::*;
 use crate::broker::PublishError;
 use crate::{Envelope, Outgoing, record};
 
+mod offered;
 mod parking;
 
 #[derive(Debug, annals_macros::Event)]
@@ -124,21 +125,45 @@ impl Bench {
         self.relay_over(self.dynamic(), options)
     }
 
+    fn relay_to(&self, publisher: Arc<dyn Publisher>) -> Relay {
+        let retry = RetryPolicy { first_pause: Duration::from_millis(1), ..RetryPolicy::default() };
+        Relay::start(self.parts(self.dynamic(), publisher, RelayOptions { retry, ..RelayOptions::default() }))
+    }
+
     fn relay_over(&self, journal: Arc<dyn Journal>, options: RelayOptions) -> Relay {
+        Relay::start(self.parts(journal, Arc::clone(&self.publisher) as Arc<dyn Publisher>, options))
+    }
+
+    fn relay_of(
+        &self,
+        journal: Arc<dyn Journal>,
+        publisher: Arc<dyn Publisher>,
+        options: RelayOptions,
+    ) -> Relay {
+        Relay::start(self.parts(journal, publisher, options))
+    }
+
+    fn parts(
+        &self,
+        journal: Arc<dyn Journal>,
+        publisher: Arc<dyn Publisher>,
+        options: RelayOptions,
+    ) -> RelayParts {
         let publications = Publications::new("dots").translate::<Dot>(|event, _| {
             let DotEvent::Drawn { number } = event;
             vec![Outgoing::event(&DotDrawn { number: *number })]
         });
-        Relay::start(RelayParts {
+        RelayParts {
             name: "dots".into(),
             cursor: StreamId::internal("relay-dots").unwrap(),
             journal,
+            readers: Readers::default(),
             publications: Arc::new(publications),
             topic: None,
-            publisher: Arc::clone(&self.publisher) as Arc<dyn Publisher>,
+            publisher,
             clock: Arc::clone(&self.clock),
             options,
-        })
+        }
     }
 
     async fn cursors(&self) -> usize {
@@ -260,4 +285,52 @@ async fn in_flight_is_bounded() {
     until("the room is used", || relay.status().in_flight == 3).await;
     bench.publisher.held.send_replace(None);
     until("all are published", || bench.publisher.taken().len() == 10).await;
+}
+
+#[tokio::test]
+async fn the_cursor_is_written_down_now_and_again_where_nothing_is_published() {
+    let bench = Bench::new();
+    let event = || record::record(&DotEvent::Drawn { number: 1 }, Timestamp(0)).unwrap();
+    let other = StreamId::aggregate("other", "1").unwrap();
+    for _ in 0..5 {
+        let events: Vec<_> = (0..1000).map(|_| event()).collect();
+        bench.dynamic().append(Batch::of(other.clone(), Expected::Any, events)).await.unwrap();
+    }
+    let relay = bench.relay_with(RelayOptions { cursor_every: Duration::ZERO, ..RelayOptions::default() });
+    while bench.journal.readers().lowest().unwrap().position < Position(4096) {
+        tokio::task::yield_now().await;
+    }
+    relay.stop().await;
+    assert!(bench.publisher.taken().is_empty());
+    assert!(bench.cursors().await > 0);
+}
+
+struct Panicking(AtomicUsize, Arc<Scripted>);
+
+impl Publisher for Panicking {
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 1, "a publisher's own fault");
+        self.1.publish(envelope)
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_panics_is_tried_again() {
+    let bench = Bench::new();
+    bench.draw("a", 1).await;
+    let relay = bench.relay_to(Arc::new(Panicking(AtomicUsize::new(0), Arc::clone(&bench.publisher))));
+    until("it is published", || bench.publisher.taken() == [(key("a"), 1)]).await;
+    assert!(!relay.status().ended);
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_has_ended_by_itself_says_so() {
+    let bench = Bench::new();
+    bench.draw("a", 1).await;
+    let relay = bench.relay();
+    until("it runs", || relay.status().published == 1).await;
+    bench.dynamic().close().await;
+    until("it shows", || relay.status().fault().is_some()).await;
+    relay.stop().await;
 }

@@ -6,9 +6,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::registry::Standing;
-use super::{SchemaError, SchemaOptions, SchemaRegistry, all};
+use super::{LazyValidator, SchemaError, SchemaOptions, SchemaRegistry, all};
 use crate::broker::{PublishError, Publisher};
 use crate::publication::Outgoing;
+use crate::relay::Answer;
 use crate::{Envelope, Topic};
 
 /// A bus's registry, and what the bus does with it.
@@ -28,17 +29,19 @@ impl Schemas {
             None => self.registry.look_up(topic).await?,
         };
         if self.options.register && matches!(standing, Standing::Never) {
-            self.registry.register_own(topic, &outgoing.schema()).await?;
+            self.registry.register_own(topic, &outgoing.schema()?).await?;
             standing = self.registry.standing(topic).unwrap_or(standing);
         }
         Ok(standing.current().map(|current| current.name))
     }
 
-    /// Holds an event's content against its topic's schema; gives back the schema's name.
-    fn check(&self, envelope: &Envelope) -> Result<Arc<str>, PublishError> {
+    /// Holds an event's content against its topic's schema.
+    fn check(&self, envelope: &Envelope) -> Result<Passed, PublishError> {
         let topic = &envelope.topic;
         let standing = self.registry.standing(topic);
-        let Some(current) = standing.and_then(Standing::current) else { return Ok(unversioned(topic)) };
+        let Some(current) = standing.and_then(Standing::current) else {
+            return Ok(Passed { name: unversioned(topic), schema: None });
+        };
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
             let (id, version, faults) = (&envelope.id, current.version, all(&faults));
@@ -47,8 +50,14 @@ impl Schemas {
             );
             PublishError::Schema { reason }
         })?;
-        Ok(current.name)
+        Ok(Passed { name: current.name, schema: Some(current.validator) })
     }
+}
+
+/// What an event satisfies, and what that is called.
+struct Passed {
+    name: Arc<str>,
+    schema: Option<Arc<LazyValidator>>,
 }
 
 /// What an event's schema is called on a topic that has none.
@@ -71,9 +80,32 @@ pub(crate) struct Checked {
 impl Publisher for Checked {
     fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
         match self.schemas.check(envelope) {
-            Ok(name) if envelope.data_schema.as_ref() == Some(&name) => self.publisher.publish(envelope),
-            Ok(name) => async move { self.publisher.publish(&named(envelope, name)).await }.boxed(),
+            Ok(passed) if passed.is_named_in(envelope) => self.publisher.publish(envelope),
+            Ok(passed) => async move { self.publisher.publish(&named(envelope, passed.name)).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
+    }
+
+    fn takes_offers(&self) -> bool {
+        self.publisher.takes_offers()
+    }
+
+    fn offer(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        let passed = match self.schemas.check(&envelope) {
+            Ok(passed) => passed,
+            Err(error) => {
+                answer.give(Err(error));
+                return None;
+            }
+        };
+        let right = passed.is_named_in(&envelope);
+        let envelope = if right { envelope } else { named(&envelope, passed.name) };
+        self.publisher.offer(envelope, answer.satisfies(passed.schema))
+    }
+}
+
+impl Passed {
+    fn is_named_in(&self, envelope: &Envelope) -> bool {
+        envelope.data_schema.as_ref() == Some(&self.name)
     }
 }

@@ -310,7 +310,8 @@ impl SchemaRegistry {
 
     /// Looks a topic up for publishing.
     pub(crate) async fn look_up(&self, topic: &Topic) -> Result<Standing, SchemaError> {
-        self.read(topic).await?;
+        let fold = self.read(topic).await?;
+        self.keep(topic, &fold);
         Ok(self.standing(topic).unwrap_or(Standing::Never))
     }
 
@@ -322,7 +323,10 @@ impl SchemaRegistry {
             let recorded = recorded?;
             fold.apply(record::read(&recorded)?, recorded.version, recorded.command.time);
         }
-        self.keep(topic, &fold);
+        // Whoever asks can make names up: only publishing has what is not there remembered.
+        if fold.read > Version::NONE {
+            self.keep(topic, &fold);
+        }
         Ok(fold)
     }
 
@@ -391,10 +395,8 @@ async fn aside<T: Send + 'static>(
 ) -> Result<T, SchemaError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(SchemaError::Stopping),
-        },
+        Err(error) if error.is_panic() => Err(SchemaError::Panicked),
+        Err(_) => Err(SchemaError::Stopping),
     }
 }
 

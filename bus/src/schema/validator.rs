@@ -99,6 +99,11 @@ impl LazyValidator {
         Self { schema, compiled: OnceLock::new() }
     }
 
+    /// Whether it is of the same schema.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.schema == other.schema
+    }
+
     /// As [`SchemaValidator::validate_text`]. Nothing satisfies what turns out to be no schema.
     pub(crate) fn validate_text(&self, text: &str) -> Result<(), Vec<SchemaFault>> {
         let compile = || SchemaValidator::new(&self.schema).map_err(|error| error.to_string());

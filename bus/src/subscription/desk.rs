@@ -1,20 +1,25 @@
 //! Which event runs when: duplicates, the order of each key, the reorder buffer. No I/O, no time of its own.
 
+mod queue;
 mod waiting;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_persistence::Timestamp;
 use annals_persistence::planted::{Fault, planted};
+use annals_persistence::{Timestamp, Version};
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use queue::Queue;
 use waiting::Waiting;
 
 use super::{DeliveryError, Manner};
-use crate::Envelope;
+use crate::identity::KeyMap;
 use crate::inbox::{Index, OrderKey, Plan, Seen};
+use crate::relay::Answer;
+use crate::{Envelope, PublishError};
 
 /// An event at the door.
 pub(super) struct Arrival {
@@ -27,14 +32,32 @@ pub(super) struct Arrival {
 
 /// Who waits for what becomes of an event; it takes up room until then.
 pub(super) struct Reply {
-    pub(super) sender: oneshot::Sender<Result<(), DeliveryError>>,
+    pub(super) to: ReplyTo,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
+/// Who it is.
+pub(super) enum ReplyTo {
+    /// Somebody who waits for it.
+    Caller(oneshot::Sender<Result<(), DeliveryError>>),
+    /// A relay, which goes on meanwhile.
+    Relay(Answer),
+}
+
 impl Reply {
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        matches!(&self.to, ReplyTo::Caller(sender) if sender.is_closed())
+    }
+
     fn give(self, answer: Result<(), DeliveryError>) {
-        // A broker that no longer waits will deliver it again.
-        drop(self.sender.send(answer));
+        match self.to {
+            // A broker that no longer waits will deliver it again.
+            ReplyTo::Caller(sender) => drop(sender.send(answer)),
+            ReplyTo::Relay(relay) => {
+                relay.give(answer.map_err(|error| PublishError::unavailable(error.to_string())));
+            }
+        }
     }
 }
 
@@ -78,7 +101,7 @@ pub(super) enum Step {
 #[derive(Default)]
 struct Lane {
     running: bool,
-    queue: VecDeque<Job>,
+    queue: Queue,
     /// The sequence of the last event that was queued or runs.
     tail: Option<u64>,
     /// Events that came before their predecessor.
@@ -88,11 +111,14 @@ struct Lane {
     watched: bool,
 }
 
+/// What there is to do after a look at the desk: as a rule one thing, or nothing.
+pub(super) type Steps = SmallVec<[Step; 1]>;
+
 /// A subscription's events between arrival and answer.
 pub(super) struct Desk {
     index: Index,
-    lanes: HashMap<OrderKey, Lane>,
-    replies: HashMap<u128, Vec<Reply>>,
+    lanes: KeyMap<OrderKey, Lane>,
+    replies: KeyMap<u128, SmallVec<[Reply; 1]>>,
     limits: Limits,
     waiting: Waiting,
 }
@@ -131,29 +157,37 @@ const TAKEN: &str = "another event has its sequence, or a later one was handled 
 
 impl Desk {
     pub(super) fn new(index: Index, limits: Limits) -> Self {
-        Self { index, lanes: HashMap::new(), replies: HashMap::new(), limits, waiting: Waiting::default() }
+        Self {
+            index,
+            lanes: KeyMap::default(),
+            replies: KeyMap::default(),
+            limits,
+            waiting: Waiting::default(),
+        }
     }
 
     /// Takes an event in.
-    pub(super) fn admit(&mut self, arrival: Arrival, now: Timestamp) -> Vec<Step> {
+    pub(super) fn admit(&mut self, arrival: Arrival, now: Timestamp) -> Steps {
         let Arrival { event, lane, envelope, manner, reply } = arrival;
         if planted(Fault::DuplicatesRun) {
             self.replies.entry(event).or_default().push(reply);
-            return vec![Step::Run(Job { event, lane, envelope, manner, plan: None, gap_after: None })];
+            return smallvec![Step::Run(Job { event, lane, envelope, manner, plan: None, gap_after: None })];
         }
         if let Some(waiting) = self.replies.get_mut(&event) {
-            // A duplicate of one under way waits for what becomes of the first.
+            // A duplicate of one under way waits for what becomes of the first. Who has given up makes room for it, or one
+            // event that is brought again and again would take up all there is.
+            waiting.retain(|waiting| !waiting.is_given_up());
             waiting.push(reply);
-            return Vec::new();
+            return Steps::new();
         }
         if self.is_done(event, &manner) {
             reply.give(Ok(()));
-            return Vec::new();
+            return Steps::new();
         }
         if planted(Fault::AcknowledgedBeforeEffect) {
             reply.give(Ok(()));
         } else {
-            self.replies.insert(event, vec![reply]);
+            self.replies.insert(event, smallvec![reply]);
         }
         let plan = self.index.open_plan(event);
         self.place(Job { event, lane, envelope, manner, plan, gap_after: None }, now)
@@ -172,7 +206,7 @@ impl Desk {
         }
     }
 
-    fn place(&mut self, job: Job, now: Timestamp) -> Vec<Step> {
+    fn place(&mut self, job: Job, now: Timestamp) -> Steps {
         let key = job.lane;
         match self.standing(&job) {
             Standing::Next => self.line_up(job),
@@ -233,7 +267,7 @@ impl Desk {
         lane.queue.push_back(job);
     }
 
-    fn keep_early(&mut self, job: Job, now: Timestamp) -> Vec<Step> {
+    fn keep_early(&mut self, job: Job, now: Timestamp) -> Steps {
         let (key, event) = (job.lane, job.event);
         self.waiting.forget(self.limits.longest_wait(), now);
         self.waiting.begin(key, now);
@@ -241,11 +275,11 @@ impl Desk {
         let lane = self.lanes.entry(key).or_default();
         if lane.early.contains_key(&sequence) {
             self.send_back([job].into_iter(), "another event has its place among those that wait");
-            return Vec::new();
+            return Steps::new();
         }
         if lane.early.len() >= self.limits.reorder_capacity {
             self.send_back([job].into_iter(), "too many events wait for an earlier one");
-            return Vec::new();
+            return Steps::new();
         }
         lane.early.insert(sequence, job);
         debug_assert!(self.replies.contains_key(&event), "somebody waits for it");
@@ -253,10 +287,10 @@ impl Desk {
     }
 
     /// Lines up what is no longer early, and starts the lane's next event.
-    fn advance(&mut self, key: OrderKey) -> Vec<Step> {
+    fn advance(&mut self, key: OrderKey) -> Steps {
         self.release_early(key);
-        let Some(lane) = self.lanes.get_mut(&key) else { return Vec::new() };
-        let mut steps = Vec::new();
+        let Some(lane) = self.lanes.get_mut(&key) else { return Steps::new() };
+        let mut steps = Steps::new();
         if !lane.running {
             if let Some(job) = lane.queue.pop_front() {
                 lane.running = true;
@@ -290,9 +324,9 @@ impl Desk {
 
     /// The lane's early events have waited as long as they may at a time: they go back, and come again. Once that has gone
     /// on for longer than any broker takes to bring the one before them, the first is taken without it.
-    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64, now: Timestamp) -> Vec<Step> {
+    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64, now: Timestamp) -> Steps {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.watch == watch) else {
-            return Vec::new();
+            return Steps::new();
         };
         lane.watched = false;
         if self.has_waited(key, now) {
@@ -331,20 +365,35 @@ impl Desk {
     pub(super) fn refuse(&mut self) {
         let mut waiting = Vec::new();
         for lane in self.lanes.values_mut() {
-            waiting.extend(lane.queue.drain(..).chain(std::mem::take(&mut lane.early).into_values()));
+            waiting.extend(lane.queue.take_all().chain(std::mem::take(&mut lane.early).into_values()));
         }
         for job in waiting {
             self.answer(job.event, &Err(DeliveryError::Stopping));
         }
     }
 
-    /// Whether the id of an event without a sequence was forgotten before its time.
-    pub(super) fn take_forgot_early(&mut self) -> bool {
+    /// How many ids of events without a sequence were forgotten before their time.
+    pub(super) fn take_forgot_early(&mut self) -> u64 {
         self.index.take_forgot_early()
     }
 
+    /// Forgets ids that are too old, also where nothing happens; gives what it knows to whoever tidies the inbox up.
+    pub(super) fn index_at(&mut self, now: Timestamp) -> &Index {
+        self.index.forget_old(now);
+        &self.index
+    }
+
+    /// Where plans stand that were carried on, of those that are still open.
+    pub(super) fn plans_moved(&mut self, plans: Vec<(u128, Version)>) {
+        for (event, version) in plans {
+            if self.index.open_plan(event).is_some() {
+                self.index.plan(event, version);
+            }
+        }
+    }
+
     /// Takes note of what became of a run.
-    pub(super) fn finish(&mut self, job: &Job, outcome: Outcome, now: Timestamp) -> Vec<Step> {
+    pub(super) fn finish(&mut self, job: &Job, outcome: Outcome, now: Timestamp) -> Steps {
         if let Some(lane) = self.lanes.get_mut(&job.lane) {
             lane.running = false;
         }
@@ -370,6 +419,7 @@ impl Desk {
     fn settle(&mut self, job: &Job, seen: Seen, now: Timestamp) {
         let place = place_of(&job.envelope).map(|(_, sequence)| (job.lane, sequence));
         self.index.settle(job.event, seen, place, now);
+        self.index.handled_here(now);
         self.index.forget_old(now);
         self.answer(job.event, &Ok(()));
     }
@@ -382,8 +432,8 @@ impl Desk {
 
     /// Sends the whole lane back: what follows an event that was not handled must not overtake it.
     fn clear(&mut self, key: OrderKey) {
-        let Some(lane) = self.lanes.remove(&key) else { return };
-        let waiting = lane.queue.into_iter().chain(lane.early.into_values());
+        let Some(mut lane) = self.lanes.remove(&key) else { return };
+        let waiting = lane.queue.take_all().chain(lane.early.into_values());
         self.send_back(waiting, "the event before it could not be handled yet");
     }
 

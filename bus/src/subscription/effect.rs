@@ -7,13 +7,14 @@ use annals_actors::{AggregateKind, Retry, SendOptions};
 use annals_persistence::{AppendError, CommandId, ReadError, StreamAppend, Version};
 use futures_util::StreamExt;
 use futures_util::stream;
+use smallvec::{SmallVec, smallvec};
 
 use super::Core;
 use super::desk::Job;
 use super::run::Failure;
 use crate::Envelope;
 use crate::inbox::{InboxError, Plan, RecordError, Rejection};
-use crate::reaction::{Target, command_ids};
+use crate::reaction::{Errand, command_ids};
 
 /// The service's aggregate types by name.
 pub(crate) type Kinds = HashMap<&'static str, Arc<dyn AggregateKind>>;
@@ -23,12 +24,12 @@ pub(super) struct Effect<'a> {
     core: &'a Core,
     envelope: &'a Envelope,
     gap_after: Option<u64>,
-    targets: Arc<[Target]>,
-    ids: Vec<CommandId>,
-    answers: Vec<Option<Answer>>,
+    errands: SmallVec<[Errand; 1]>,
+    ids: SmallVec<[CommandId; 1]>,
+    answers: SmallVec<[Option<Answer>; 1]>,
     /// Whether the answer is in the inbox, where there is a list.
-    noted: Vec<bool>,
-    /// Where in the inbox the list of targets is, once it is.
+    noted: SmallVec<[bool; 1]>,
+    /// Where in the inbox the list of commands is, once it is.
     planned: Option<Version>,
 }
 
@@ -57,23 +58,24 @@ impl Answer {
 }
 
 impl<'a> Effect<'a> {
-    pub(super) fn new(core: &'a Core, job: &'a Job, targets: Arc<[Target]>) -> Self {
+    pub(super) fn new(core: &'a Core, job: &'a Job, errands: SmallVec<[Errand; 1]>) -> Self {
         let envelope = &job.envelope;
-        let ids = command_ids(&core.name, &envelope.source, &envelope.id, &targets);
-        let (answers, noted) = (vec![None; targets.len()], vec![false; targets.len()]);
-        Self { core, envelope, gap_after: job.gap_after, targets, ids, answers, noted, planned: None }
+        let ids = command_ids(&core.name, &envelope.source, &envelope.id, &errands);
+        let (answers, noted) = (smallvec![None; errands.len()], smallvec![false; errands.len()]);
+        Self { core, envelope, gap_after: job.gap_after, errands, ids, answers, noted, planned: None }
     }
 
     /// A list that is in the journal already. What was answered of it is not sent again.
     pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: &Plan) -> Result<Self, Failure> {
-        let targets = core.inbox.plan_at(plan.at).await?;
-        let mut this = Self { planned: Some(plan.at), ..Self::new(core, job, targets) };
+        let errands = core.inbox.plan_of(&job.envelope, plan.at).await?.into_iter().map(Errand::try_from);
+        let errands = errands.collect::<Result<_, _>>().map_err(|error| Failure::Never(error.to_string()))?;
+        let mut this = Self { planned: Some(plan.at), ..Self::new(core, job, errands) };
         this.answers = this.ids.iter().map(|id| plan.answered.get(id).cloned().map(Answer::again)).collect();
         this.noted = this.answers.iter().map(Option::is_some).collect();
         Ok(this)
     }
 
-    /// The list of targets and what was answered, if it is in the journal.
+    /// The list of commands and what was answered, if it is in the journal.
     pub(super) fn durable_plan(&self) -> Option<Plan> {
         let answers = self.ids.iter().zip(&self.answers);
         let answered = answers.filter_map(|(id, answer)| Some((*id, answer.as_ref()?.rejection())));
@@ -82,10 +84,10 @@ impl<'a> Effect<'a> {
 
     /// Does what is left to do.
     pub(super) async fn carry_out(&mut self) -> Result<(), Failure> {
-        if self.targets.len() == 1 && self.planned.is_none() {
+        if self.errands.len() == 1 && self.planned.is_none() {
             return self.carry_out_one().await;
         }
-        if !self.targets.is_empty() {
+        if !self.errands.is_empty() {
             self.plan().await?;
             self.send_all().await?;
         }
@@ -110,7 +112,9 @@ impl<'a> Effect<'a> {
 
     async fn plan(&mut self) -> Result<(), Failure> {
         if self.planned.is_none() {
-            self.planned = Some(self.write(self.core.inbox.planned(self.envelope, &self.targets)).await?);
+            let targets = self.errands.iter().map(Errand::target).collect::<Result<_, _>>();
+            let targets = targets.map_err(|error| Failure::Never(error.to_string()))?;
+            self.planned = Some(self.write(self.core.inbox.planned(self.envelope, targets)).await?);
         }
         Ok(())
     }
@@ -149,7 +153,7 @@ impl<'a> Effect<'a> {
 
     /// Writes down, for a list that is not carried out to its end yet, the answers that no event went along with.
     async fn note_answers(&mut self) -> Result<(), Failure> {
-        let open: Vec<_> = (0..self.targets.len())
+        let open: Vec<_> = (0..self.errands.len())
             .filter_map(|index| Some((index, self.answers[index].as_ref().filter(|_| !self.noted[index])?)))
             .collect();
         let note = |(index, answer): &(usize, &Answer)| {
@@ -168,10 +172,10 @@ impl<'a> Effect<'a> {
     fn open_by_instance(&self) -> Vec<Vec<usize>> {
         let mut lanes: Vec<Vec<usize>> = Vec::new();
         let mut lane_of: HashMap<(&str, &str), usize> = HashMap::new();
-        for (index, target) in
-            self.targets.iter().enumerate().filter(|(index, _)| self.answers[*index].is_none())
+        for (index, errand) in
+            self.errands.iter().enumerate().filter(|(index, _)| self.answers[*index].is_none())
         {
-            let lane = *lane_of.entry((&target.type_name, &target.id)).or_insert(lanes.len());
+            let lane = *lane_of.entry((&errand.type_name, &errand.id)).or_insert(lanes.len());
             if lane == lanes.len() {
                 lanes.push(Vec::new());
             }
@@ -196,19 +200,19 @@ impl<'a> Effect<'a> {
     }
 
     async fn send(&self, index: usize, along: Option<StreamAppend>) -> Result<Answer, Failure> {
-        let target = &self.targets[index];
-        let Some(kind) = self.core.kinds.get(target.type_name.as_str()) else {
-            return Err(Failure::Never(format!("this service has no aggregate \"{}\"", target.type_name)));
+        let errand = &self.errands[index];
+        let Some(kind) = self.core.kinds.get(&*errand.type_name) else {
+            return Err(Failure::Never(format!("this service has no aggregate \"{}\"", errand.type_name)));
         };
         let went_along = along.is_some();
-        match kind.send_json(&target.id, target.command.clone(), self.options(index, along)).await {
+        match kind.send_raw(&errand.id, &errand.command, self.options(index, along)).await {
             Ok(receipt) => {
                 let appended = receipt.position.is_some() && !receipt.duplicate;
                 Ok(Answer::Accepted { along: went_along && appended })
             }
             Err(error) if error.rejected => Ok(Answer::Rejected(Rejection {
-                type_name: target.type_name.clone(),
-                id: target.id.clone(),
+                type_name: errand.type_name.clone().into_owned(),
+                id: errand.id.to_string(),
                 reason: error.message,
             })),
             // The id is this event's and this target's alone, so another replica, or this one before a restart,
@@ -216,7 +220,7 @@ impl<'a> Effect<'a> {
             Err(error) if error.code == "command_id_reused" => Ok(Answer::Accepted { along: false }),
             Err(error) if error.code == "stopping" => Err(Failure::Stopping),
             Err(error) => {
-                let reason = format!("{} {}: {}", target.type_name, target.id, error.message);
+                let reason = format!("{} {}: {}", errand.type_name, errand.id, error.message);
                 Err(if error.retry == Retry::Never { Failure::Never(reason) } else { Failure::Again(reason) })
             }
         }
@@ -227,7 +231,7 @@ impl<'a> Effect<'a> {
             command_id: Some(self.ids[index]),
             correlation_id: Some(self.envelope.correlation()),
             causation_id: Some(self.envelope.as_cause()),
-            actor: Some(format!("subscription:{}", self.core.name).into()),
+            actor: Some(Arc::clone(&self.core.actor)),
             trace: self.envelope.trace,
             along: along.map(Box::new),
             ..SendOptions::default()

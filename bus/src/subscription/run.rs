@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{AppendError, Timestamp};
+use metrics::Counter;
 use tracing::Instrument;
 
 use super::desk::{Job, Outcome};
@@ -52,22 +53,44 @@ pub(super) async fn run(core: &Core, job: &Job) -> Outcome {
     );
     let handled = async {
         let outcome = Run::new(core, job).finish().await;
-        count(core, &outcome);
+        core.counted.count(&outcome);
         outcome
     };
     handled.instrument(span).await
 }
 
-fn count(core: &Core, outcome: &Outcome) {
-    let word = match outcome {
-        Outcome::Handled => "handled",
-        Outcome::DeadLettered { .. } => "dead_letter",
-        Outcome::Postponed { .. } => "postponed",
-        Outcome::ReplayFailed { .. } => "replay_failed",
-    };
-    tracing::debug!(outcome = word, "the event was run");
-    metrics::counter!("annals_bus_handled_total", "subscription" => core.name.to_string(), "outcome" => word)
-        .increment(1);
+/// How many events became what, for whoever watches.
+pub(crate) struct Counted {
+    handled: Counter,
+    dead_lettered: Counter,
+    postponed: Counter,
+    replay_failed: Counter,
+}
+
+impl Counted {
+    pub(crate) fn new(subscription: &str) -> Self {
+        let of = |word: &'static str| {
+            let subscription = subscription.to_owned();
+            metrics::counter!("annals_bus_handled_total", "subscription" => subscription, "outcome" => word)
+        };
+        Self {
+            handled: of("handled"),
+            dead_lettered: of("dead_letter"),
+            postponed: of("postponed"),
+            replay_failed: of("replay_failed"),
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let (word, counter) = match outcome {
+            Outcome::Handled => ("handled", &self.handled),
+            Outcome::DeadLettered { .. } => ("dead_letter", &self.dead_lettered),
+            Outcome::Postponed { .. } => ("postponed", &self.postponed),
+            Outcome::ReplayFailed { .. } => ("replay_failed", &self.replay_failed),
+        };
+        tracing::debug!(outcome = word, "the event was run");
+        counter.increment(1);
+    }
 }
 
 struct Run<'a> {
@@ -122,7 +145,7 @@ impl<'a> Run<'a> {
         if let Some(plan) = &self.job.plan {
             return Effect::resumed(self.core, self.job, plan).await;
         }
-        Ok(Effect::new(self.core, self.job, self.react().await?.into_targets()?.into()))
+        Ok(Effect::new(self.core, self.job, self.react().await?.into_errands()?))
     }
 
     async fn react(&self) -> Result<Reaction, Failure> {
@@ -131,12 +154,14 @@ impl<'a> Run<'a> {
             subscription: Arc::clone(&self.core.name),
             attempt: self.attempts,
             replay: self.job.manner.replay,
+            proven: self.job.manner.proven,
         };
         let limit = self.core.options.handler_timeout;
         tokio::select! {
             biased;
             reaction = self.core.handler.run(&delivery) => Ok(reaction?),
-            () = self.core.clock.sleep(limit) => Err(Failure::Again(format!("the handler took longer than {limit:?}"))),
+            // Not even begun where the handler answers at once.
+            () = async { self.core.clock.sleep(limit).await } => Err(Failure::Again(format!("the handler took longer than {limit:?}"))),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use annals_bus::dapr::DaprOptions;
 use annals_parts::{App, Nats, Rabbit, Redis, Resources, Sidecar, SidecarOptions};
 
 use crate::pair::{self, until_ready};
@@ -27,6 +28,29 @@ async fn an_address_follows(resources: Resources) {
     let orders = pair::orders_on(|app| sidecar("order", app, &resources), quick(), follow, |_| {}).await;
     let customers = pair::customers_with(|app| sidecar("customer", app, &resources)).await;
     until_ready(&customers.bus).await;
+    move_customer(&customers.node, "1", "1 Elm").await;
+    until("the address has arrived", || async { streets(&orders.node, "1").await == ["1 Elm"] }).await;
+    orders.bus.shutdown().await;
+    customers.bus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_subscription_of_deploy_stands_in_for_the_service_s_own() {
+    let redis = Redis::start();
+    let component = resources("redis", "localhost:6379", redis.port());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/dapr/subscription.yaml");
+    let with_it = component.clone().file("subscription.yaml", &std::fs::read_to_string(file).unwrap());
+    let declarative = |options: &mut DaprOptions| options.programmatic = false;
+    let mut orders =
+        pair::orders_on(|app| sidecar("order", app, &component), quick(), follow, declarative).await;
+    let says = |part: &str| orders.bus.health().degraded.iter().any(|one| one.contains(part));
+    until("it shows that it is missing", || async { says("no Subscription resource") }).await;
+    orders.sidecar.restart_with(with_it.clone());
+    until("it is there", || async { orders.bus.health().is_ready() && !says("Subscription") }).await;
+    let customers = pair::customers_with(|app| sidecar("customer", app, &with_it)).await;
+    until_ready(&customers.bus).await;
+    // It is for the order service alone.
+    assert_eq!(customers.bus.health().degraded, [""; 0]);
     move_customer(&customers.node, "1", "1 Elm").await;
     until("the address has arrived", || async { streets(&orders.node, "1").await == ["1 Elm"] }).await;
     orders.bus.shutdown().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::Node;
-use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions, SidecarEndpoint};
+use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions, HttpEndpoint, SidecarEndpoint};
 use annals_bus::{Bus, Handler, SubscriptionOptions, Topic};
 use annals_parts::{App, Broker, Resources, Sidecar, SidecarOptions, free_port};
 use annals_persistence::MemoryJournal;
@@ -36,6 +36,7 @@ pub(crate) fn sidecar_options(broker: &dyn Broker, app_id: &str, app: App) -> Si
 pub(crate) fn options(sidecar: &Sidecar, app_port: u16) -> DaprOptions {
     let mut options = DaprOptions::new(PUBSUB);
     options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
+    options.http_endpoint = Some(HttpEndpoint::local(sidecar.http_port()));
     options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], app_port).into());
     options.probe_every = Duration::from_millis(100);
     options.relay.parked_retry = Duration::from_millis(300);

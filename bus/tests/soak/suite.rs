@@ -37,6 +37,7 @@ pub(crate) fn run(broker: impl Broker) {
     let began = Instant::now();
     run.through(keys * rounds, schedule(seed, faults));
     let took = began.elapsed();
+    run.duplicates_come();
     run.subscriber.stop();
     check(&run.subscriber, keys, rounds);
     println!(
@@ -79,6 +80,15 @@ impl<B: Broker> Run<B> {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until what the last fault left without an answer has come again: an effect that it had twice must show.
+    fn duplicates_come(&self) {
+        let (heard, since) = (self.subscriber.progress(), Instant::now());
+        while since.elapsed() < self.broker.redelivers_within() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(self.subscriber.progress(), heard, "something was heard again");
     }
 
     fn happen(&mut self, fault: Fault) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_persistence::{
     AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, Position,
-    ReadError, StreamId, StreamInfo, StreamPage, Version,
+    ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -87,6 +87,10 @@ impl Journal for Counted {
 
     fn health(&self) -> JournalHealth {
         self.inner.health()
+    }
+
+    fn readers(&self) -> &Readers {
+        self.inner.readers()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

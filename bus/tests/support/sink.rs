@@ -47,6 +47,7 @@ impl Broker for Sink {
             name: "to the sink".into(),
             cursor: StreamId::internal("cursor-sink").unwrap(),
             journal: port.journal,
+            readers: port.readers,
             publications: port.publications,
             topic: None,
             publisher: Arc::new(self.clone()),

@@ -34,6 +34,10 @@ fn main() -> Outcome {
             write("event", &format!("{number}-{bit}"), &[&[which as u8 | bit], &*payload].concat())?;
         }
     }
+    let checkpoint = r#"{"stateVersion":1,"version":3,"time":5,"state":{"balance":70},"keptFrom":2,"marks":{"v1.moved":1},
+        "commands":{"first":null,"latest":[{"commandId":"00000000-0000-0000-0000-000000000001","hash":"00000000000000ff",
+        "version":3,"events":2,"position":12}]}}"#;
+    write("checkpoint", "whole", checkpoint.as_bytes())?;
     let activation = Activation::new();
     write("snapshot", "body", &activation.right().state)?;
     write("snapshot", "whole", &CodecId::Bincode.encode(activation.right())?)?;

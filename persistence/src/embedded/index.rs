@@ -173,6 +173,14 @@ impl Index {
         }
     }
 
+    /// Forgets a stream that was in no segment but this one, and is in that no more.
+    pub(super) fn forget(&mut self, key: StreamKey, segment: u64) {
+        let is_there = |entry: &StreamEntry| u64::from(entry.last.segment) == segment;
+        if self.streams.get(key).is_some_and(is_there) {
+            self.streams.remove(key);
+        }
+    }
+
     /// Makes a durable group visible, which has this number; `end` is where it ends in the active segment.
     pub(super) fn publish(&mut self, staged: &mut Staging, end: u64, group: u64) {
         let Some(active) = &mut self.active else { return };
@@ -222,6 +230,8 @@ impl ActivePart {
     /// Has the stream as the group leaves it; answers where in the part it is.
     fn grow(&mut self, table: &mut StreamTable, stream: &mut staging::StagedStream) -> u32 {
         let segment = u32::try_from(self.segment.header.number).unwrap_or(u32::MAX);
+        // Scavenging may have forgotten the stream since the group was begun.
+        stream.slot = stream.slot.filter(|slot| table.at(*slot).is_some_and(|entry| entry.is_of(stream.key)));
         let known = stream.slot.and_then(|slot| table.at(slot)).copied();
         let at = match known {
             Some(entry) if entry.last.segment == segment => entry.last.at,

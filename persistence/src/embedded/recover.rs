@@ -12,7 +12,7 @@ use super::scan::{Tail, is_blank, look_at_tail};
 use super::segment::{Segment, read_up_to, segment_number, segment_path};
 use super::verify::LogDamage;
 use super::walk::{End, LastWritten, Versions, Walk};
-use crate::planted::{Fault, unless};
+use crate::planted::{Fault, planted, unless};
 use crate::{OpenError, VfsFile};
 
 const MISSING: &str = "the segment is missing";
@@ -235,7 +235,10 @@ impl<'a> Recovery<'a> {
             let Some(at) = sealed.iter().position(|(found, _)| found.segment.header.number == number) else {
                 continue;
             };
-            if let Some(table) = self.files.table(&sealed[at].0.segment)? {
+            let headers = sealed.iter().map(|(found, _)| &found.segment.header);
+            if let Some(table) = self.files.table(&sealed[at].0.segment)?
+                && (planted(Fault::StaleTable) || table.is_of(headers, number))
+            {
                 table.into_index(&mut self.walk.index);
                 return Ok(at + 1);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::planted::{Fault, off_by, planted};
 use crate::{AppendError, Batch, Expected, StreamAppend, StreamId, Version};
 
-/// The type of the event that an aggregate's stream may be truncated before: it holds the state at its version, so that
+/// The type of the event with which an aggregate's stream may be truncated: it holds the state at its version, so that
 /// nothing in front of it is needed for a replay. Only the runtime writes it.
 pub const CHECKPOINT_EVENT_TYPE: &str = "$checkpoint";
 
@@ -16,7 +16,7 @@ pub const CHECKPOINT_EVENT_TYPE: &str = "$checkpoint";
 /// The last event is always kept, whatever is set, since it says how far the stream goes; unless there is a tombstone.
 ///
 /// An aggregate's stream is the truth about it, so of these only `truncate_before` and `tombstone` may be set for one,
-/// and the first only together with the append of a [`CHECKPOINT_EVENT_TYPE`] event at that very version.
+/// and the first only together with the append of a [`CHECKPOINT_EVENT_TYPE`] event at that version or behind it.
 ///
 /// ```
 /// use annals_persistence::{Retention, Version};
@@ -103,8 +103,8 @@ fn check(checkpoints: &HashMap<&StreamId, Version>, set: &StreamRetention) -> Re
         return invalid(stream, "of an aggregate's stream all events since its last checkpoint are kept");
     }
     let before = retention.truncate_before;
-    if before > Version(1) && checkpoints.get(stream) != Some(&before) {
-        let needed = "an aggregate's stream is truncated only before a checkpoint event that the batch appends to it, \
+    if before > Version(1) && checkpoints.get(stream).is_none_or(|checkpoint| before > *checkpoint) {
+        let needed = "an aggregate's stream is truncated only up to a checkpoint event that the batch appends to it, \
                       first and with the expected version in front of it";
         return invalid(stream, needed);
     }

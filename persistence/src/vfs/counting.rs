@@ -174,6 +174,10 @@ impl Vfs for CountingVfs {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn VfsLock>>> {
         self.inner.lock(path)
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        self.inner.free_bytes(dir)
+    }
 }
 
 impl State {

@@ -59,6 +59,11 @@ impl Vfs for RealVfs {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let system = rustix::fs::statvfs(dir)?;
+        Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
+    }
 }
 
 /// A relative path of one part has the current directory as its parent, which std spells as nothing.

@@ -7,6 +7,7 @@
 mod check;
 mod crashes;
 mod damage;
+mod expiry;
 mod failures;
 mod snapshots;
 mod support;

@@ -1,6 +1,7 @@
 //! Two services in one program: notes that are written and changed over HTTP, and a counter of words that follows them
 //! over the bus. A note with the word "poison" cannot be counted: it becomes a dead letter, which a replay mends; with
-//! "endless" beside it, the replay never ends. At a note with the word "unlisted" the read model panics.
+//! "endless" beside it, the replay never ends. At a note with the word "unlisted" the read model panics; one that is "spin"
+//! holds a thread for good.
 //!
 //! `cargo run -p annals-services --example notes -- dev`
 
@@ -64,6 +65,11 @@ impl Aggregate for Note {
             NoteCommand::Change { .. } if is_new => Err(NoteRejection::Missing),
             NoteCommand::Write { text } | NoteCommand::Change { text } => {
                 assert!(text != "panic", "asked to panic");
+                if text == "spin" {
+                    loop {
+                        std::thread::park();
+                    }
+                }
                 Ok(vec![NoteEvent::Written { text }])
             }
         }
@@ -312,6 +318,7 @@ impl Service for Counts {
                     return Err(HandlerError::Poison { reason: "it is poison".to_owned() });
                 }
                 if event.text.contains("endless") {
+                    tracing::warn!("words are counted that never end");
                     std::future::pending::<()>().await;
                 }
                 let words = event.text.split_whitespace().count() as u64;

@@ -23,9 +23,12 @@ use crate::view::{Part, ServiceView, absence};
 use crate::{PathText, Problem, json_response};
 
 mod access;
+mod checkpoint;
 mod flow;
 mod load;
 
+#[cfg(feature = "dapr")]
+pub(crate) use access::is_on_behalf;
 pub(crate) use access::{Access, check};
 
 /// The media type of lists: one JSON document a line.
@@ -68,6 +71,8 @@ pub(crate) struct AdminQuery {
     pub(crate) reverse: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep: Option<u64>,
 }
 
 /// The routes.
@@ -84,6 +89,7 @@ pub(crate) fn router(
         .route("/tail", get(tail))
         .route("/aggregates", get(load::list))
         .route("/aggregates/{type}/{id}", get(instance))
+        .route("/aggregates/{type}/{id}/checkpoint", post(checkpoint::make))
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_all))
         .route("/dead-letters/{id}/replay", post(replay))
@@ -203,11 +209,7 @@ async fn instance(
     let moment = query.at.as_deref().map(moment).transpose()?;
     let views: Vec<_> = admin.chosen(&query)?.into_iter().map(|service| service.view).collect();
     if !views.iter().any(|view| view.inspector(&type_name).is_some()) {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "aggregate_not_registered",
-            format!("no service here has an aggregate \"{type_name}\""),
-        ));
+        return Err(no_aggregate(&type_name));
     }
     for view in &views {
         if let Some(found) = view.instance(&type_name, &id, moment).await? {
@@ -215,6 +217,11 @@ async fn instance(
         }
     }
     Err(Problem::not_found(absence(&views, &type_name, &id, moment).await?))
+}
+
+fn no_aggregate(type_name: &str) -> Problem {
+    let detail = format!("no service here has an aggregate \"{type_name}\"");
+    Problem::new(StatusCode::NOT_FOUND, "aggregate_not_registered", detail)
 }
 
 async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {

@@ -90,19 +90,29 @@ async fn read_json(request: Request) -> Result<Bytes, Problem> {
 /// # Errors
 /// 413 `body_too_large`, 400 `body_incomplete` when the client stopped sending.
 pub(crate) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(too_large());
+    read_body_up_to(BODY_BYTES_MAX, headers, body).await
+}
+
+/// As [`read_body`], with another limit in bytes.
+pub(crate) async fn read_body_up_to(most: usize, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    if announced_length(headers).is_some_and(|length| length > most as u64) {
+        return Err(too_large(most));
     }
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if is_over_limit(&*error) => Err(too_large()),
-        Err(_) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "body_incomplete",
-            "the body ended before it was complete",
-        )),
+        Err(error) if is_over_limit(&*error) => Err(too_large(most)),
+        Err(_) => Err(incomplete()),
     }
+}
+
+/// Of a body that broke off.
+pub(crate) fn incomplete() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body ended before it was complete")
+}
+
+/// How long a body is, in bytes, by the word of who sends it.
+pub(crate) fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// axum wraps errors of a body, so the limit's own error may be further down.
@@ -110,8 +120,8 @@ fn is_over_limit(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<LengthLimitError>() || error.source().is_some_and(is_over_limit)
 }
 
-fn too_large() -> Problem {
-    let detail = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+pub(crate) fn too_large(most: usize) -> Problem {
+    let detail = format!("the body is larger than {most} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "dapr")]
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 #[cfg(feature = "dapr")]
@@ -74,16 +75,39 @@ impl Brokers {
 
     /// Routes for deliveries over HTTP, on the host's own listener.
     #[cfg(feature = "dapr")]
-    pub(crate) fn routes(&self) -> Option<Router> {
+    pub(crate) fn routes(&self, address: SocketAddr) -> Option<Router> {
+        let app = self.over_http()?.app().clone();
+        app.warn_of_network(address);
+        Some(crate::dapr::router(app))
+    }
+
+    /// The broker whose sidecar brings events over HTTP.
+    #[cfg(feature = "dapr")]
+    fn over_http(&self) -> Option<&DaprBroker> {
         let Self::Dapr(services) = self else { return None };
-        let over_http = |broker: &&DaprBroker| broker.options().app_channel == AppChannel::Http;
-        services.values().find(over_http).map(|broker| crate::dapr::router(broker.app().clone()))
+        services.values().find(|broker| broker.options().app_channel == AppChannel::Http)
+    }
+
+    /// Sees to it that no event is lost that is brought to a route which is none.
+    #[cfg(feature = "dapr")]
+    pub(crate) fn keeping_unrouted(&self, router: Router) -> Router {
+        if self.over_http().is_none() {
+            return router;
+        }
+        router.layer(axum::middleware::from_fn(crate::dapr::keep_unrouted))
+    }
+
+    /// Only sidecars bring events.
+    #[cfg(not(feature = "dapr"))]
+    #[expect(clippy::unused_self, reason = "as with sidecars")]
+    pub(crate) fn keeping_unrouted(&self, router: Router) -> Router {
+        router
     }
 
     /// Routes for deliveries over HTTP: only sidecars need any.
     #[cfg(not(feature = "dapr"))]
     #[expect(clippy::unused_self, reason = "as with sidecars")]
-    pub(crate) fn routes(&self) -> Option<Router> {
+    pub(crate) fn routes(&self, _: SocketAddr) -> Option<Router> {
         None
     }
 }

@@ -3,22 +3,23 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches};
-
 use crate::{Service, telemetry};
 
 mod args;
 mod client;
 mod connected;
+mod end;
 mod error;
 mod inspect;
 mod output;
 mod repair;
 mod run;
+mod scavenge;
 mod schema;
 #[cfg(feature = "dapr")]
 mod sidecars;
 mod source;
+mod storage;
 mod verify;
 
 use args::{Cli, Command, DlqCommand, LogCommand, Target};
@@ -32,8 +33,7 @@ use output::Output;
 #[must_use]
 #[expect(clippy::needless_pass_by_value, reason = "a binary makes them only for this call")]
 pub fn main(services: Vec<Arc<dyn Service>>) -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         // Help and version come this way too, with code 0.
         Err(error) => {
@@ -76,6 +76,7 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         }
         Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
         Command::Log { command: LogCommand::Repair(args) } => repair::repair(services, &args, output),
+        Command::Log { command: LogCommand::Scavenge(args) } => scavenge::scavenge(services, &args, output),
         Command::Describe => inspect::describe(services, output),
         Command::Explain { code } => inspect::explain(code.as_deref(), output),
         Command::Completions { shell } => inspect::completions(shell),

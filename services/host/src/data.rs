@@ -108,6 +108,8 @@ impl DataDir {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) journal: Arc<dyn Journal>,
+    /// The same, by its own name.
+    pub(crate) embedded: Arc<EmbeddedJournal>,
     pub(crate) snapshots: Arc<dyn SnapshotStore>,
 }
 
@@ -126,7 +128,9 @@ pub(crate) async fn open(
     let opening = tokio::task::spawn_blocking(move || {
         let journal = EmbeddedJournal::open(journal_dir(&service_dir), journal)?;
         let snapshots = SledSnapshots::open(service_dir.join("snapshots"), snapshots)?;
-        Ok(Opened { journal: Arc::new(journal), snapshots: Arc::new(snapshots) })
+        let embedded = Arc::new(journal);
+        let journal = Arc::clone(&embedded) as Arc<dyn Journal>;
+        Ok(Opened { journal, embedded, snapshots: Arc::new(snapshots) })
     });
     opening.await.unwrap_or(Err(DataError::Interrupted))
 }

@@ -15,6 +15,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use record::KEY_STREAMS;
 use record::Slot;
 
 /// The header that tells an answer to a repeated request.

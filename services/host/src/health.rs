@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::disk::Disk;
 use crate::read_model::Follows;
 use crate::{HostError, json_response};
 
@@ -25,6 +26,7 @@ pub(crate) struct Watched {
     pub(crate) bus: Option<Bus>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) read_models: Vec<Arc<dyn Follows>>,
+    pub(crate) disk: Option<Disk>,
 }
 
 /// Whether the process should get requests. Cheap to clone.
@@ -39,7 +41,7 @@ struct Inner {
 }
 
 #[derive(Serialize)]
-struct Readiness {
+pub(crate) struct Readiness {
     status: &'static str,
     broker: &'static str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +108,7 @@ impl Health {
         reasons
     }
 
-    fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         let reasons = self.reasons();
         let services = self.0.services.iter().map(|service| (service.service, service.readiness()));
         Readiness {
@@ -129,8 +131,9 @@ impl Health {
 
 impl Watched {
     fn readiness(&self) -> ServiceReadiness {
-        let BrokerHealth { version, degraded, notes, .. } =
+        let BrokerHealth { version, mut degraded, notes, .. } =
             self.bus.as_ref().map(Bus::health).unwrap_or_default();
+        degraded.extend(self.disk.as_ref().and_then(Disk::trouble));
         ServiceReadiness {
             broker: self.bus.as_ref().map_or("none", Bus::broker),
             sidecar: version,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
+use annals_actors::{Node, Readers};
 use annals_bus::Bus;
 use annals_persistence::{EmbeddedOptions, SnapshotOptions};
 use axum::extract::DefaultBodyLimit;
@@ -20,18 +20,17 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, Access, AdminService};
 use crate::broker::{Brokers, Carrier};
 use crate::data::{self, DataDir, Opened};
+use crate::disk::Disk;
 use crate::health::{Health, Watched};
-use crate::metrics::CommitMetrics;
+use crate::metrics::{CommitMetrics, Measured};
 use crate::middleware::{Around, around};
 use crate::service::ReadModels;
+use crate::stop::{STOP_WITHIN, Stage, StopTime};
 use crate::view::ServiceView;
 use crate::{
-    BODY_BYTES_MAX, ConnectionOptions, DataError, ReadModelError, Running, Service, ServiceError, Setup,
-    description, metrics, openapi, panics, schemas, server,
+    BODY_BYTES_MAX, ConnectionOptions, DataError, DiskOptions, ReadModelError, Running, Service,
+    ServiceError, Setup, description, metrics, openapi, panics, schemas, server,
 };
-
-/// How long requests under way may take after the end was asked for.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How services are run.
 #[derive(Debug, Clone)]
@@ -50,10 +49,16 @@ pub struct HostOptions {
     pub snapshots: SnapshotOptions,
     /// What connections may do.
     pub connections: ConnectionOptions,
+    /// How long [`Host::shutdown`] takes at most: a third of it goes to requests under way, then buses, nodes and journals
+    /// have their shares. What is not done in its share is cut, and named in the log.
+    pub stop_within: Duration,
+    /// How the services look after their disks.
+    pub disk: DiskOptions,
 }
 
 impl Default for HostOptions {
-    /// 127.0.0.1:8080, temporary data, connected in the process, no token, journals and snapshots as they are by default.
+    /// 127.0.0.1:8080, temporary data, connected in the process, no token, journals and snapshots as they are by
+    /// default, 24 seconds to stop.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -63,6 +68,8 @@ impl Default for HostOptions {
             journal: EmbeddedOptions::default(),
             snapshots: SnapshotOptions::default(),
             connections: ConnectionOptions::default(),
+            stop_within: STOP_WITHIN,
+            disk: DiskOptions::default(),
         }
     }
 }
@@ -110,6 +117,12 @@ pub enum HostError {
     /// The data directory could not be made.
     #[error(transparent)]
     Directory(DataError),
+    /// Two that are served on one address have a route in common.
+    #[error("a route is there twice, of two services or of a service and the host: {reason}")]
+    RouteTaken {
+        /// Which one.
+        reason: String,
+    },
     /// Two services are to get their events over HTTP, on one address.
     #[error(
         "\"{first}\" and \"{second}\" are both to get their events over HTTP, and a sidecar names no service when it brings \
@@ -133,6 +146,7 @@ impl HostError {
             Self::ReadModel { source: ReadModelError::Failed { damaged: true, .. }, .. } => "journal_damaged",
             Self::ReadModel { source, .. } => source.code(),
             Self::Listen { .. } => "listen_failed",
+            Self::RouteTaken { .. } => "route_taken",
             Self::HttpChannelTaken { .. } => "http_channel_taken",
         }
     }
@@ -156,6 +170,7 @@ struct Hosted {
     node: Node,
     bus: Option<Bus>,
     read_models: ReadModels,
+    disk: Disk,
 }
 
 /// Services that run and are served.
@@ -170,6 +185,7 @@ pub struct Host {
     stopping: watch::Sender<bool>,
     /// How many requests the end waits for.
     waited_for: watch::Receiver<usize>,
+    stop_within: Duration,
     server: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -206,10 +222,12 @@ impl Host {
             data: &data,
             journal: &options.journal,
             snapshots: &options.snapshots,
+            disk: &options.disk,
             brokers: &brokers,
+            stop_within: options.stop_within,
         };
         let (hosted, mut routers) = start_all(services, ground).await?;
-        routers.extend(brokers.routes());
+        routers.extend(brokers.routes(address));
         let health = Health::new(brokers.name(), hosted.iter().map(Hosted::watched).collect());
         let (stopping, stopped) = watch::channel(false);
         let access = Access {
@@ -225,13 +243,26 @@ impl Host {
             stopped.clone(),
         );
         let document = openapi::merged("Annals", services.iter().map(|service| service.openapi()));
-        let nodes = hosted.iter().map(|one| one.node.clone()).collect();
-        let scraped = metrics::router(nodes);
-        let router = whole(routers, health.clone(), scraped, admin, openapi::router(&document));
+        let scraped = metrics::router(Measured {
+            nodes: hosted.iter().map(|one| one.node.clone()).collect(),
+            disks: hosted.iter().map(|one| one.disk.clone()).collect(),
+        });
+        let merged =
+            panics::catch(|| whole(routers, health.clone(), scraped, admin, openapi::router(&document)));
+        let router = match merged {
+            Ok(router) => router,
+            Err(reason) => {
+                stop_all(hosted, StopTime::begin(options.stop_within)).await;
+                return Err(HostError::RouteTaken { reason });
+            }
+        };
+        let router =
+            brokers.keeping_unrouted(router).layer(middleware::from_fn_with_state(Around::default(), around));
         let (waiting, waited_for) = watch::channel(0);
         let server = tokio::spawn(server::serve(listener, router, options.connections, stopped, waiting));
         let tasks = vec![tokio::spawn(metrics::upkeep()), tokio::spawn(get_ready(health.clone()))];
-        Ok(Self { address, health: HealthHandle(health), hosted, data, stopping, waited_for, server, tasks })
+        let (health, stop_within) = (HealthHandle(health), options.stop_within);
+        Ok(Self { address, health, hosted, data, stopping, waited_for, stop_within, server, tasks })
     }
 
     /// Where it listens: the real port, also when port 0 was asked for.
@@ -265,17 +296,24 @@ impl Host {
     }
 
     /// Stops in order: no more readiness, no new connections, requests under way finished, then buses, read models,
-    /// nodes, snapshots and journals. A connection without a whole head of a request is closed at once. Temporary data is
-    /// removed.
-    pub async fn shutdown(mut self) {
+    /// nodes, snapshots and journals. A connection without a whole head of a request is closed at once. Each has its share
+    /// of [`HostOptions::stop_within`]. Temporary data is removed.
+    pub async fn shutdown(self) {
+        let time = StopTime::begin(self.stop_within);
+        self.shutdown_in(time).await;
+    }
+
+    /// As [`Host::shutdown`], in a time that has begun already.
+    pub(crate) async fn shutdown_in(mut self, time: StopTime) {
         self.health.0.drain();
         self.stopping.send_replace(true);
-        if tokio::time::timeout(DRAIN_TIMEOUT, &mut self.server).await.is_err() {
-            tracing::warn!("some requests did not end in time and were cut off");
+        if time.give(Stage::Requests, &mut self.server).await.is_none() {
+            let requests = *self.waited_for.borrow();
+            tracing::warn!(requests, "requests did not end in time and were cut off");
             self.server.abort();
         }
         self.tasks.iter().for_each(JoinHandle::abort);
-        stop_all(self.hosted).await;
+        stop_all(self.hosted, time).await;
         self.data.end();
     }
 }
@@ -297,7 +335,9 @@ struct Ground<'a> {
     data: &'a DataDir,
     journal: &'a EmbeddedOptions,
     snapshots: &'a SnapshotOptions,
+    disk: &'a DiskOptions,
     brokers: &'a Brokers,
+    stop_within: Duration,
 }
 
 /// Starts every service; if one cannot, the others are stopped again.
@@ -313,7 +353,7 @@ async fn start_all(
                 routers.push(router);
             }
             Err(error) => {
-                stop_all(hosted).await;
+                stop_all(hosted, StopTime::begin(ground.stop_within)).await;
                 return Err(error);
             }
         }
@@ -334,13 +374,15 @@ async fn start_one(service: Arc<dyn Service>, ground: Ground<'_>) -> Result<(Hos
         snapshots: Arc::clone(&data.snapshots),
         broker: ground.brokers.of_service(name),
         read_models: Arc::clone(&read_models),
+        readers: Readers::default(),
     };
     match start_caught(&*service, setup).await {
         Ok(Running { node, bus, router }) => {
             if bus.as_ref().is_some_and(|bus| bus.broker() == "none") {
                 tracing::warn!(service = name, "there is no broker: integration events stay unpublished");
             }
-            Ok((Hosted { service, data, dir, node, bus, read_models }, router))
+            let disk = Disk::look_after(name, &data.embedded, ground.disk);
+            Ok((Hosted { service, data, dir, node, bus, read_models, disk }, router))
         }
         Err(source) => {
             read_models.lock().drain(..).for_each(|model| model.stop());
@@ -358,15 +400,45 @@ async fn start_caught(service: &dyn Service, setup: Setup) -> Result<Running, Se
     })
 }
 
-async fn stop_all(hosted: Vec<Hosted>) {
+async fn stop_all(hosted: Vec<Hosted>, time: StopTime) {
     // Buses first: they send commands to nodes, also to those of other services.
-    join_all(hosted.iter().filter_map(|one| one.bus.as_ref()).map(Bus::shutdown)).await;
-    join_all(hosted.iter().map(|one| one.node.shutdown())).await;
-    for one in hosted {
-        one.read_models.lock().drain(..).for_each(|model| model.stop());
-        // Let go of journal and snapshots before they are closed.
-        drop((one.bus, one.node));
-        one.data.close().await;
+    join_all(hosted.iter().map(|one| one.stop_bus(time))).await;
+    join_all(hosted.iter().map(|one| one.stop_node(time))).await;
+    join_all(hosted.into_iter().map(|one| one.close(time))).await;
+}
+
+impl Hosted {
+    async fn stop_bus(&self, time: StopTime) {
+        let Some(bus) = &self.bus else { return };
+        if time.give(Stage::Buses, bus.shutdown()).await.is_none() {
+            let (service, handling) = (self.service.name(), bus.handling());
+            tracing::warn!(service, handling, "the bus did not stop in time and was cut off");
+        }
+    }
+
+    async fn stop_node(&self, time: StopTime) {
+        if time.give(Stage::Nodes, self.node.shutdown()).await.is_none() {
+            let requests: usize = self.node.kinds().iter().map(|kind| kind.load().in_flight).sum();
+            tracing::warn!(
+                service = self.service.name(),
+                requests,
+                "the node did not stop in time and was cut off"
+            );
+        }
+    }
+
+    async fn close(self, time: StopTime) {
+        self.read_models.lock().drain(..).for_each(|model| model.stop());
+        let service = self.service.name();
+        let closed = time.give(Stage::Data, async {
+            self.disk.stop().await;
+            // Let go of journal and snapshots before they are closed.
+            drop((self.bus, self.node, self.disk));
+            self.data.close().await;
+        });
+        if closed.await.is_none() {
+            tracing::warn!(service, "the journal was not closed in time; the next start recovers it");
+        }
     }
 }
 
@@ -377,6 +449,7 @@ impl Hosted {
             bus: self.bus.clone(),
             journal: Arc::clone(&self.data.journal),
             read_models: self.read_models.lock().clone(),
+            disk: Some(self.disk.clone()),
         }
     }
 
@@ -396,9 +469,5 @@ impl Hosted {
 /// Everything on one listener.
 fn whole(services: Vec<Router>, health: Health, metrics: Router, admin: Router, api: Router) -> Router {
     let base = Router::new().merge(health.router()).merge(metrics).merge(admin).merge(api);
-    services
-        .into_iter()
-        .fold(base, Router::merge)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(Around::default(), around))
+    services.into_iter().fold(base, Router::merge).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }

@@ -14,6 +14,8 @@ use metrics::{Histogram, Label, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 
+use crate::disk::Disk;
+
 /// The histogram of requests.
 const REQUESTS: &str = "annals_http_request_duration_seconds";
 /// Its buckets, in seconds.
@@ -65,13 +67,21 @@ pub(crate) async fn upkeep() {
     }
 }
 
-/// `/metrics` of these nodes.
-pub(crate) fn router(nodes: Vec<Node>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(nodes.into())
+/// What is measured when it is asked for.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    pub(crate) nodes: Arc<[Node]>,
+    pub(crate) disks: Arc<[Disk]>,
 }
 
-async fn scrape(State(nodes): State<Arc<[Node]>>) -> ([(header::HeaderName, &'static str); 1], String) {
-    nodes.iter().for_each(Node::update_metrics);
+/// `/metrics` of these.
+pub(crate) fn router(measured: Measured) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(measured)
+}
+
+async fn scrape(State(measured): State<Measured>) -> ([(header::HeaderName, &'static str); 1], String) {
+    measured.nodes.iter().for_each(Node::update_metrics);
+    measured.disks.iter().for_each(Disk::measure);
     let text = install().map(|handle| handle.render()).unwrap_or_default();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use annals_actors::{Aggregate, SendError, StateError};
+use annals_actors::{Aggregate, CheckpointError, SendError, StateError};
 use annals_persistence::{AppendError, EventError, ReadError, Version};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -315,10 +315,31 @@ impl From<StateError> for Problem {
         let code = error.code();
         match error {
             StateError::InvalidId(_) => Self::not_found(error.to_string()),
+            StateError::Truncated { .. } => Self::new(StatusCode::GONE, code, error.to_string()),
             StateError::MailboxFull { .. }
             | StateError::Stopping
             | StateError::Doubtful { .. }
             | StateError::Parked { .. } => Self::unavailable(code, error.to_string()),
+            _ => Self::internal(code, with_sources(&error)),
+        }
+    }
+}
+
+impl From<CheckpointError> for Problem {
+    fn from(error: CheckpointError) -> Self {
+        let code = error.code();
+        match error {
+            CheckpointError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, error.to_string()),
+            CheckpointError::InvalidId(_) => Self::not_found(error.to_string()),
+            CheckpointError::Held(_) => Self::conflict(code, error.to_string()),
+            CheckpointError::TimedOut => Self::new(StatusCode::GATEWAY_TIMEOUT, code, error.to_string()),
+            CheckpointError::Read(read) => read.into(),
+            CheckpointError::NotCommitted(append) => append.into(),
+            CheckpointError::MailboxFull { .. }
+            | CheckpointError::Stopping
+            | CheckpointError::ReaderUnclear { .. }
+            | CheckpointError::OutcomeUnknown { .. }
+            | CheckpointError::Parked { .. } => Self::unavailable(code, error.to_string()),
             _ => Self::internal(code, with_sources(&error)),
         }
     }

@@ -4,7 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_persistence::{EventError, Filter, Journal, Position, ReadError, RecordedEvent};
+use annals_actors::Reader;
+use annals_persistence::{
+    EventError, Filter, Journal, Position, ReadError, ReaderPlace, RecordedEvent, StreamId,
+};
+use futures_util::future::BoxFuture;
 use metrics::{Gauge, gauge};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -31,6 +35,16 @@ pub trait Fold: Send + Sync + 'static {
     /// An event that cannot be understood: the read model stops there, and says so. A panic is taken for such an
     /// error.
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError>;
+
+    /// Whether it takes an instance's state from a checkpoint (`Checkpoint::of(event)`, among the events that it wants),
+    /// in place of all the events before it. Those in front of a checkpoint may come without the ones before them: it
+    /// makes nothing of an instance that it does not know yet.
+    ///
+    /// One that does not, which is most, has to see every event at every start, so that none of the instances that it
+    /// wants to know of gives up any.
+    fn begins_at_checkpoints(&self) -> bool {
+        false
+    }
 }
 
 /// Why a read model cannot answer.
@@ -89,14 +103,35 @@ struct Inner<M> {
     name: &'static str,
     journal: Arc<dyn Journal>,
     wants_internal: bool,
+    reader: Arc<NeedsAll>,
     shared: Arc<Shared<M>>,
     progress: watch::Receiver<Progress>,
     task: JoinHandle<()>,
+    /// It begins anew with the first event at every start, so all that it wants has to stay.
+    _place: ReaderPlace,
 }
 
 impl<M> Drop for Inner<M> {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What a read model needs at the next start, which begins anew.
+struct NeedsAll {
+    name: &'static str,
+    /// Everything of this.
+    needs: Option<Filter>,
+}
+
+impl Reader for NeedsAll {
+    fn name(&self) -> String {
+        format!("read model {}", self.name)
+    }
+
+    fn needs_behind<'a>(&'a self, stream: &'a StreamId) -> BoxFuture<'a, Result<Option<Position>, String>> {
+        let needed = self.needs.as_ref().is_some_and(|filter| filter.wants_of(stream));
+        Box::pin(std::future::ready(Ok(needed.then_some(Position::START))))
     }
 }
 
@@ -123,6 +158,8 @@ impl<M: Fold> ReadModel<M> {
     pub fn start(name: &'static str, model: M, journal: Arc<dyn Journal>) -> Self {
         let filter = model.filter();
         let wants_internal = filter.wants_internal();
+        let needs = (!model.begins_at_checkpoints()).then(|| filter.clone());
+        let reader = Arc::new(NeedsAll { name, needs });
         let shared = Arc::new(Shared(RwLock::new(model)));
         let (sender, progress) = watch::channel(Progress::default());
         let follower = Follower {
@@ -134,7 +171,8 @@ impl<M: Fold> ReadModel<M> {
             lag: gauge!("annals_read_model_lag_events", "read_model" => name),
         };
         let task = tokio::spawn(follower.run());
-        Self(Arc::new(Inner { name, journal, wants_internal, shared, progress, task }))
+        let place = journal.readers().register(format!("read model {name}"), wants_internal, Position::START);
+        Self(Arc::new(Inner { name, journal, wants_internal, reader, shared, progress, task, _place: place }))
     }
 
     /// Looks at the read model, once it holds everything that was durable when this was called.
@@ -190,6 +228,13 @@ impl<M: Fold> ReadModel<M> {
 }
 
 impl<M> ReadModel<M> {
+    /// It as a reader of the journal, for [`Node::readers`](annals_actors::Node::readers): nothing goes that it needs at
+    /// the next start.
+    #[must_use]
+    pub fn reader(&self) -> Arc<dyn Reader> {
+        Arc::clone(&self.0.reader) as Arc<dyn Reader>
+    }
+
     /// How far it is.
     #[must_use]
     pub fn position(&self) -> Position {

@@ -57,6 +57,10 @@ impl Vfs for ReadOnlyVfs {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        RealVfs.free_bytes(dir)
+    }
 }
 
 #[derive(Debug)]

@@ -228,6 +228,7 @@ impl From<SchemaError> for Problem {
             SchemaError::Read(error) => error.into(),
             SchemaError::Append(error) => error.into(),
             SchemaError::Record(error) => error.into(),
+            SchemaError::Panicked => Self::internal(code, text),
             _ => Self::unavailable(code, text),
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use annals_actors::{Inspector, Node, NodeBuilder, StartError};
+use annals_actors::{Inspector, Node, NodeBuilder, Readers, StartError};
 use annals_bus::{Broker, Bus, BusBuilder, BusStartError, SchemaOptions};
 use annals_persistence::{Journal, SnapshotStore};
 use axum::Router;
@@ -109,6 +109,8 @@ pub struct Setup {
     pub(crate) snapshots: Arc<dyn SnapshotStore>,
     pub(crate) broker: Option<Arc<dyn Broker>>,
     pub(crate) read_models: ReadModels,
+    /// Who has a say in which events of the journal may go.
+    pub(crate) readers: Readers,
 }
 
 impl fmt::Debug for Setup {
@@ -132,7 +134,10 @@ impl Setup {
 
     /// A node over the service's journal and snapshots; it lacks the aggregates.
     pub fn node(&self) -> NodeBuilder {
-        Node::builder().journal(Arc::clone(&self.journal)).snapshots(Arc::clone(&self.snapshots))
+        Node::builder()
+            .journal(Arc::clone(&self.journal))
+            .snapshots(Arc::clone(&self.snapshots))
+            .readers(self.readers.clone())
     }
 
     /// A bus for the service, on the broker that the host has, with schemas as they are by default; it lacks publications
@@ -145,9 +150,11 @@ impl Setup {
         }
     }
 
-    /// Starts a read model over the service's journal. The service is ready only when it has caught up.
+    /// Starts a read model over the service's journal. The service is ready only when it has caught up. Instances' events
+    /// that it needs at the next start are not given up: see [`Fold::begins_at_checkpoints`].
     pub fn read_model<M: Fold>(&self, name: &'static str, model: M) -> ReadModel<M> {
         let model = ReadModel::start(name, model, Arc::clone(&self.journal));
+        self.readers.add(&model.reader());
         self.read_models.lock().push(Arc::new(model.clone()));
         model
     }

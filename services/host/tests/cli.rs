@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, EmbeddedJournal, EmbeddedOptions, EventId, Expected, Journal,
+    JournalExt, NewEvent, StreamId, Timestamp,
+};
 use http::Method;
 use program::{Program, command, exit_code, items, run, stderr, stdout};
 use serde_json::{Value, json};
@@ -77,6 +82,65 @@ async fn a_state_that_is_not_there_says_why() {
     check(&["--url", &notes.address]);
     assert!(notes.stop().success());
     check(&["--data", dir]);
+}
+
+#[tokio::test]
+async fn a_running_service_makes_checkpoints_and_says_who_holds_events() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let notes = Program::start(&["dev", "--data", dir]);
+    write(&notes, ID, "two words").await;
+    let (note, count) = (format!("note-{ID}"), format!("count-{ID}"));
+    notes.until(&format!("/admin/v1/streams/{count}"), |answer| answer.status == 200).await;
+    let checkpoint = |more: &[&str]| {
+        run(&[&["aggregate", "checkpoint"], more, &["--url", &notes.address, "--json"]].concat())
+    };
+    let made = |more: &[&str]| -> Value { serde_json::from_str(&stdout(&checkpoint(more))).unwrap() };
+
+    // The list of notes is read from all that ever happened to them.
+    let refused = checkpoint(&["note", ID, "--truncate"]);
+    assert_eq!(exit_code(&refused), 1);
+    let told = stderr(&refused);
+    assert!(told.contains("read model notes") && told.contains("truncation_held"), "{told}");
+    let kept = made(&["note", ID]);
+    assert_eq!((&kept["version"], &kept["keptFrom"]), (&json!(2), &json!(1)), "{kept}");
+    let shown = items(&["streams", "show", &note, "--url", &notes.address, "--json"]);
+    assert_eq!((&shown[1]["type"], &shown[1]["actor"]), (&json!("$checkpoint"), &json!("operator")));
+    assert_eq!(shown[1]["data"]["state"], json!({ "text": "two words" }));
+
+    let gone = made(&["count", ID, "--truncate"]);
+    assert_eq!((&gone["version"], &gone["keptFrom"]), (&json!(2), &json!(2)), "{gone}");
+    for (more, code) in
+        [(["count", "nobody"], "instance_not_found"), (["stranger", ID], "aggregate_not_registered")]
+    {
+        let refused = checkpoint(&more);
+        assert_eq!(exit_code(&refused), 1);
+        assert!(stderr(&refused).contains(code), "{}", stderr(&refused));
+    }
+    let wrong = run(&["aggregate", "checkpoint", "note", ID, "--data", dir]);
+    assert_eq!(exit_code(&wrong), 2, "{}", stderr(&wrong));
+
+    // What happens after it: the list, the order of what is published, the state.
+    write(&notes, "67e55044-10b1-426f-9247-bb680e5fe0c9", "three more words").await;
+    let etag = notes.get(&format!("/api/note/{ID}")).await.header("etag").unwrap().to_owned();
+    assert_eq!(etag, "\"2\"");
+    let change = json!({ "text": "these are four words", "eTag": "1" }).to_string();
+    let changed = notes
+        .send(Method::PUT, &format!("/api/note/{ID}"), &[("content-type", "application/json")], &change)
+        .await;
+    assert_eq!(changed.status, 200, "nothing but a checkpoint has come behind version 1: {}", changed.text);
+    notes
+        .until(&format!("/admin/v1/aggregates/count/{ID}"), |answer| answer.json()["state"]["words"] == 4)
+        .await;
+    let at_one = notes.get(&format!("/admin/v1/aggregates/count/{ID}?at=1")).await;
+    assert_eq!(
+        (at_one.status, &at_one.json()["state"]["words"]),
+        (200, &json!(2)),
+        "it is in the checkpoint"
+    );
+    assert!(notes.stop().success());
+    let lists = items(&["log", "verify", "--data", dir, "--json"]);
+    assert!(lists.iter().all(|report| report["ok"] == true), "{lists:?}");
 }
 
 #[tokio::test]
@@ -219,6 +283,7 @@ async fn data_in_use_is_three_and_names_the_file() {
         vec!["serve", "--service", "notes", "--listen", "127.0.0.1:0", "--data", dir],
         vec!["streams", "ls", "--data", dir],
         vec!["log", "verify", "--data", dir],
+        vec!["log", "scavenge", "--data", dir],
     ] {
         let output = run(&args);
         assert_eq!(exit_code(&output), 3, "{args:?}: {}", stderr(&output));
@@ -281,6 +346,48 @@ async fn a_log_is_verified_and_damage_is_three() {
     assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 0);
     let notes = Program::start(&["dev", "--data", dir]);
     notes.post("/api/note", &[], &json!({ "text": "after" }).to_string()).await;
+    assert!(notes.stop().success());
+}
+
+/// A journal of several segments with requests that were remembered two days ago.
+async fn with_old_keys(dir: &Path) {
+    let options = EmbeddedOptions { segment_bytes: 8192, ..EmbeddedOptions::default() };
+    let journal: Arc<dyn Journal> = Arc::new(EmbeddedJournal::open(dir, options).unwrap());
+    let two_days_ago = Timestamp(Timestamp::now().0 - 2 * 24 * 60 * 60 * 1_000_000);
+    for number in 0..100 {
+        let event = NewEvent {
+            id: EventId::generate(),
+            type_name: "request-remembered".into(),
+            schema_version: 1,
+            codec: CodecId::Json,
+            payload: vec![b' '; 300].into(),
+            command: CommandMetadata::internal(two_days_ago),
+            tags: Vec::new(),
+        };
+        let key = StreamId::internal(&format!("idempotency-{number}")).unwrap();
+        journal.append(Batch::of(key, Expected::NoStream, [event])).await.unwrap();
+    }
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn a_stopped_log_is_scavenged_and_it_is_said_what_that_gave_back() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    with_old_keys(&data.path().join("notes/journal")).await;
+    let scavenged = |args: &[&str]| {
+        let all = ["log", "scavenge", "--data", dir, "--json"];
+        let report = items(&[&all[..], args].concat()).remove(0);
+        ["events", "rewritten", "reclaimedBytes"].map(|field| report[field].as_u64().unwrap())
+    };
+    assert_eq!(scavenged(&["--keys-kept", "3d"]), [0, 0, 0], "they are kept for longer");
+    let [events, rewritten, bytes] = scavenged(&[]);
+    assert!(events > 50 && rewritten > 2 && bytes > 10_000, "{events} {rewritten} {bytes}");
+    let text = stdout(&run(&["log", "scavenge", "--data", dir]));
+    assert!(text.starts_with("notes: gave back 0 bytes of 0 events"), "{text}");
+    assert_eq!(exit_code(&run(&["log", "scavenge", "--data", dir, "--keys-kept", "soon"])), 2);
+    assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 0);
+    let notes = Program::start(&["serve", "--service", "notes", "--data", dir]);
     assert!(notes.stop().success());
 }
 

@@ -69,6 +69,14 @@ async fn each_metric_is_there_with_its_label_and_its_value() {
     for metric in ["events_count", "events_sum", "sync_seconds_count", "write_seconds_count"] {
         at_least(&format!("annals_commit_{metric}{{service=\"notes\"}}"), 4.0);
     }
+    at_least(r#"annals_journal_log_bytes{service="notes"}"#, 4096.0);
+    at_least(r#"annals_journal_segments{service="notes"}"#, 1.0);
+    at_least(r#"annals_disk_free_bytes{service="notes"}"#, 1.0);
+    for metric in
+        ["annals_scavenge_runs_total", "annals_scavenge_failures_total", "annals_journal_garbage_bytes"]
+    {
+        at_least(&format!("{metric}{{service=\"notes\"}}"), 0.0);
+    }
     // The first turn of each instance is measured.
     at_least(r#"annals_handling_seconds_count{aggregate="note"}"#, 2.0);
     at_least(r#"annals_handling_seconds_bucket{aggregate="note",le="0.00001"}"#, 0.0);

@@ -25,9 +25,14 @@ struct Logged {
 
 impl Logged {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Self {
         let mut command = command();
         command
             .args(["dev", "--json", "--listen", "127.0.0.1:0"])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -55,6 +60,18 @@ impl Logged {
         let mut line = [0; 25];
         stream.read_exact(&mut line).unwrap();
         assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    }
+
+    /// A request with this note, whose answer is not waited for.
+    fn send_note(&self, text: &str) -> TcpStream {
+        let body = format!("{{\"text\":\"{text}\"}}");
+        let mut stream = self.connect();
+        let head = format!(
+            "POST /api/note HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
         stream
     }
 
@@ -130,4 +147,71 @@ fn asked_twice_a_service_waits_for_nothing() {
     signal(&notes.child, "INT");
     let log = notes.stops_soon_with(1);
     assert!(log.contains("stopped_early"), "{log}");
+}
+
+/// Waits until an answer has this in it.
+fn until_says(notes: &Logged, path: &str, part: &str) {
+    let began = Instant::now();
+    loop {
+        let answer = send_raw(
+            &notes.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+        );
+        if answer.contains(part) {
+            return;
+        }
+        assert!(began.elapsed() < SOON, "{path} does not say {part}: {answer}");
+    }
+}
+
+/// Everything that a stop waits for has its share of the time, and is named when it is cut.
+const IN_THREE_SECONDS: [&str; 2] = ["--stop-within", "3"];
+
+#[test]
+fn a_request_that_hangs_is_cut_and_named() {
+    let notes = Logged::start_with(&IN_THREE_SECONDS);
+    let _request = notes.request_under_way();
+    signal(&notes.child, "TERM");
+    let log = notes.stops_soon_with(0);
+    assert!(log.contains("requests did not end in time"), "{log}");
+    assert!(log.lines().last().is_some_and(|line| line.contains("stopped")), "{log}");
+}
+
+#[test]
+fn a_handler_that_hangs_is_cut_and_named() {
+    let notes = Logged::start_with(&IN_THREE_SECONDS);
+    let _note = notes.send_note("endless");
+    line_with(&notes.log, "words are counted that never end");
+    signal(&notes.child, "TERM");
+    let log = notes.stops_soon_with(0);
+    let cut = "the bus did not stop in time and was cut off service=\"counts\" handling=1";
+    assert!(log.contains(cut), "{log}");
+    assert!(log.lines().last().is_some_and(|line| line.contains("stopped")), "{log}");
+}
+
+#[test]
+fn code_that_never_ends_is_cut_and_named() {
+    let notes = Logged::start_with(&IN_THREE_SECONDS);
+    let _note = notes.send_note("spin");
+    until_says(&notes, "/metrics", "annals_requests_in_flight{aggregate=\"note\"} 1");
+    signal(&notes.child, "TERM");
+    let log = notes.stops_soon_with(0);
+    let line = log.lines().find(|line| line.contains("the node did not stop in time")).expect(&log);
+    assert!(line.contains("service=\"notes\"") && line.contains("requests=1"), "{line}");
+}
+
+#[test]
+fn code_that_holds_every_thread_does_not_hold_the_process() {
+    for (times, words) in [(1, "holds the process up"), (2, "")] {
+        let notes = Logged::start_with(&IN_THREE_SECONDS);
+        let threads = std::thread::available_parallelism().unwrap().get();
+        // Requests that come once no thread is left are read by nobody.
+        let _notes: Vec<_> = (0..4 * threads).map(|_| notes.send_note("spin")).collect();
+        line_with(&notes.log, "handler_stuck");
+        for _ in 0..times {
+            signal(&notes.child, "TERM");
+        }
+        let log = notes.stops_soon_with(1);
+        assert!(log.contains(words), "{log}");
+    }
 }

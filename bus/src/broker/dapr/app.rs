@@ -1,18 +1,18 @@
 //! The service as its sidecar sees it, whichever channel the sidecar uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use parking_lot::RwLock;
+use futures_util::future::{OptionFuture, join_all};
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::probe::SidecarState;
+use super::probe::{SidecarState, Watcher};
 use super::wire::{ENVELOPE_TYPE, Unreadable};
 use super::{AppChannel, DaprOptions, Secret};
 use crate::subscription::{DeliveryError, Inlet};
@@ -27,6 +27,20 @@ pub enum AppAnswer {
     /// Not yet: deliver it again.
     Retry,
 }
+
+/// Whether it is worth while to read a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reception {
+    /// It is.
+    Welcome,
+    /// Not now: the service stops, or the sidecar is one that must not be used. It is to be brought again.
+    Later,
+    /// Nothing here subscribes to its topic. It is to stay with the broker until somebody has mended that.
+    NotSubscribed,
+}
+
+/// How many topics that nothing subscribes to are named in the log: whoever calls chooses the names.
+const UNKNOWN_NAMED_MAX: usize = 64;
 
 /// A subscription as the sidecar is told of it (`GET /dapr/subscribe`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -57,6 +71,8 @@ struct Inner {
     /// The service that is attached, if one is.
     attached: RwLock<Attachments>,
     draining: AtomicBool,
+    /// The topics that deliveries came for though nothing subscribes to them.
+    unknown: Mutex<BTreeSet<Topic>>,
     state: watch::Sender<SidecarState>,
 }
 
@@ -67,9 +83,14 @@ pub(super) struct AttachmentId(u64);
 /// The handlers of each topic.
 type Handlers = BTreeMap<Topic, Vec<Arc<Inlet>>>;
 
+/// How long the sidecar may take to say what it is, while it waits for what it asked.
+const ASKED_BACK: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 struct Attachments {
     last: u64,
+    /// Who asks the sidecar what it is.
+    watcher: Option<Arc<Watcher>>,
     current: Option<(AttachmentId, Handlers)>,
 }
 
@@ -90,6 +111,7 @@ impl DaprApp {
             body_bytes_max: options.body_bytes_max,
             attached: RwLock::default(),
             draining: AtomicBool::new(false),
+            unknown: Mutex::default(),
             state: watch::Sender::new(SidecarState::Unknown),
         }))
     }
@@ -111,6 +133,11 @@ impl DaprApp {
         Some(id)
     }
 
+    /// Has this one asked what the sidecar is.
+    pub(super) fn ask_by(&self, watcher: &Arc<Watcher>) {
+        self.0.attached.write().watcher = Some(Arc::clone(watcher));
+    }
+
     /// Takes nothing from now on.
     pub(super) fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
@@ -120,6 +147,7 @@ impl DaprApp {
         let mut attached = self.0.attached.write();
         if attached.current.as_ref().is_some_and(|(current, _)| *current == id) {
             attached.current = None;
+            attached.watcher = None;
         }
     }
 
@@ -135,13 +163,28 @@ impl DaprApp {
     }
 
     /// What the sidecar is to subscribe to: nothing where operators say that.
-    #[must_use]
-    pub fn subscriptions(&self) -> Vec<AppSubscription> {
-        if self.0.programmatic {
-            self.topics().into_iter().map(|topic| self.described(topic)).collect()
-        } else {
-            Vec::new()
+    pub async fn subscriptions(&self) -> Vec<AppSubscription> {
+        if !self.0.programmatic {
+            return Vec::new();
         }
+        let drops = self.drops_what_fails().await;
+        self.topics().into_iter().map(|topic| self.described(topic, drops)).collect()
+    }
+
+    /// Whether the sidecar that asks drops what it gives up. It asks once, as soon as it is there, so what was known before
+    /// may be of another.
+    async fn drops_what_fails(&self) -> bool {
+        let watcher = self.0.attached.read().watcher.clone();
+        let asked = OptionFuture::from(watcher.as_ref().map(|watcher| watcher.ask()));
+        let state = tokio::time::timeout(ASKED_BACK, asked).await.ok().flatten();
+        let known = state.as_ref().and_then(SidecarState::drops_what_fails);
+        // Where nobody knows, it is better moved than dropped.
+        known.or_else(|| self.0.state.borrow().drops_what_fails()).unwrap_or(true)
+    }
+
+    /// Where an app that is reached over HTTP takes a topic's events.
+    pub(super) fn route(topic: &str) -> String {
+        format!("/dapr/events/{topic}")
     }
 
     /// The topics that the service handles.
@@ -150,11 +193,10 @@ impl DaprApp {
         attached.current.iter().flat_map(|(_, handlers)| handlers.keys()).cloned().collect()
     }
 
-    fn described(&self, topic: Topic) -> AppSubscription {
-        let needed = self.0.state.borrow().drops_what_fails();
+    fn described(&self, topic: Topic, needed: bool) -> AppSubscription {
         AppSubscription {
             pubsubname: Arc::clone(&self.0.pubsub),
-            route: format!("/dapr/events/{topic}"),
+            route: Self::route(topic.as_str()),
             dead_letter_topic: needed.then(|| format!("{topic}.dapr-dead")),
             topic,
         }
@@ -162,16 +204,63 @@ impl DaprApp {
 
     /// Whether a delivery or a question comes from the sidecar, by the token that it brings and where it comes from. Sidecars
     /// before 1.17 send their token over HTTP only; over gRPC they are believed on this machine alone, as is one that has
-    /// not said yet what it is.
+    /// not said yet what it is. Where there is no token, only this machine is believed, whatever the channel.
     #[must_use]
     pub fn is_from_sidecar(&self, token: Option<&[u8]>, peer: Option<IpAddr>) -> bool {
-        let Some(secret) = &self.0.token else { return true };
+        let Some(secret) = &self.0.token else { return peer.is_some_and(is_this_machine) };
         let Some(given) = token else {
             let sends =
                 self.0.state.borrow().version().is_some_and(|version| version.sends_app_token_over_grpc());
             return self.0.over_grpc && !sends && peer.is_some_and(is_this_machine);
         };
         secret.is(given)
+    }
+
+    /// Whether a delivery of this topic is worth reading. One that is not counts as refused.
+    #[must_use]
+    pub fn reception(&self, topic: &str) -> Reception {
+        let topic = Topic::named(topic);
+        if self.handlers(&topic).is_empty() {
+            self.refuse_unknown(&topic);
+            return Reception::NotSubscribed;
+        }
+        if !self.may_take() {
+            self.count(&topic, AppAnswer::Retry, "refused");
+            return Reception::Later;
+        }
+        Reception::Welcome
+    }
+
+    /// Counts a delivery whose body could not be read, and says so.
+    pub fn unread(&self, topic: &str, code: &'static str) {
+        tracing::warn!(topic, code, "the body of a delivery could not be read");
+        self.count(&Topic::named(topic), AppAnswer::Retry, code);
+    }
+
+    /// Says in the log when deliveries are listened for on the network and nobody there can be believed.
+    pub fn warn_of_network(&self, address: SocketAddr) {
+        if self.0.token.is_none() && !is_this_machine(address.ip()) {
+            tracing::warn!(
+                %address,
+                "deliveries from the network are refused, since there is no app token: give it to the service and to its \
+                 sidecar (APP_API_TOKEN)"
+            );
+        }
+    }
+
+    /// How many bytes of a body are worth keeping: what is a little too long becomes a dead letter in the place of its
+    /// key, and that is read of the body; of what is longer than this, the beginning says enough.
+    #[must_use]
+    pub fn body_bytes_kept(&self) -> usize {
+        self.0.body_bytes_max.saturating_mul(2)
+    }
+
+    /// Takes the beginning of a body that is too long to be kept, as a dead letter of each handler.
+    pub async fn deliver_cut(&self, topic: &str, content_type: &str, beginning: &[u8]) -> AppAnswer {
+        let most = self.0.body_bytes_max;
+        let reason =
+            format!("the event is much longer than the {most} bytes that are taken; this is its beginning");
+        self.bury(&Topic::named(topic), content_type, &beginning[..most.min(beginning.len())], reason).await
     }
 
     /// Takes an event as it came over HTTP.
@@ -220,9 +309,7 @@ impl DaprApp {
     {
         let inlets = self.handlers(topic);
         if inlets.is_empty() {
-            tracing::error!(%topic, "an event came for a topic that nothing here subscribes to; mend the Subscription resources");
-            // Whoever asks chooses the name: it is no label.
-            return self.count(&Topic::named("unknown"), AppAnswer::Retry, "unknown_topic");
+            return self.refuse_unknown(topic);
         }
         if !self.may_take() {
             return self.count(topic, AppAnswer::Retry, "refused");
@@ -238,6 +325,16 @@ impl DaprApp {
                 self.count(topic, AppAnswer::Retry, error.code())
             }
         }
+    }
+
+    /// Counts each of them; the broker brings them again and again, so that the log names a topic once.
+    fn refuse_unknown(&self, topic: &Topic) -> AppAnswer {
+        let mut unknown = self.0.unknown.lock();
+        if unknown.len() < UNKNOWN_NAMED_MAX && unknown.insert(topic.clone()) {
+            tracing::warn!(%topic, "an event came for a topic that nothing here subscribes to; mend the Subscription resources");
+        }
+        // Whoever asks chooses the name: it is no label.
+        self.count(&Topic::named("unknown"), AppAnswer::Retry, "unknown_topic")
     }
 
     fn handlers(&self, topic: &Topic) -> Vec<Arc<Inlet>> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture, join};
 use parking_lot::Mutex;
 
 use super::DaprApp;
@@ -50,16 +50,19 @@ impl Attached {
         }
     }
 
+    /// Ends its tasks as failures of their own would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.callback.lock().iter().for_each(CallbackServer::fail);
+        self.probe.lock().iter().for_each(Probe::fail);
+    }
+
     async fn end(&self) {
         // First no more deliveries, which a sidecar sees by the app's health; then what is under way.
         self.app.drain();
-        if let Some(relay) = &self.relay {
-            relay.stop().await;
-        }
-        let callback = self.callback.lock().take();
-        if let Some(callback) = callback {
-            callback.stop().await;
-        }
+        let relay: OptionFuture<_> = self.relay.as_ref().map(|relay| relay.stop()).into();
+        let callback: OptionFuture<_> = self.callback.lock().take().map(CallbackServer::stop).into();
+        join(relay, callback).await;
         drop(self.probe.lock().take());
         self.app.detach(self.id);
     }
@@ -81,7 +84,10 @@ impl Attachment for Attached {
     }
 
     fn health(&self) -> BrokerHealth {
-        self.app.state().borrow().health()
+        let mut health = self.app.state().borrow().health();
+        health.reasons.extend(self.callback.lock().iter().filter_map(CallbackServer::fault));
+        health.reasons.extend(self.probe.lock().iter().filter_map(Probe::fault));
+        health
     }
 
     fn detach(&self) -> BoxFuture<'_, ()> {

@@ -32,10 +32,14 @@ use tonic::{Request, Response, Status, async_trait};
 use super::app::{AppAnswer, AppSubscription, DaprApp};
 use super::sidecar::MESSAGE_BYTES_MAX;
 use super::wire;
-use crate::Topic;
+use crate::{Topic, ended};
 
-/// How long stopping waits for deliveries under way; each is answered within the app's own time.
-const DRAIN: Duration = Duration::from_secs(15);
+/// What it is called when it has ended.
+const WHAT: &str = "the server that the sidecar calls";
+
+/// How long stopping waits for deliveries under way; each is answered within the app's own time, eight seconds unless it
+/// is set otherwise.
+const DRAIN: Duration = Duration::from_millis(8500);
 
 /// The server, for as long as it is not stopped or dropped.
 pub(super) struct CallbackServer {
@@ -48,9 +52,7 @@ impl CallbackServer {
     pub(super) async fn start(address: SocketAddr, app: DaprApp) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "deliveries are taken from the network: give sidecars from 1.17 on an app token");
-        }
+        app.warn_of_network(address);
         let stopping = watch::Sender::new(false);
         let mut stopped = stopping.subscribe();
         let callback = Arc::new(Callback { app });
@@ -64,19 +66,34 @@ impl CallbackServer {
                     .max_decoding_message_size(MESSAGE_BYTES_MAX),
             )
             .add_service(AppCallbackHealthCheckServer::from_arc(callback));
-        let task = tokio::spawn(async move {
+        let told = stopping.clone();
+        let serving = async move {
             // An error means that the sender is gone, which is an end too.
             let end = async move { drop(stopped.wait_for(|stopping| *stopping).await) };
             let served = router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), end).await;
             if let Err(error) = served {
-                tracing::error!(%error, "the server for the sidecar has ended by itself");
+                tracing::error!(%error, "the server for the sidecar failed");
             }
+        };
+        let task = tokio::spawn(async move {
+            ended::by_itself(WHAT, serving, || *told.borrow()).await;
         });
         Ok(Self { address, stopping, task: Some(task) })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Why no deliveries come, when it has ended by itself.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.task.as_ref().is_some_and(JoinHandle::is_finished).then(|| ended::reason(WHAT))
+    }
+
+    /// Ends as a failure of its own would.
+    #[cfg(test)]
+    pub(super) fn fail(&self) {
+        self.task.iter().for_each(JoinHandle::abort);
     }
 
     /// Takes nothing new, and waits a bounded time for what is under way.
@@ -204,7 +221,7 @@ impl AppCallback for Callback {
         _: Request<()>,
     ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
         // No sidecar sends its token with this question.
-        let subscriptions = self.app.subscriptions().into_iter().map(subscription).collect();
+        let subscriptions = self.app.subscriptions().await.into_iter().map(subscription).collect();
         Ok(Response::new(ListTopicSubscriptionsResponse { subscriptions }))
     }
 

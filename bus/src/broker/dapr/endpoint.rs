@@ -5,10 +5,16 @@ use std::str::FromStr;
 
 use tonic::transport::{ClientTlsConfig, Endpoint};
 
+use super::Authorities;
 use super::options::{CONNECT_TIMEOUT, KEEP_ALIVE};
 
 /// The port of the sidecar's gRPC API where nothing says otherwise.
 const DEFAULT_PORT: u16 = 50001;
+/// The same with TLS, where a sidecar stands behind what else speaks it.
+const DEFAULT_TLS_PORT: u16 = 443;
+
+const GRPC_FORMS: &str = "host:port, http(s)://host:port or unix:///path";
+const HTTP_FORMS: &str = "host:port or http(s)://host:port";
 
 /// The address of a sidecar's gRPC API, in any of the forms that Dapr's own SDKs take: `127.0.0.1:50001`,
 /// `http://host:port`, `https://host:port`, `host:port?tls=true`, `unix:///path`.
@@ -20,12 +26,18 @@ pub struct SidecarEndpoint {
 
 /// Why a text is no address of a sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "\"{text}\" is no address of a sidecar ({reason}); give host:port, http(s)://host:port or unix:///path"
-)]
+#[error("\"{text}\" is no address of a sidecar ({reason}); give {forms}")]
 pub struct EndpointError {
     text: String,
     reason: String,
+    forms: &'static str,
+}
+
+impl EndpointError {
+    /// One for the HTTP API.
+    pub(super) fn http(text: &str, reason: &str) -> Self {
+        Self { text: text.to_owned(), reason: reason.to_owned(), forms: HTTP_FORMS }
+    }
 }
 
 impl SidecarEndpoint {
@@ -35,7 +47,14 @@ impl SidecarEndpoint {
         Self { uri: format!("http://127.0.0.1:{port}"), tls: false }
     }
 
-    pub(super) fn connector(&self) -> Result<Endpoint, EndpointError> {
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Trusts these authorities with TLS, or those that this machine trusts.
+    pub(super) fn connector(&self, ca: Option<&Authorities>) -> Result<Endpoint, EndpointError> {
         let endpoint = Endpoint::from_shared(self.uri.clone()).map_err(|error| self.error(&error))?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
@@ -47,11 +66,13 @@ impl SidecarEndpoint {
         if !self.tls {
             return Ok(endpoint);
         }
-        endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots()).map_err(|error| self.error(&error))
+        let of_this_machine = || ClientTlsConfig::new().with_enabled_roots();
+        let tls = ca.map_or_else(of_this_machine, Authorities::trusted_by_grpc);
+        endpoint.tls_config(tls).map_err(|error| self.error(&error))
     }
 
     fn error(&self, error: &dyn std::error::Error) -> EndpointError {
-        EndpointError { text: self.uri.clone(), reason: error.to_string() }
+        EndpointError { text: self.uri.clone(), reason: with_sources(error), forms: GRPC_FORMS }
     }
 }
 
@@ -71,7 +92,11 @@ impl FromStr for SidecarEndpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let fail = |reason: &str| EndpointError { text: text.to_owned(), reason: reason.to_owned() };
+        let fail = |reason: &str| EndpointError {
+            text: text.to_owned(),
+            reason: reason.to_owned(),
+            forms: GRPC_FORMS,
+        };
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
         if address.is_empty() {
             return Err(fail("it is empty"));
@@ -82,21 +107,38 @@ impl FromStr for SidecarEndpoint {
             _ => return Err(fail("the only parameter is tls=true or tls=false")),
         };
         let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+        let tls = asks_for_tls || scheme == "https";
         let uri = match scheme {
-            "http" | "https" | "dns" => with_port(rest.trim_start_matches('/').trim_end_matches('/')),
+            "http" | "https" | "dns" => with_port(rest.trim_start_matches('/').trim_end_matches('/'), tls),
             "unix" => return Ok(Self { uri: format!("unix://{rest}"), tls: false }),
             _ => return Err(fail("the scheme is none of http, https, dns, unix")),
         };
-        let tls = asks_for_tls || scheme == "https";
         let endpoint = Self { uri: format!("{}://{uri}", if tls { "https" } else { "http" }), tls };
-        endpoint.connector().map(|_| endpoint)
+        endpoint.connector(None).map(|_| endpoint)
     }
 }
 
 /// With the default port where it has none. An address in brackets has colons of its own.
-fn with_port(authority: &str) -> String {
+fn with_port(authority: &str, tls: bool) -> String {
     let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
-    if after_host.contains(':') { authority.to_owned() } else { format!("{authority}:{DEFAULT_PORT}") }
+    if after_host.contains(':') {
+        return authority.to_owned();
+    }
+    format!("{authority}:{}", if tls { DEFAULT_TLS_PORT } else { DEFAULT_PORT })
+}
+
+/// An error and everything behind it: what TLS has against a certificate stands at the bottom.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -113,6 +155,7 @@ mod tests {
             ("dns:///sidecar:7", "http://sidecar:7", false),
             ("sidecar", "http://sidecar:50001", false),
             ("[::1]", "http://[::1]:50001", false),
+            ("https://sidecar.example", "https://sidecar.example:443", true),
             ("unix:///run/dapr.sock", "unix:///run/dapr.sock", false),
         ] {
             let endpoint: SidecarEndpoint = text.parse().unwrap();

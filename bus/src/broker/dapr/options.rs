@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Secret, SidecarEndpoint};
+use super::{Authorities, HttpEndpoint, Secret, SidecarEndpoint};
 use crate::{RelayOptions, RetryPolicy};
 
 /// How long connecting may take.
@@ -47,6 +47,11 @@ pub enum PublishCalls {
 pub struct DaprOptions {
     /// Where the sidecar's gRPC API is.
     pub endpoint: SidecarEndpoint,
+    /// Where the sidecar's HTTP API is. It is asked for the sidecar's health alone (`/v1.0/healthz`), which the gRPC API does
+    /// not tell; without it, what the gRPC API says has to do.
+    pub http_endpoint: Option<HttpEndpoint>,
+    /// The authorities that a sidecar behind TLS proves itself by; without them, those that this machine trusts.
+    pub ca: Option<Authorities>,
     /// What opens that API, where it asks for a token (`DAPR_API_TOKEN`).
     pub api_token: Option<Secret>,
     /// What the sidecar shows with deliveries, where it was given one (`APP_API_TOKEN`).
@@ -55,8 +60,9 @@ pub struct DaprOptions {
     pub pubsub: Arc<str>,
     /// Where deliveries come in.
     pub app_channel: AppChannel,
-    /// Whether the sidecar asks the service what it subscribes to. Where operators write `Subscription` resources
-    /// instead, it is told nothing.
+    /// Whether the sidecar is told what the service subscribes to when it asks. Where operators write `Subscription`
+    /// resources instead, it is told nothing, and a topic without one shows under `degraded`: who reads what is theirs
+    /// to say.
     pub programmatic: bool,
     /// How events are handed to the sidecar.
     pub publish: PublishCalls,
@@ -80,6 +86,8 @@ impl DaprOptions {
     pub fn new(pubsub: impl Into<Arc<str>>) -> Self {
         Self {
             endpoint: SidecarEndpoint::default(),
+            http_endpoint: None,
+            ca: None,
             api_token: None,
             app_token: None,
             pubsub: pubsub.into(),

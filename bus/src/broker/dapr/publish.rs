@@ -1,6 +1,6 @@
 //! Publishing through the sidecar.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use dapr::dapr::proto::runtime::v1::{
@@ -9,7 +9,8 @@ use dapr::dapr::proto::runtime::v1::{
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use super::probe::SidecarState;
@@ -18,53 +19,111 @@ use super::wire::{self, ENVELOPE_TYPE};
 use super::{DaprOptions, PublishCalls};
 use crate::broker::{PublishError, Publisher};
 use crate::envelope::trace_text;
+use crate::relay::Answer;
 use crate::{Envelope, Topic};
 
-/// How many bytes share a call, at most: the sidecar's own limit is 4 MiB, and an event may be larger than this alone.
-const CALL_BYTES_MAX: usize = 1024 * 1024;
+mod queue;
 
-type Answer = Result<(), PublishError>;
+use queue::{Call, Queue, Reply, Waiting};
 
-/// An event that waits for its call.
-struct Waiting {
-    event: PublishEventRequest,
-    trace: Option<String>,
-    answer: oneshot::Sender<Answer>,
+type Taken = Result<(), PublishError>;
+
+/// Hands events to the sidecar. There are so many calls at once; each takes what waits for a topic, so that it is as full
+/// as the load makes it, and nobody waits for more to come.
+pub(super) struct DaprPublisher {
+    caller: Caller,
+    queue: Arc<Queue>,
+    /// The calls under way. They end with the publisher.
+    calls: Mutex<JoinSet<()>>,
 }
 
-/// Hands events to the sidecar. Whoever gets one of the calls takes what waits for the same topic along, so that a
-/// call is as full as the load makes it, and nobody waits for more to come.
-pub(super) struct DaprPublisher {
+/// What a call needs.
+#[derive(Clone)]
+struct Caller {
     sidecar: Sidecar,
     state: watch::Sender<SidecarState>,
     pubsub: Arc<str>,
-    calls: Semaphore,
-    events_in_call: usize,
-    waiting: Mutex<HashMap<Topic, VecDeque<Waiting>>>,
 }
 
 impl DaprPublisher {
     pub(super) fn new(sidecar: Sidecar, state: watch::Sender<SidecarState>, options: &DaprOptions) -> Self {
-        let (calls, events_in_call) = match options.publish {
+        let (calls, events) = match options.publish {
             PublishCalls::Single { calls } => (calls, 1),
-            PublishCalls::Bulk { calls, events } => (calls, events.max(1)),
+            PublishCalls::Bulk { calls, events } => (calls, events),
         };
+        let pubsub = Arc::clone(&options.pubsub);
         Self {
-            sidecar,
-            state,
-            pubsub: Arc::clone(&options.pubsub),
-            calls: Semaphore::new(calls.max(1)),
-            events_in_call,
-            waiting: Mutex::default(),
+            caller: Caller { sidecar, state, pubsub },
+            queue: Arc::new(Queue::new(calls, events)),
+            calls: Mutex::default(),
         }
     }
 
-    async fn send(&self, envelope: &Envelope) -> Answer {
-        if let SidecarState::Refused { reason } = &*self.state.borrow() {
-            return Err(PublishError::configuration(reason));
+    fn put(&self, envelope: Arc<Envelope>, reply: Reply) {
+        if let Some(call) = self.queue.put(Waiting { envelope, reply }) {
+            let mut calls = self.calls.lock();
+            while calls.try_join_next().is_some() {}
+            calls.spawn(self.caller.clone().serve(call));
         }
-        let data = wire::body(envelope).map_err(|error| PublishError::configuration(error.to_string()))?;
-        let (answer, mut answered) = oneshot::channel();
+    }
+}
+
+impl Publisher for DaprPublisher {
+    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Taken> {
+        async move {
+            let (caller, answer) = oneshot::channel();
+            self.put(Arc::clone(envelope), Reply::Caller(caller));
+            answer.await.unwrap_or_else(|_| Err(given_up()))
+        }
+        .boxed()
+    }
+
+    fn takes_offers(&self) -> bool {
+        true
+    }
+
+    fn offer(&self, envelope: Arc<Envelope>, answer: Answer) -> Option<Answer> {
+        self.put(envelope, Reply::Relay(answer));
+        None
+    }
+}
+
+impl Caller {
+    /// Makes one call after the other, as long as something waits.
+    async fn serve(self, mut call: Call) {
+        while let Some((topic, batch)) = call.next() {
+            self.send(&topic, batch).await;
+        }
+    }
+
+    async fn send(&self, topic: &Topic, mut batch: Vec<Waiting>) {
+        if let Some(reason) = self.refused() {
+            let refusal = PublishError::configuration(reason);
+            batch.into_iter().for_each(|one| one.reply.give(Err(refusal.clone())));
+        } else if batch.len() > 1 {
+            self.bulk(topic, batch).await;
+        } else if let Some(one) = batch.pop() {
+            self.single(one).await;
+        }
+    }
+
+    /// Why nothing may be published through this sidecar.
+    fn refused(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            SidecarState::Refused { reason } => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    async fn single(&self, one: Waiting) {
+        let Waiting { envelope, reply } = one;
+        reply.give(match body(&envelope) {
+            Ok(data) => self.publish(&envelope, data).await,
+            Err(error) => Err(error),
+        });
+    }
+
+    async fn publish(&self, envelope: &Envelope, data: Vec<u8>) -> Taken {
         let event = PublishEventRequest {
             pubsub_name: self.pubsub.to_string(),
             topic: envelope.topic.to_string(),
@@ -73,65 +132,12 @@ impl DaprPublisher {
             metadata: wire::metadata(envelope),
         };
         let trace = envelope.trace.as_ref().map(trace_text);
-        self.waiting.lock().entry(envelope.topic.clone()).or_default().push_back(Waiting {
-            event,
-            trace,
-            answer,
-        });
-        // The own event may stand behind a full call's worth of others.
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut answered => return answer.unwrap_or_else(|_| Err(given_up())),
-                // The semaphore is never closed.
-                _permit = self.calls.acquire() => if !self.call(&envelope.topic).await { break },
-            }
-        }
-        // Another's call has taken the own event along.
-        answered.await.unwrap_or_else(|_| Err(given_up()))
-    }
-
-    /// Uses a call for what waits on a topic, if anything does.
-    async fn call(&self, topic: &Topic) -> bool {
-        let mut batch = self.take(topic);
-        if batch.len() > 1 {
-            self.bulk(topic, batch).await;
-        } else if let Some(one) = batch.pop() {
-            self.single(one).await;
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// What waits longest on a topic, as much as shares a call.
-    fn take(&self, topic: &Topic) -> Vec<Waiting> {
-        let mut waiting = self.waiting.lock();
-        let Some(queue) = waiting.get_mut(topic) else { return Vec::new() };
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = queue.front() {
-            bytes += next.event.data.len();
-            let full = batch.len() == self.events_in_call || bytes > CALL_BYTES_MAX;
-            if full && !batch.is_empty() {
-                break;
-            }
-            batch.extend(queue.pop_front());
-        }
-        if queue.is_empty() {
-            waiting.remove(topic);
-        }
-        batch
-    }
-
-    async fn single(&self, one: Waiting) {
-        let Waiting { event, trace, answer } = one;
-        let result = self.sidecar.publish(event, trace.as_deref()).await;
-        // Who no longer waits publishes again, under the same id.
-        drop(answer.send(result.map_err(|status| refusal(&status))));
+        self.sidecar.publish(event, trace.as_deref()).await.map_err(|status| refusal(&status))
     }
 
     async fn bulk(&self, topic: &Topic, batch: Vec<Waiting>) {
-        match self.sidecar.publish_bulk(self.request(topic, &batch)).await {
+        let (request, batch) = self.request(topic, batch);
+        match self.sidecar.publish_bulk(request).await {
             Ok(response) => answer_each(batch, &response),
             // One event that the sidecar does not take has it refuse all: alone, each gets its own answer.
             Err(status)
@@ -144,29 +150,37 @@ impl DaprPublisher {
                     self.single(one).await;
                 }
             }
-            Err(status) => batch.into_iter().for_each(|one| drop(one.answer.send(Err(refusal(&status))))),
+            Err(status) => batch.into_iter().for_each(|one| one.reply.give(Err(refusal(&status)))),
         }
     }
 
-    fn request(&self, topic: &Topic, batch: &[Waiting]) -> BulkPublishRequest {
-        let entry = |(index, one): (usize, &Waiting)| BulkPublishRequestEntry {
-            entry_id: index.to_string(),
-            event: one.event.data.clone(),
-            content_type: ENVELOPE_TYPE.to_owned(),
-            metadata: one.event.metadata.clone(),
-        };
-        BulkPublishRequest {
-            pubsub_name: self.pubsub.to_string(),
-            topic: topic.to_string(),
-            entries: batch.iter().enumerate().map(entry).collect(),
-            metadata: HashMap::new(),
+    /// A call with all events that can be written, in their order; the others are told so.
+    fn request(&self, topic: &Topic, batch: Vec<Waiting>) -> (BulkPublishRequest, Vec<Waiting>) {
+        let (mut entries, mut written) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for one in batch {
+            match body(&one.envelope) {
+                Ok(event) => {
+                    entries.push(entry(entries.len(), &one.envelope, event));
+                    written.push(one);
+                }
+                Err(error) => one.reply.give(Err(error)),
+            }
         }
+        let (pubsub_name, topic) = (self.pubsub.to_string(), topic.to_string());
+        (BulkPublishRequest { pubsub_name, topic, entries, metadata: HashMap::new() }, written)
     }
 }
 
-impl Publisher for DaprPublisher {
-    fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
-        self.send(envelope).boxed()
+fn body(envelope: &Envelope) -> Result<Vec<u8>, PublishError> {
+    wire::body(envelope).map_err(|error| PublishError::configuration(error.to_string()))
+}
+
+fn entry(index: usize, envelope: &Envelope, event: Vec<u8>) -> BulkPublishRequestEntry {
+    BulkPublishRequestEntry {
+        entry_id: index.to_string(),
+        event,
+        content_type: ENVELOPE_TYPE.to_owned(),
+        metadata: wire::metadata(envelope),
     }
 }
 
@@ -174,8 +188,8 @@ fn answer_each(batch: Vec<Waiting>, response: &BulkPublishResponse) {
     let failed: HashMap<&str, &str> =
         response.failed_entries.iter().map(|entry| (entry.entry_id.as_str(), entry.error.as_str())).collect();
     for (index, one) in batch.into_iter().enumerate() {
-        let failure = failed.get(index.to_string().as_str());
-        drop(one.answer.send(failure.map_or(Ok(()), |reason| Err(PublishError::unavailable(*reason)))));
+        let failure = if failed.is_empty() { None } else { failed.get(index.to_string().as_str()) };
+        one.reply.give(failure.map_or(Ok(()), |reason| Err(PublishError::unavailable(*reason))));
     }
 }
 

@@ -40,6 +40,8 @@ impl Interceptor for ApiToken {
 pub(super) enum SidecarError {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    #[error("an authority for TLS was given, and {endpoint} has none; give an address with https://")]
+    NoTls { endpoint: String },
     #[error("the sidecar's API token has characters that no header can carry")]
     Token,
 }
@@ -65,9 +67,12 @@ enum BulkName {
 impl Sidecar {
     /// For the current tokio runtime; nothing is connected yet.
     pub(super) fn new(options: &DaprOptions) -> Result<Self, SidecarError> {
+        if options.ca.is_some() && !options.endpoint.has_tls() {
+            return Err(SidecarError::NoTls { endpoint: options.endpoint.to_string() });
+        }
         let token = options.api_token.as_ref().map(|token| token.reveal().parse());
         let token = ApiToken(token.transpose().map_err(|_| SidecarError::Token)?);
-        let channel = options.endpoint.connector()?.connect_lazy();
+        let channel = options.endpoint.connector(options.ca.as_ref())?.connect_lazy();
         let client = DaprClient::with_interceptor(channel, token)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

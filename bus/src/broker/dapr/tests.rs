@@ -15,12 +15,16 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::{AppChannel, DaprBroker, DaprOptions, PublishCalls, Secret};
+use crate::broker::Attachment;
 use crate::{
     Bus, Delivery, HandlerError, IntegrationEvent, Outgoing, Publications, Reaction, RetryPolicy,
     SubscriptionOptions,
 };
 
+mod declared;
 mod fake;
+mod health;
+mod tls;
 mod unserved;
 
 use fake::{Deliverer, Fault, Served};
@@ -236,7 +240,8 @@ async fn a_broken_release_is_refused_until_it_is_replaced() {
     assert!(sidecar.script().published.is_empty());
     sidecar.script().version = "1.18.3".to_owned();
     all_published(&sidecar, 2, 1).await;
-    assert!(bus.health().notes.is_empty(), "{:?}", bus.health());
+    let notes = bus.health().notes;
+    assert!(notes.len() == 1 && notes[0].contains("deploy/dapr/redis-1.17"), "{notes:?}");
     bus.shutdown().await;
 }
 
@@ -322,6 +327,23 @@ async fn who_has_no_token_is_believed_on_this_machine_alone() {
 }
 
 #[tokio::test]
+async fn without_a_token_this_machine_alone_is_believed_on_either_channel() {
+    let sidecar = Served::start("1.18.3").await;
+    for app_channel in [AppChannel::Http, AppChannel::Grpc("127.0.0.1:0".parse().unwrap())] {
+        let broker = DaprBroker::new(DaprOptions { app_channel, ..options(&sidecar) });
+        for token in [None, Some(&b"any"[..])] {
+            for (peer, believed) in
+                [("127.0.0.1", true), ("::1", true), ("::ffff:127.0.0.1", true), ("10.0.0.7", false)]
+            {
+                let from_there = broker.app().is_from_sidecar(token, Some(peer.parse().unwrap()));
+                assert_eq!(from_there, believed, "{app_channel:?} {peer}");
+            }
+            assert!(!broker.app().is_from_sidecar(token, None));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_gone_does_not_take_the_one_after_it_along() {
     let sidecar = Served::start("1.14.4").await;
     let broker = DaprBroker::new(options(&sidecar));
@@ -391,4 +413,65 @@ async fn one_sidecar_is_one_service() {
     assert_eq!(builder().await.start().await.unwrap_err().code(), "service_taken");
     bus.shutdown().await;
     builder().await.start().await.unwrap().shutdown().await;
+}
+
+#[tokio::test]
+async fn a_task_that_has_ended_by_itself_shows() {
+    let sidecar = Served::start("1.18.3").await;
+    let node = node().await;
+    let port = crate::broker::ServicePort {
+        service: "counting".into(),
+        journal: Arc::clone(node.journal()),
+        clock: Arc::clone(node.clock()),
+        publications: Arc::new(publications()),
+        readers: node.readers().clone(),
+        subscriptions: Vec::new(),
+    };
+    let attached = DaprBroker::new(options(&sidecar)).connect(port).await.unwrap();
+    until("the sidecar is ready", async || attached.health().is_ready()).await;
+    attached.fail();
+    until("both show", async || {
+        let reasons = attached.health().reasons;
+        ["the server that the sidecar calls", "what watches the sidecar"].iter().all(|what| {
+            reasons.iter().any(|reason| reason.contains(what) && reason.contains("ended by itself"))
+        })
+    })
+    .await;
+    attached.detach().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_by_itself_shows() {
+    let sidecar = Served::start("1.18.3").await;
+    let (_node, bus, _) = subscriber(options(&sidecar), SubscriptionOptions::default()).await;
+    bus.inlet("hear").unwrap().fail();
+    until("it shows", async || {
+        bus.health().reasons.iter().any(|reason| reason.contains("subscription \"hear\" has ended by itself"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sidecar_is_asked_what_it_is_when_it_asks_for_subscriptions() {
+    let sidecar = Served::start("1.16.9").await;
+    // So seldom that it does not find out in time.
+    let options = DaprOptions { probe_every: Duration::from_secs(600), ..options(&sidecar) };
+    let node = node().await;
+    let broker = DaprBroker::new(options);
+    let builder = Bus::builder(node.clone(), "hearing").subscribe::<Counted>("hear", hear);
+    let bus = builder.broker(Arc::new(broker.clone())).start().await.unwrap();
+    until("the first is known", async || bus.health().is_ready()).await;
+    for (version, wanted) in [("1.16.9", None), ("1.18.3", Some("v1.counted.dapr-dead")), ("1.16.9", None)] {
+        sidecar.script().version = version.to_owned();
+        let subscriptions = broker.app().subscriptions().await;
+        assert_eq!(subscriptions[0].dead_letter_topic.as_deref(), wanted, "{version}");
+    }
+    bus.shutdown().await;
+    // Nobody knows what it is.
+    drop(sidecar);
+    let never = DaprBroker::new(DaprOptions { app_channel: AppChannel::Http, ..DaprOptions::new("bus") });
+    let builder = Bus::builder(node.clone(), "hearing").subscribe::<Counted>("hear", hear);
+    let bus = builder.broker(Arc::new(never.clone())).start().await.unwrap();
+    assert!(never.app().subscriptions().await[0].dead_letter_topic.is_some());
+    bus.shutdown().await;
 }

@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicBool;
 
 use annals_persistence::{
-    AllPage, Completion, Durable, Filter, JournalHealth, JournalId, ReadError, StreamInfo, StreamPage,
+    AllPage, Completion, Durable, Filter, JournalHealth, JournalId, ReadError, Readers, StreamInfo,
+    StreamPage,
 };
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
@@ -187,6 +188,10 @@ impl Journal for Unreadable {
 
     fn health(&self) -> JournalHealth {
         self.inner.health()
+    }
+
+    fn readers(&self) -> &Readers {
+        self.inner.readers()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

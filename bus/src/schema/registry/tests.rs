@@ -174,3 +174,19 @@ fn every_wrong_path_is_named() {
     assert_eq!(paths, ["", "/a", "/n"], "{faults:?}");
     assert_eq!(validator.validate_text("{").unwrap_err().len(), 1);
 }
+
+#[tokio::test]
+async fn topics_that_somebody_makes_up_take_no_memory() {
+    let registry = registry_on(&Arc::new(MemoryJournal::new()));
+    let schema = with(&json!({}), &[]);
+    for n in 0..10 {
+        let topic = Topic::named(format!("v1.made-up-{n}"));
+        assert_eq!(registry.get(&topic, None).await.unwrap_err().code(), "schema_not_found");
+        assert_eq!(registry.compatibility(&topic).await.unwrap(), Compatibility::Backward);
+        assert_eq!(registry.check(&topic, &schema, None).await.unwrap(), []);
+    }
+    assert_eq!(registry.known.lock().len(), 0);
+    // What is published on is looked up once.
+    registry.look_up(&topic()).await.unwrap();
+    assert!(matches!(registry.standing(&topic()), Some(Standing::Never)));
+}

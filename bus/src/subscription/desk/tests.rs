@@ -48,7 +48,7 @@ impl Bench {
         Self { desk: Desk::new(index, LIMITS), room: Arc::new(Semaphore::new(100)) }
     }
 
-    fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Vec<Step>, Answer) {
+    fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Steps, Answer) {
         let (sender, answer) = oneshot::channel();
         let permit = Arc::clone(&self.room).try_acquire_owned().unwrap();
         let arrival = Arrival {
@@ -56,28 +56,28 @@ impl Bench {
             lane: OrderKey::of(&envelope),
             envelope,
             manner,
-            reply: Reply { sender, _permit: permit },
+            reply: Reply { to: ReplyTo::Caller(sender), _permit: permit },
         };
         (self.desk.admit(arrival, Timestamp(0)), answer)
     }
 
     /// Events are called by their sequence.
-    fn admit(&mut self, previous: u64, sequence: u64) -> (Vec<Step>, Answer) {
+    fn admit(&mut self, previous: u64, sequence: u64) -> (Steps, Answer) {
         self.admit_as(envelope(&sequence.to_string(), Some((previous, sequence))), Manner::default())
     }
 
-    fn finish(&mut self, job: &Job, outcome: Outcome) -> Vec<Step> {
+    fn finish(&mut self, job: &Job, outcome: Outcome) -> Steps {
         self.desk.finish(job, outcome, Timestamp(0))
     }
 
-    fn handle(&mut self, job: &Job) -> Vec<Step> {
+    fn handle(&mut self, job: &Job) -> Steps {
         self.finish(job, Outcome::Handled)
     }
 }
 
 /// The job that is to run, of steps that are exactly that.
-fn run(steps: Vec<Step>) -> Job {
-    match <[Step; 1]>::try_from(steps) {
+fn run(steps: Steps) -> Job {
+    match <[Step; 1]>::try_from(steps.into_vec()) {
         Ok([Step::Run(job)]) => job,
         other => panic!("one run was expected: {other:?}"),
     }
@@ -351,4 +351,22 @@ fn another_event_at_a_taken_sequence_does_not_move_its_key_back() {
     assert!(steps.is_empty());
     let next = run(bench.finish(&other, Outcome::DeadLettered { plan: None }));
     assert_eq!(next.envelope.sequence, Some(4));
+}
+
+#[test]
+fn who_has_given_up_waiting_takes_up_no_room() {
+    let mut bench = Bench::new();
+    let (steps, first) = bench.admit(0, 1);
+    drop(first);
+    for _ in 0..10 {
+        let (duplicate, answer) = bench.admit(0, 1);
+        assert!(duplicate.is_empty());
+        assert_eq!(bench.room.available_permits(), 99);
+        drop(answer);
+    }
+    let (_, mut waiting) = bench.admit(0, 1);
+    let [Step::Run(job)] = &steps[..] else { panic!("{steps:?}") };
+    bench.handle(job);
+    assert_eq!(waiting.try_recv(), Ok(Ok(())));
+    assert_eq!(bench.room.available_permits(), 100);
 }

@@ -1,10 +1,11 @@
 //! Which keys wait for an event that has not come, and for how long.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use annals_persistence::Timestamp;
 
+use crate::identity::KeyMap;
 use crate::inbox::OrderKey;
 
 /// How many keys are waited with. One more is still waited for, only that nobody knows since when.
@@ -12,7 +13,7 @@ const KEYS_MAX: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    since: HashMap<OrderKey, Timestamp>,
+    since: KeyMap<OrderKey, Timestamp>,
     /// Those that have waited for so long that somebody should know.
     stalled: HashSet<OrderKey>,
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     AllPage, Completion, Direction, Filter, Journal, JournalHealth, JournalId, MemoryJournal, ReadError,
-    StreamPage,
+    Readers, StreamPage,
 };
 
 /// A journal that is wrong about one thing: the end of streams that have more than two events.
@@ -69,6 +69,10 @@ impl Journal for Wrong {
 
     fn health(&self) -> JournalHealth {
         self.0.health()
+    }
+
+    fn readers(&self) -> &Readers {
+        self.0.readers()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

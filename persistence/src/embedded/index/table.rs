@@ -16,18 +16,33 @@ pub(in crate::embedded) struct StreamEntry {
     pub(in crate::embedded) last: Link,
 }
 
+impl StreamEntry {
+    /// Whether it is this stream's, and the stream is there.
+    pub(in crate::embedded) fn is_of(&self, key: StreamKey) -> bool {
+        self.key == key && self.last.segment != 0
+    }
+}
+
 #[derive(Debug, Default)]
 pub(in crate::embedded) struct StreamTable {
     slots: HashTable<u32>,
     entries: Vec<StreamEntry>,
+    /// Entries of streams that are there no more, to be used again. They are in no segment.
+    vacant: Vec<u32>,
 }
 
 impl StreamTable {
     pub(in crate::embedded) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() - self.vacant.len()
     }
 
-    pub(in crate::embedded) fn entries(&self) -> &[StreamEntry] {
+    /// Every stream's entry.
+    pub(in crate::embedded) fn entries(&self) -> impl Iterator<Item = &StreamEntry> {
+        self.entries.iter().filter(|entry| entry.last.segment != 0)
+    }
+
+    /// All entries as they lie, those too that are in no segment since their stream is there no more.
+    pub(in crate::embedded) fn slots(&self) -> &[StreamEntry] {
         &self.entries
     }
 
@@ -49,13 +64,31 @@ impl StreamTable {
 
     /// Adds a stream that is not there yet.
     pub(in crate::embedded) fn add(&mut self, entry: StreamEntry) -> u32 {
-        // More than four thousand million streams do not fit in memory.
-        let slot = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push(entry);
+        let slot = match self.vacant.pop() {
+            Some(slot) => {
+                self.entries[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.entries.push(entry);
+                // More than four thousand million streams do not fit in memory.
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
         let entries = &self.entries;
         let hash = |slot: &u32| entries[*slot as usize].key.table_hash();
         self.slots.insert_unique(entry.key.table_hash(), slot, hash);
         slot
+    }
+
+    /// Has the stream no more.
+    pub(in crate::embedded) fn remove(&mut self, key: StreamKey) {
+        let entries = &self.entries;
+        let is_it = |slot: &u32| entries[*slot as usize].key == key;
+        let Ok(found) = self.slots.find_entry(key.table_hash(), is_it) else { return };
+        let (slot, _) = found.remove();
+        self.entries[slot as usize].last = Link::NONE;
+        self.vacant.push(slot);
     }
 
     /// Has this entry for its stream, whatever was there.

@@ -1,14 +1,14 @@
 //! The table of all streams as it was when a segment was sealed, in a file: so that opening does not have to go through
 //! the index files of all segments. `docs/log-format.md` says the same in words; keep them equal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::part::Link;
 use super::table::StreamEntry;
 use super::{Index, Sealed, SealedPart, StreamTable};
-use crate::embedded::format::{self, array_at, u32_at, u64_at};
+use crate::embedded::format::{self, Header, array_at, u32_at, u64_at};
 use crate::embedded::hash::StreamKey;
 use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, Section};
 use crate::embedded::retention::{KEPT_BYTES, kept_bytes, kept_from};
@@ -35,6 +35,9 @@ pub(in crate::embedded) fn table_number(name: &Path) -> Option<u64> {
 pub(in crate::embedded) struct TableFile {
     entries: Vec<StreamEntry>,
     retention: Vec<(StreamKey, Retention)>,
+    /// How often segments up to the one that it was written after had been written anew. Where that has happened since,
+    /// it may name streams that are there no more.
+    generations: u64,
 }
 
 impl TableFile {
@@ -44,7 +47,7 @@ impl TableFile {
         let (mut at, mut more) = (0, true);
         while more {
             let index = index.read();
-            let entries = index.streams.entries();
+            let entries = index.streams.slots();
             let end = entries.len().min(at + COPIED_AT_ONCE);
             for entry in &entries[at..end] {
                 table.entries.extend(index.as_of(*entry, number)?);
@@ -55,7 +58,18 @@ impl TableFile {
         // A setting that is too new does no harm: it is durable, and read again from where it stands.
         let retention = index.read();
         table.retention = retention.retention().iter().map(|(key, kept)| (*key, *kept)).collect();
+        let sealed = retention.sealed.iter().map(|sealed| &sealed.segment.header);
+        table.generations = generations(sealed, number);
         Some(table)
+    }
+
+    /// Whether no segment was written anew since, of those up to the one that it was written after.
+    pub(in crate::embedded) fn is_of<'a>(
+        &self,
+        headers: impl Iterator<Item = &'a Header>,
+        number: u64,
+    ) -> bool {
+        self.generations == generations(headers, number)
     }
 
     pub(in crate::embedded) fn to_bytes(&self, segment: &Segment) -> Vec<u8> {
@@ -71,6 +85,7 @@ impl TableFile {
         header.extend_from_slice(&segment.header.salt.to_le_bytes());
         entries.put(&mut header);
         retention.put(&mut header);
+        header.extend_from_slice(&self.generations.to_le_bytes());
         writer.finish(&header, seed(segment))
     }
 
@@ -102,7 +117,9 @@ impl TableFile {
         if retention.end() != pages.pages().map_err(PageFault::Io)? {
             return Ok(Err("it has another length than it should"));
         }
-        let mut table = Self { entries: Vec::with_capacity(entries.count as usize), retention: Vec::new() };
+        let generations = u64_at(&header, at);
+        let entries_there = Vec::with_capacity(entries.count as usize);
+        let mut table = Self { entries: entries_there, retention: Vec::new(), generations };
         pages.each(entries, 0..entries.count, |bytes| table.entries.push(entry_from(&bytes)))?;
         let take = |bytes: [u8; KEPT_BYTES]| table.retention.push(kept_from(&bytes));
         pages.each(retention, 0..retention.count, take)?;
@@ -112,17 +129,7 @@ impl TableFile {
     /// Whether it says what the segments say, which `index` was made from. Where records were `scavenged` since, it may say
     /// more than these.
     pub(in crate::embedded) fn agrees(&self, index: &Index, scavenged: bool) -> bool {
-        let known: HashMap<StreamKey, &StreamEntry> =
-            self.entries.iter().map(|entry| (entry.key, entry)).collect();
-        let is_known = |entry: &StreamEntry| {
-            known.get(&entry.key).is_some_and(|known| {
-                entry_bytes(known) == entry_bytes(entry) || scavenged && known.version > entry.version
-            })
-        };
-        let is_there = |entry: &StreamEntry| scavenged || index.streams.get(entry.key).is_some();
-        index.streams.entries().iter().all(is_known)
-            && self.entries.iter().all(is_there)
-            && index.retention().keys().all(|key| self.retention.iter().any(|(kept, _)| kept == key))
+        Comparison::new(self).agrees(self, index, scavenged)
     }
 
     /// Has the index begin with it.
@@ -134,8 +141,54 @@ impl TableFile {
     }
 }
 
+/// A table's entries by key, so that holding it against an index takes one look for each entry of either.
+struct Comparison<'a> {
+    entries: HashMap<StreamKey, &'a StreamEntry>,
+    retention: HashSet<StreamKey>,
+    /// How many looks it took.
+    looks: usize,
+}
+
+impl<'a> Comparison<'a> {
+    fn new(table: &'a TableFile) -> Self {
+        Self {
+            entries: table.entries.iter().map(|entry| (entry.key, entry)).collect(),
+            retention: table.retention.iter().map(|(key, _)| *key).collect(),
+            looks: 0,
+        }
+    }
+
+    fn agrees(&mut self, table: &TableFile, index: &Index, scavenged: bool) -> bool {
+        index.streams.entries().all(|entry| self.knows(entry, scavenged))
+            && (scavenged || table.entries.iter().all(|entry| self.is_there(index, entry.key)))
+            && index.retention().keys().all(|key| self.keeps(*key))
+    }
+
+    fn knows(&mut self, entry: &StreamEntry, scavenged: bool) -> bool {
+        self.looks += 1;
+        self.entries.get(&entry.key).is_some_and(|known| {
+            entry_bytes(known) == entry_bytes(entry) || scavenged && known.version > entry.version
+        })
+    }
+
+    fn is_there(&mut self, index: &Index, key: StreamKey) -> bool {
+        self.looks += 1;
+        index.streams.get(key).is_some()
+    }
+
+    fn keeps(&mut self, key: StreamKey) -> bool {
+        self.looks += 1;
+        self.retention.contains(&key)
+    }
+}
+
 fn seed(segment: &Segment) -> u32 {
     format::checksum_seed(segment.header.salt, 0)
+}
+
+/// How often the segments up to this one were written anew.
+fn generations<'a>(headers: impl Iterator<Item = &'a Header>, number: u64) -> u64 {
+    headers.filter(|header| header.number <= number).map(|header| header.generation).sum()
 }
 
 fn entry_bytes(entry: &StreamEntry) -> [u8; ENTRY_BYTES] {
@@ -181,3 +234,6 @@ impl Index {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

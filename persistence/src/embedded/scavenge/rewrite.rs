@@ -19,6 +19,8 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// Why it could not be written to its end.
 pub(super) enum Stopped {
+    /// Somebody asked for it.
+    Asked,
     Io(io::Error),
     Read(ReadError),
 }
@@ -139,7 +141,7 @@ impl<'a, 'b> Rewrite<'a, 'b> {
         } else {
             self.gone += 1;
             let is_first = record.version == Version(1);
-            let stays = !self.scavenging.kept(key).is_some_and(|kept| kept.tombstone);
+            let stays = self.scavenging.stays(key);
             self.left.gone(self.next, 1).name((is_first && stays).then_some(name));
         }
         self.next = self.next.next();
@@ -154,7 +156,7 @@ impl<'a, 'b> Rewrite<'a, 'b> {
         let gone = self.left.gone(gap.first, gap.count);
         while let Some(name) = names.text() {
             let key = self.scavenging.key(name);
-            let stays = !self.scavenging.kept(key).is_some_and(|kept| kept.tombstone);
+            let stays = self.scavenging.stays(key);
             gone.name(stays.then_some(name));
         }
         self.next = gap.first.plus(gap.count);
@@ -244,6 +246,9 @@ impl<'a, 'b> Rewrite<'a, 'b> {
         self.buffer_at += self.buffer.len() as u64;
         self.buffer.clear();
         self.scavenging.rest(self.since);
+        if self.scavenging.is_stopped() {
+            return Err(Halt::Asked);
+        }
         self.since = Instant::now();
         Ok(())
     }
@@ -251,6 +256,7 @@ impl<'a, 'b> Rewrite<'a, 'b> {
 
 /// Why a frame could not be taken.
 enum Halt {
+    Asked,
     Malformed(&'static str),
     Io(io::Error),
     Read(ReadError),
@@ -259,6 +265,7 @@ enum Halt {
 impl Halt {
     fn at(self, segment: &Segment, offset: u64) -> Stopped {
         match self {
+            Self::Asked => Stopped::Asked,
             Self::Malformed(reason) => Stopped::Read(segment.read_damaged(offset, reason)),
             Self::Io(error) => Stopped::Io(error),
             Self::Read(error) => Stopped::Read(error),

@@ -37,36 +37,44 @@ impl FlowItem {
 
     fn broker(service: &'static str, bus: &Bus) -> Self {
         let health = bus.health();
-        let state = match (health.reasons.is_empty(), health.degraded.is_empty()) {
-            (false, _) => "down",
-            (true, false) => "degraded",
-            (true, true) => "well",
-        };
+        let state = word(!health.reasons.is_empty(), !health.degraded.is_empty());
         let version = health.version.map(|version| format!(" (sidecar {version})")).unwrap_or_default();
         let reasons = health.reasons.into_iter().chain(health.degraded).chain(health.notes).collect();
         Self { state, reasons, ..Self::new(service, "broker", format!("{}{version}", bus.broker())) }
     }
 
     fn relay(service: &'static str, status: &RelayStatus) -> Self {
-        let trouble = status.trouble();
+        let (fault, trouble) = (status.fault(), status.trouble());
         Self {
-            state: if trouble.is_some() { "degraded" } else { "well" },
+            state: word(fault.is_some(), trouble.is_some()),
             lag: Some(status.lag()),
             in_flight: Some(status.in_flight),
-            reasons: trouble.into_iter().collect(),
+            reasons: fault.into_iter().chain(trouble).collect(),
             ..Self::new(service, "relay", &*status.name)
         }
     }
 
     fn subscription(service: &'static str, status: &SubscriptionStatus) -> Self {
+        let (fault, trouble) = (status.fault(), status.trouble());
+        let last_error = status.last_error.iter().map(|error| format!("last error: {error}"));
         Self {
+            state: word(fault.is_some(), trouble.is_some()),
             topic: Some(status.topic.to_string()),
             // Only who feeds it in this process knows how far it is.
             lag: status.source.is_some().then(|| status.lag()),
             in_flight: Some(status.in_flight),
-            reasons: status.last_error.iter().map(|error| format!("last error: {error}")).collect(),
+            reasons: fault.into_iter().chain(trouble).chain(last_error).collect(),
             ..Self::new(service, "subscription", &*status.name)
         }
+    }
+}
+
+/// The same judgement as health has.
+fn word(is_down: bool, is_degraded: bool) -> &'static str {
+    match (is_down, is_degraded) {
+        (true, _) => "down",
+        (false, true) => "degraded",
+        (false, false) => "well",
     }
 }
 
@@ -81,4 +89,39 @@ pub(super) async fn list(State(admin): State<Admin>, query: Asked) -> Result<Res
         items.extend(bus.subscriptions().iter().map(|status| FlowItem::subscription(name, status)));
     }
     Ok(lines(stream::iter(items.into_iter().map(Ok::<_, std::io::Error>))))
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_bus::Topic;
+    use annals_persistence::Position;
+
+    use super::*;
+
+    #[test]
+    fn a_subscription_shows_as_health_judges_it() {
+        for (stalled, ended, state) in [(0, false, "well"), (2, false, "degraded"), (2, true, "down")] {
+            let (cursor, durable) = (Position::START, Position::START);
+            let (name, topic) = ("hear".into(), Topic::named("v1.heard"));
+            let status = SubscriptionStatus {
+                name,
+                topic,
+                source: None,
+                cursor,
+                durable,
+                in_flight: 0,
+                stalled,
+                last_error: None,
+                ended,
+            };
+            let item = FlowItem::subscription("hearing", &status);
+            assert_eq!(item.state, state);
+            assert_eq!(
+                item.reasons.len(),
+                usize::from(stalled > 0) + usize::from(ended),
+                "{:?}",
+                item.reasons
+            );
+        }
+    }
 }

@@ -2,38 +2,87 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use annals_bus::Compatibility;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{BoolishValueParser, NonEmptyStringValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
 
+use super::storage::{StorageArgs, duration};
+use crate::stop::STOP_WITHIN;
 use crate::telemetry::LogFormat;
+
+/// Where flags stand that every command has.
+const LAST: usize = 900;
 
 /// Event-sourced services: run them, look into them, mend them.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, about, max_term_width = 110)]
+#[command(name = "annals", version, max_term_width = 110)]
 pub(super) struct Cli {
     /// Print JSON: one document, or one line for each item of a list.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST, env = "ANNALS_JSON", value_parser = BoolishValueParser::new())]
     pub(super) json: bool,
-    /// How logs look; they go to stderr. ANNALS_LOG says what is logged (default: info).
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How logs look; they go to stderr. ANNALS_LOG says what is logged.
+    #[arg(
+        long,
+        global = true,
+        display_order = LAST, env = "ANNALS_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub(super) log: LogFormat,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it; help and version come this way too.
+    pub(super) fn of_process() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        says_what_is_used(&matches)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// A flag that would do nothing was meant to do something. Its environment twin may be set for other commands.
+fn says_what_is_used(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some(("dev", dev)) = matches.subcommand() else { return Ok(()) };
+    if dev.value_source("dapr_resources") == Some(ValueSource::CommandLine) && !dev.get_flag("dapr") {
+        let message = "--dapr-resources is for the sidecars that --dapr starts: give --dapr too";
+        return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, message));
+    }
+    Ok(())
+}
+
+/// What is said in the environment alone: everybody on the machine sees a command line.
+const ENVIRONMENT: &str = "\
+Environment without a flag:
+  ANNALS_LOG          What is logged: a level, or levels by module as in info,annals_bus=debug [default: info].
+  ANNALS_ADMIN_TOKEN  Opens the admin API from other machines, as `Authorization: Bearer`.
+  DAPR_API_TOKEN      Opens the sidecar's API, where it was started with the same.
+  APP_API_TOKEN       What the sidecar shows with deliveries, where it was started with the same.
+  ANNALS_DAPRD        The daprd that `dev --dapr` starts [default: on the path, or in ~/.dapr/bin].";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run all services on one address, with temporary data unless --data is given. Not for production.
+    #[command(after_help = ENVIRONMENT)]
     Dev(DevArgs),
     /// Run one service, for deployment.
+    #[command(after_help = ENVIRONMENT)]
     Serve(ServeArgs),
     /// Look at streams of events.
     Streams {
         #[command(subcommand)]
         command: StreamsCommand,
     },
-    /// Look at aggregate instances.
+    /// Look at aggregate instances, and have them make checkpoints.
     Aggregate {
         #[command(subcommand)]
         command: AggregateCommand,
@@ -84,7 +133,7 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub(super) struct DevArgs {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen for HTTP; port 0 takes a free one.
     #[arg(
         long, env = "ANNALS_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR"
     )]
@@ -92,50 +141,95 @@ pub(super) struct DevArgs {
     /// Where to keep data; without it, a temporary directory that is removed at the end.
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// Connect the services through Dapr: a sidecar for each is started, and stopped at the end.
-    #[arg(long)]
+    /// Connect the services through Dapr: a sidecar for each is started, and ends with the services.
+    #[arg(long, env = "ANNALS_DAPR", value_parser = BoolishValueParser::new())]
     pub(super) dapr: bool,
-    /// The sidecars' components [default: ~/.dapr/components, where `dapr init` puts them].
-    #[arg(long, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR", requires = "dapr")]
+    /// With --dapr: the directory of the sidecars' components [default: ~/.dapr/components, where `dapr init` puts them].
+    #[arg(long, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR")]
     pub(super) dapr_resources: Option<PathBuf>,
-    /// The pub/sub component's name.
-    #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
+    /// With --dapr: which of those components carries the events, by its name.
+    #[arg(
+        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(super) pubsub: String,
+    #[command(flatten)]
+    pub(super) stop: StopArgs,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// Which service.
-    #[arg(long, value_name = "NAME")]
+    /// Which service to run; `describe` lists them.
+    #[arg(long, env = "ANNALS_SERVICE", value_name = "NAME")]
     pub(super) service: String,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen for HTTP; port 0 takes a free one.
     #[arg(
         long, env = "ANNALS_LISTEN", default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDR"
     )]
     pub(super) listen: SocketAddr,
-    /// Where to keep data.
+    /// Where to keep data; a directory for the service is made in it.
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: PathBuf,
     #[command(flatten)]
     pub(super) broker: BrokerArgs,
+    #[command(flatten)]
+    pub(super) stop: StopArgs,
+    #[command(flatten)]
+    pub(super) storage: StorageArgs,
+}
+
+/// How services stop.
+#[derive(Debug, Args)]
+pub(super) struct StopArgs {
+    /// How long stopping may take in all, in seconds, from SIGTERM or Ctrl-C on: what is still under way then is cut. A
+    /// second signal stops at once.
+    #[arg(
+        long, env = "ANNALS_STOP_WITHIN", value_name = "SECONDS", default_value_t = STOP_WITHIN.as_secs(),
+        value_parser = value_parser!(u64).range(1..=3600)
+    )]
+    stop_within: u64,
+}
+
+impl StopArgs {
+    pub(super) fn within(&self) -> Duration {
+        Duration::from_secs(self.stop_within)
+    }
 }
 
 /// What carries a service's events.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Events to and from other services")]
 pub(super) struct BrokerArgs {
-    /// What carries integration events.
+    /// What carries integration events. All flags below are for a sidecar.
     #[arg(long, env = "ANNALS_BROKER", value_enum, default_value_t, value_name = "BROKER")]
     pub(super) broker: BrokerKind,
-    /// The pub/sub component's name.
-    #[arg(long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub")]
+    /// Which of the sidecar's pub/sub components carries them, by its name.
+    #[arg(
+        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(super) pubsub: String,
-    /// The sidecar's gRPC API [default: 127.0.0.1 and the port of DAPR_GRPC_PORT, or 50001].
+    /// The sidecar's gRPC API: host:port, http(s)://host:port or unix:///path [default: 127.0.0.1 and the port that
+    /// DAPR_GRPC_PORT says, or 50001].
     #[arg(long, env = "DAPR_GRPC_ENDPOINT", value_name = "URL")]
     pub(super) dapr_endpoint: Option<String>,
-    /// How the sidecar brings events: over HTTP to the listen address, or over gRPC to the app's.
+    /// The sidecar's HTTP API, which is asked for its health: host:port or http(s)://host:port [default: 127.0.0.1 and the
+    /// port that DAPR_HTTP_PORT says; without either only the gRPC API is asked].
+    #[arg(long, env = "DAPR_HTTP_ENDPOINT", value_name = "URL")]
+    pub(super) dapr_http_endpoint: Option<String>,
+    /// The certificates of the authorities that a sidecar behind https:// proves itself by, in PEM [default: those that
+    /// this machine trusts].
+    #[arg(long, env = "ANNALS_DAPR_CA", value_name = "FILE")]
+    pub(super) dapr_ca: Option<PathBuf>,
+    /// Who says which topics the sidecar subscribes to.
+    #[arg(long, env = "ANNALS_SUBSCRIPTIONS", value_enum, default_value_t, value_name = "KIND")]
+    pub(super) subscriptions: SubscriptionsKind,
+    /// How the sidecar brings events; it is the sidecar's --app-protocol.
     #[arg(long, env = "ANNALS_APP_CHANNEL", value_enum, default_value_t, value_name = "CHANNEL")]
     pub(super) app_channel: ChannelKind,
-    /// Where to listen for the sidecar over gRPC; its --app-port.
+    /// With --app-channel grpc: where to listen for the sidecar; the port is its --app-port.
     #[arg(
         long, env = "ANNALS_APP_LISTEN", default_value = "127.0.0.1:50051", value_parser = address, value_name = "ADDR"
     )]
@@ -145,20 +239,30 @@ pub(super) struct BrokerArgs {
 /// The brokers there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum BrokerKind {
-    /// None: events stay in the journal.
+    /// Nothing: events stay in the journal.
     #[default]
     None,
-    /// A Dapr sidecar. DAPR_API_TOKEN opens its API; APP_API_TOKEN is what it shows.
+    /// A Dapr sidecar.
     Dapr,
+}
+
+/// Who says what a sidecar subscribes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum SubscriptionsKind {
+    /// The service, when the sidecar asks it.
+    #[default]
+    Programmatic,
+    /// Subscription resources that operators write; the service tells the sidecar nothing.
+    Declarative,
 }
 
 /// How a sidecar reaches its app.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum ChannelKind {
-    /// Over gRPC.
+    /// Over gRPC, to --app-listen.
     #[default]
     Grpc,
-    /// Over HTTP.
+    /// Over HTTP, to --listen.
     Http,
 }
 
@@ -226,6 +330,22 @@ pub(super) enum AggregateCommand {
         /// As it was at this version, or at this time (RFC 3339).
         #[arg(long, value_name = "N|TIME")]
         at: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Have an instance of a running service write its state down in its own stream, so that the events before can go.
+    Checkpoint {
+        /// The aggregate's type, such as order.
+        #[arg(value_name = "TYPE")]
+        type_name: String,
+        /// The instance's id.
+        id: String,
+        /// Give up the events before; those that somebody has still to read stay.
+        #[arg(long)]
+        truncate: bool,
+        /// With --truncate, keep the last so many.
+        #[arg(long, value_name = "COUNT", requires = "truncate", default_value_t = 0)]
+        keep: u64,
         #[command(flatten)]
         target: Target,
     },
@@ -302,6 +422,21 @@ pub(super) enum LogCommand {
     Verify(VerifyArgs),
     /// Cut damage off a stopped service's journal, with all behind it: says what would be cut, and does it with --yes.
     Repair(RepairArgs),
+    /// Give back the space of what a stopped service's journal no longer keeps. A running one does so by itself.
+    Scavenge(ScavengeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ScavengeArgs {
+    /// The data directory.
+    #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
+    pub(super) data: PathBuf,
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// How long a request is remembered under its Idempotency-Key.
+    #[arg(long, env = "ANNALS_KEYS_KEPT", value_name = "DURATION", default_value = "1d", value_parser = duration)]
+    pub(super) keys_kept: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -329,45 +464,10 @@ pub(super) struct RepairArgs {
 
 /// Reads an address; a host's name is looked up.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    let mut found = text.to_socket_addrs().map_err(|error| format!("not an address: {error}"))?;
-    found.next().ok_or_else(|| "the name has no address".to_owned())
+    let wanted = "give HOST:PORT, such as 127.0.0.1:8080";
+    let mut found = text.to_socket_addrs().map_err(|error| format!("{error}; {wanted}"))?;
+    found.next().ok_or_else(|| format!("the name has no address; {wanted}"))
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::Cli;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn flags_stand_anywhere() {
-        let cli = Cli::try_parse_from(["x", "streams", "ls", "--json", "--log", "json"]).unwrap();
-        assert!(cli.json);
-    }
-
-    #[test]
-    fn wrong_usage_is_two() {
-        for line in [
-            "x",
-            "x serve --service a",
-            "x serve --data d",
-            "x dlq replay",
-            "x dlq replay a --all",
-            "x dev --listen nonsense",
-            "x streams ls --url u --data d",
-            "x explode",
-        ] {
-            // The environment's twins would stand in for what is missing.
-            if std::env::var_os("ANNALS_DATA").is_some() {
-                return;
-            }
-            let error = Cli::try_parse_from(line.split(' ')).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,8 @@ use super::args::{BrokerArgs, BrokerKind, DevArgs};
 use super::error::CliError;
 use crate::Service;
 use crate::broker::Carrier;
+#[cfg(not(feature = "dapr"))]
+use crate::stop::StopTime;
 
 #[cfg(feature = "dapr")]
 pub(super) use with_dapr::Sidecars;
@@ -21,7 +23,8 @@ impl Sidecars {
     }
 
     /// Ends them.
-    pub(super) fn end(self) {}
+    #[expect(clippy::unused_async, reason = "as with sidecars")]
+    pub(super) async fn end(self, _time: StopTime) {}
 }
 
 /// What carries the events of `dev`, and what was started for it.
@@ -65,38 +68,88 @@ async fn with_sidecars(_services: &[Arc<dyn Service>], _args: &DevArgs) -> Resul
 #[cfg(feature = "dapr")]
 mod with_dapr {
     use std::collections::HashMap;
+    use std::fmt::Display;
+    use std::num::NonZeroU16;
+    use std::str::FromStr;
     use std::sync::Arc;
 
-    use annals_bus::dapr::{AppChannel, DaprOptions, Secret, SidecarEndpoint};
+    use annals_bus::dapr::{AppChannel, Authorities, DaprOptions, HttpEndpoint, Secret, SidecarEndpoint};
 
-    use super::super::args::{BrokerArgs, ChannelKind, DevArgs};
+    use super::super::args::{BrokerArgs, ChannelKind, DevArgs, SubscriptionsKind};
     use super::super::error::CliError;
     pub(in crate::cli) use super::super::sidecars::Sidecars;
     use super::Connected;
     use crate::Service;
     use crate::broker::Carrier;
 
-    /// What the sidecar's own command line and SDKs use for the port.
-    const PORT_ENV: &str = "DAPR_GRPC_PORT";
+    /// What a sidecar's injector and Dapr's own SDKs use for the ports.
+    const GRPC_PORT_ENV: &str = "DAPR_GRPC_PORT";
+    const HTTP_PORT_ENV: &str = "DAPR_HTTP_PORT";
 
     pub(super) fn dapr(service: &str, args: &BrokerArgs) -> Result<Carrier, CliError> {
         let mut options = DaprOptions::new(args.pubsub.as_str());
-        options.endpoint = endpoint(args)?;
+        options.endpoint = grpc_endpoint(args)?;
+        options.http_endpoint = http_endpoint(args)?;
+        options.ca = authorities(args, &options.endpoint)?;
+        options.programmatic = args.subscriptions == SubscriptionsKind::Programmatic;
         options.app_channel = match args.app_channel {
             ChannelKind::Grpc => AppChannel::Grpc(args.app_listen),
             ChannelKind::Http => AppChannel::Http,
         };
+        tell(&options);
         Ok(Carrier::Dapr(HashMap::from([(service.to_owned(), with_tokens(options))])))
     }
 
-    fn endpoint(args: &BrokerArgs) -> Result<SidecarEndpoint, CliError> {
-        if let Some(text) = &args.dapr_endpoint {
-            return text.parse().map_err(|error| CliError::usage(format!("--dapr-endpoint: {error}")));
+    /// Flags, variables and defaults have a part in it: this is what came of them.
+    fn tell(options: &DaprOptions) {
+        let http_api =
+            options.http_endpoint.as_ref().map_or_else(|| "not asked".to_owned(), ToString::to_string);
+        let DaprOptions { endpoint, pubsub, programmatic, app_channel, .. } = options;
+        tracing::info!(grpc_api = %endpoint, http_api, %pubsub, programmatic, ?app_channel, "events go through a sidecar");
+    }
+
+    fn grpc_endpoint(args: &BrokerArgs) -> Result<SidecarEndpoint, CliError> {
+        let given = parsed("--dapr-endpoint (or DAPR_GRPC_ENDPOINT)", args.dapr_endpoint.as_deref())?;
+        Ok(match given {
+            Some(endpoint) => endpoint,
+            None => port(GRPC_PORT_ENV)?.map_or_else(SidecarEndpoint::default, SidecarEndpoint::local),
+        })
+    }
+
+    fn http_endpoint(args: &BrokerArgs) -> Result<Option<HttpEndpoint>, CliError> {
+        let given =
+            parsed("--dapr-http-endpoint (or DAPR_HTTP_ENDPOINT)", args.dapr_http_endpoint.as_deref())?;
+        Ok(match given {
+            Some(endpoint) => Some(endpoint),
+            None => port(HTTP_PORT_ENV)?.map(HttpEndpoint::local),
+        })
+    }
+
+    /// What was said, where anything was: a variable that is set to nothing says nothing.
+    fn parsed<T: FromStr<Err: Display>>(name: &str, text: Option<&str>) -> Result<Option<T>, CliError> {
+        let text = text.filter(|text| !text.is_empty()).map(str::parse).transpose();
+        text.map_err(|error| CliError::usage(format!("{name}: {error}")))
+    }
+
+    fn port(name: &str) -> Result<Option<u16>, CliError> {
+        let text = std::env::var(name).unwrap_or_default();
+        let port: Option<NonZeroU16> = parsed(name, Some(&text)).map_err(|_| {
+            CliError::usage(format!("{name} is \"{text}\", which is no port; give a number from 1 to 65535"))
+        })?;
+        Ok(port.map(NonZeroU16::get))
+    }
+
+    fn authorities(args: &BrokerArgs, endpoint: &SidecarEndpoint) -> Result<Option<Authorities>, CliError> {
+        let Some(file) = args.dapr_ca.as_deref().filter(|file| !file.as_os_str().is_empty()) else {
+            return Ok(None);
+        };
+        if !endpoint.has_tls() {
+            return Err(CliError::usage(format!(
+                "--dapr-ca (or ANNALS_DAPR_CA): there is no TLS to {endpoint}; give --dapr-endpoint https://..."
+            )));
         }
-        let Ok(port) = std::env::var(PORT_ENV) else { return Ok(SidecarEndpoint::default()) };
-        let port =
-            port.parse().map_err(|error| CliError::usage(format!("{PORT_ENV} is \"{port}\": {error}")))?;
-        Ok(SidecarEndpoint::local(port))
+        let authorities = Authorities::from_file(file);
+        authorities.map(Some).map_err(|error| CliError::failed(error.code(), &error))
     }
 
     fn with_tokens(mut options: DaprOptions) -> DaprOptions {
@@ -114,6 +167,7 @@ mod with_dapr {
         let options = sidecars.iter().map(|sidecar| {
             let mut options = DaprOptions::new(args.pubsub.as_str());
             options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
+            options.http_endpoint = Some(HttpEndpoint::local(sidecar.http_port()));
             options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], sidecar.app_port()).into());
             (sidecar.service().to_owned(), with_tokens(options))
         });

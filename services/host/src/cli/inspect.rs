@@ -67,12 +67,32 @@ pub(super) async fn aggregate(
     command: AggregateCommand,
     output: Output,
 ) -> Result<(), CliError> {
-    let AggregateCommand::Show { type_name, id, at, target } = command;
-    let source = Source::of(services, &target)?;
-    let found = source.instance(&type_name, &id, at.as_deref()).await?;
-    output.document(&found, || instance_text(&found))?;
-    source.close().await;
+    match command {
+        AggregateCommand::Show { type_name, id, at, target } => {
+            let source = Source::of(services, &target)?;
+            let found = source.instance(&type_name, &id, at.as_deref()).await?;
+            output.document(&found, || instance_text(&found))?;
+            source.close().await;
+        }
+        AggregateCommand::Checkpoint { type_name, id, truncate, keep, target } => {
+            if target.data.is_some() {
+                return Err(CliError::usage("a checkpoint needs the running service: use --url"));
+            }
+            super::source::chosen(services, target.service.as_deref())?;
+            let source = Source::running(&target)?;
+            let made = source.checkpoint(&type_name, &id, truncate.then_some(keep)).await?;
+            output.document(&made, || checkpoint_text(&made))?;
+        }
+    }
     Ok(())
+}
+
+fn checkpoint_text(json: &str) -> String {
+    let item: Value = serde_json::from_str(json).unwrap_or_default();
+    let [kind, id, version, kept] = ["type", "id", "version", "keptFrom"].map(|name| field(&item, name));
+    let held = item["heldBy"].as_str().map(|by| format!("\n\"{by}\" has still to read the others"));
+    let held = held.unwrap_or_default();
+    format!("{kind} {id}: checkpoint at version {version}; events are kept from version {kept} on{held}\n")
 }
 
 fn instance_text(json: &str) -> String {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use comfy_table::{Table, presets};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::args::{DevArgs, ServeArgs};
 use super::connected;
+use super::end::End;
 use super::error::CliError;
 use super::output::Output;
 use super::source::chosen;
+use crate::stop::StopTime;
 use crate::{ADMIN_TOKEN_ENV, Host, HostOptions, Service};
 
 pub(super) async fn dev(
@@ -20,7 +21,16 @@ pub(super) async fn dev(
     args: DevArgs,
     output: Output,
 ) -> Result<(), CliError> {
-    let connected = connected::of_dev(services, &args).await?;
+    let stop_within = args.stop.within();
+    // Asked for before anything starts, so that no signal is missed.
+    let mut end = End::listen(stop_within)?;
+    let connected = tokio::select! {
+        connected = connected::of_dev(services, &args) => connected?,
+        () = end.asked() => {
+            tracing::info!("stopped");
+            return Ok(());
+        }
+    };
     let note = match &args.data {
         Some(_) => "Not for production: all services share one process.",
         None => "Not for production: the data is temporary and removed at the end; keep it with --data DIR.",
@@ -30,12 +40,17 @@ pub(super) async fn dev(
         data: args.data,
         carrier: connected.carrier,
         admin_token: admin_token(),
+        stop_within,
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
-    let ended = run(services, options, output, note).await;
+    let (ended, time) = run(services, options, &mut end, output, note).await;
     // Sidecars outlive the services, whose last events go through them.
-    connected.sidecars.end();
-    ended
+    tokio::select! {
+        () = connected.sidecars.end(time) => {}
+        () = end.asked_again() => {}
+    }
+    ended.inspect(|()| tracing::info!("stopped"))
 }
 
 pub(super) async fn serve(
@@ -48,35 +63,43 @@ pub(super) async fn serve(
     }
     let services = chosen(services, Some(&args.service))?;
     let carrier = connected::of_service(&args.service, &args.broker)?;
+    let stop_within = args.stop.within();
     let options = HostOptions {
         listen: args.listen,
         data: Some(args.data),
         carrier,
         admin_token: admin_token(),
+        stop_within,
+        disk: args.storage.options(),
         ..HostOptions::default()
     };
-    run(&services, options, output, "").await
+    let mut end = End::listen(stop_within)?;
+    let (ended, _) = run(&services, options, &mut end, output, "").await;
+    ended.inspect(|()| tracing::info!("stopped"))
 }
 
 fn admin_token() -> Option<Arc<str>> {
     std::env::var(ADMIN_TOKEN_ENV).ok().filter(|token| !token.is_empty()).map(Arc::from)
 }
 
+/// Runs services to their end; answers also with the time that stopping has, which has begun.
 async fn run(
     services: &[Arc<dyn Service>],
     options: HostOptions,
+    end: &mut End,
     output: Output,
     note: &str,
-) -> Result<(), CliError> {
-    // Asked for before anything starts, so that no signal is missed.
-    let mut end = End::listen()?;
+) -> (Result<(), CliError>, StopTime) {
+    let stop_within = options.stop_within;
     tracing::info!(listen = %options.listen, "starting");
     let host = tokio::select! {
-        host = Host::start(services, options) => host?,
-        () = end.asked() => {
-            tracing::info!("stopped");
-            return Ok(());
-        }
+        host = Host::start(services, options) => host.map(Some),
+        () = end.asked() => Ok(None),
+    };
+    let host = match host {
+        Ok(Some(host)) => host,
+        Ok(None) => return (Ok(()), StopTime::begin(stop_within)),
+        Err(error) => return (Err(error.into()), StopTime::begin(stop_within)),
     };
     let told = tokio::select! {
         told = announce(&host, output, note) => told,
@@ -85,19 +108,16 @@ async fn run(
     if told.is_ok() {
         end.asked().await;
     }
-    stop(host, &mut end).await?;
-    told
+    let time = StopTime::begin(stop_within);
+    (stop(host, time, end).await.and(told), time)
 }
 
 /// Stops in order, or at once when that is asked for meanwhile.
-async fn stop(host: Host, end: &mut End) -> Result<(), CliError> {
+async fn stop(host: Host, time: StopTime, end: &mut End) -> Result<(), CliError> {
     tracing::info!("stopping");
     let waiting = tell_of_waiting(host.waited_for());
     tokio::select! {
-        ((), ()) = futures_util::future::join(host.shutdown(), waiting) => {
-            tracing::info!("stopped");
-            Ok(())
-        }
+        ((), ()) = futures_util::future::join(host.shutdown_in(time), waiting) => Ok(()),
         () = end.asked_again() => Err(CliError::Failed {
             code: "stopped_early".to_owned(),
             message: "asked to stop twice: stopped without finishing what was under way".to_owned(),
@@ -159,37 +179,4 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         address.set_ip(here);
     }
     address
-}
-
-/// The wish that the process ends: SIGTERM or SIGINT.
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-    asked: bool,
-}
-
-impl End {
-    fn listen() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(|error| CliError::failed("internal_error", &error));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            asked: false,
-        })
-    }
-
-    /// Waits for the first signal; once it came, returns at once.
-    async fn asked(&mut self) {
-        if !self.asked {
-            self.asked_again().await;
-            self.asked = true;
-        }
-    }
-
-    async fn asked_again(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -6,13 +6,36 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use futures_util::future::{join_all, try_join_all};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::error::CliError;
+use crate::stop::{Stage, StopTime};
 
 /// How long a sidecar may take until its API is up.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a sidecar until its own input ends, which is when the process that started it is gone, in whatever way: stopped,
+/// failed, panicked, killed. What does not end when it is asked to is killed.
+const SUPERVISOR: &str = r#"
+exec 3<&0 </dev/null 4>&2 2>/dev/null
+"$@" 2>&4 3<&- 4>&- &
+sidecar=$!
+exec >/dev/null 4>&-
+{
+    read -r _ <&3
+    kill "$sidecar"
+    sleep 5 3<&-
+    kill -KILL "$sidecar"
+} &
+watcher=$!
+exec 3<&-
+wait "$sidecar"
+status=$?
+kill "$watcher"
+exit "$status"
+"#;
 
 /// The sidecars of all services; they end with this.
 #[derive(Default)]
@@ -22,8 +45,11 @@ pub(super) struct Sidecars(Vec<Sidecar>);
 pub(super) struct Sidecar {
     service: &'static str,
     grpc_port: u16,
+    http_port: u16,
     app_port: u16,
-    child: Child,
+    supervisor: Child,
+    /// The sidecar ends when this does. A child that is waited for closes its own.
+    lifeline: ChildStdin,
 }
 
 impl Sidecars {
@@ -35,9 +61,7 @@ impl Sidecars {
         for service in services {
             started.0.push(Sidecar::start(&daprd, service, &resources)?);
         }
-        for sidecar in &mut started.0 {
-            sidecar.up().await?;
-        }
+        try_join_all(started.0.iter_mut().map(Sidecar::up)).await?;
         Ok(started)
     }
 
@@ -46,9 +70,9 @@ impl Sidecars {
         Self::default()
     }
 
-    /// Ends them.
-    pub(super) fn end(self) {
-        drop(self);
+    /// Ends them, and waits until they have ended as long as the time to stop allows.
+    pub(super) async fn end(self, time: StopTime) {
+        join_all(self.0.into_iter().map(|sidecar| sidecar.end(time))).await;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Sidecar> {
@@ -62,30 +86,37 @@ impl Sidecar {
         let [grpc_port, http_port, internal_port, app_port] = free_ports().map_err(failed)?;
         // Results go to stdout; what a sidecar says is a log.
         let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
-        let child = Command::new(daprd)
-            .args([
-                "--mode",
-                "standalone",
-                "--app-protocol",
-                "grpc",
-                "--enable-metrics=false",
-                "--app-id",
-                service,
-            ])
+        let mut supervisor = Command::new("/bin/sh")
+            .args(["-c", SUPERVISOR, "sidecar"])
+            .arg(daprd)
+            .args(["--mode", "standalone", "--app-protocol", "grpc", "--enable-metrics=false"])
+            .args(["--app-id", service, "--log-level", "warn", "--enable-app-health-check=true"])
             .args(["--app-channel-address", "127.0.0.1", "--dapr-listen-addresses", "127.0.0.1"])
-            .args(["--dapr-internal-grpc-listen-address", "127.0.0.1", "--log-level", "warn"])
-            .args(["--dapr-block-shutdown-duration", "2s", "--enable-app-health-check=true"])
+            .args(["--dapr-internal-grpc-listen-address", "127.0.0.1"])
             .args(["--app-port", &app_port.to_string(), "--dapr-grpc-port", &grpc_port.to_string()])
             .args(["--dapr-http-port", &http_port.to_string()])
             .args(["--dapr-internal-grpc-port", &internal_port.to_string()])
             .arg("--resources-path")
             .arg(resources)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::from(log))
-            .kill_on_drop(true)
+            // A Ctrl-C at the terminal is for the services, which still need their sidecars then.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { service, grpc_port, app_port, child })
+        let no_pipe = || failed(std::io::ErrorKind::BrokenPipe.into());
+        let lifeline = supervisor.stdin.take().ok_or_else(no_pipe)?;
+        Ok(Self { service, grpc_port, http_port, app_port, supervisor, lifeline })
+    }
+
+    async fn end(mut self, time: StopTime) {
+        drop(self.lifeline);
+        if time.give(Stage::Sidecars, self.supervisor.wait()).await.is_none() {
+            tracing::warn!(
+                service = self.service,
+                "the sidecar did not end in time and is left to be killed"
+            );
+        }
     }
 
     /// Waits until its API is up.
@@ -97,7 +128,7 @@ impl Sidecar {
         };
         let reason = tokio::select! {
             () = api => return Ok(()),
-            ended = self.child.wait() => match ended {
+            ended = self.supervisor.wait() => match ended {
                 Ok(status) => format!("it ended with {status}"),
                 Err(error) => error.to_string(),
             },
@@ -115,6 +146,10 @@ impl Sidecar {
 
     pub(super) fn grpc_port(&self) -> u16 {
         self.grpc_port
+    }
+
+    pub(super) fn http_port(&self) -> u16 {
+        self.http_port
     }
 
     /// Where it looks for its service.
@@ -152,7 +187,8 @@ fn default_resources() -> Result<PathBuf, CliError> {
     dapr_home().map(|dir| dir.join("components")).filter(|dir| dir.is_dir()).ok_or_else(|| {
         CliError::usage(
             "--dapr: there is no ~/.dapr/components, which `dapr init` makes; name a directory of components with \
-             --dapr-resources (deploy/dapr/redis is one for Redis, with --pubsub bus)",
+             --dapr-resources (with --pubsub bus, deploy/dapr/redis-1.17 is one for Redis and sidecars from 1.17 on, \
+             deploy/dapr/redis for older ones)",
         )
     })
 }

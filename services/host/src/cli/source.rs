@@ -120,6 +120,21 @@ impl Source {
         }
     }
 
+    /// Has a running service make a checkpoint.
+    pub(super) async fn checkpoint(
+        &self,
+        type_name: &str,
+        id: &str,
+        keep: Option<u64>,
+    ) -> Result<String, CliError> {
+        let Self::Running { client, service } = self else {
+            return Err(CliError::usage("a checkpoint needs the running service: use --url"));
+        };
+        let query = AdminQuery { service: service.clone(), keep, ..AdminQuery::default() };
+        let place = format!("/aggregates/{}/{}/checkpoint", escaped(type_name), escaped(id));
+        client.document(Method::POST, &path(&place, &query)).await
+    }
+
     pub(super) async fn dead_letters(&self) -> Result<Items, CliError> {
         match self {
             Self::Running { client, service } => {

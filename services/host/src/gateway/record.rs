@@ -17,6 +17,9 @@ use crate::{Problem, RequestContext};
 /// The name of the event, for good.
 const EVENT_NAME: &str = "request-remembered";
 
+/// What the full names of the streams begin with.
+pub(crate) const KEY_STREAMS: &str = "$idempotency-";
+
 /// The event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

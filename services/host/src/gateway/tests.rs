@@ -1,8 +1,12 @@
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_actors::doc::{Account, AccountCommand};
 use annals_actors::{Aggregate, Context, Event, Node, NodeOptions, Shape};
-use annals_persistence::{EmbeddedJournal, EmbeddedOptions, Journal, MemoryJournal, Version};
+use annals_persistence::{
+    EmbeddedJournal, EmbeddedOptions, Journal, MemoryJournal, ScavengeOptions, Version,
+};
 use axum::extract::FromRequestParts;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -11,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Accepted, Gateway, SendAs};
-use crate::{BodyHash, ETag, Problem, RequestContext};
+use crate::{BodyHash, DiskOptions, ETag, Problem, RequestContext};
 
 struct Fixture {
     node: Node,
@@ -189,6 +193,32 @@ async fn the_answer_outlives_a_restart() {
     let again = bank.deposit("k", "b", "a").await.unwrap();
     assert_eq!((again.version, again.replayed), (first.version, true));
     assert_eq!(code(bank.deposit("k", "c", "a").await), "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_is_new_and_what_it_made_is_not_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = EmbeddedOptions { segment_bytes: 8192, ..EmbeddedOptions::default() };
+    let journal = Arc::new(EmbeddedJournal::open(dir.path(), options).unwrap());
+    let bank = fixture(Arc::clone(&journal) as Arc<dyn Journal>).await;
+    for number in 0..60 {
+        bank.deposit(&number.to_string(), "b", "a").await.unwrap();
+    }
+    let disk = DiskOptions { keys_kept: Duration::ZERO, ..DiskOptions::default() };
+    let end = journal.durable().borrow().position.next();
+    let all = ScavengeOptions { expiring: disk.expiring(), percent_min: 0, ..ScavengeOptions::below(end) };
+    // Segments are settled beside the appends.
+    let gone = (0..1000).map(|_| journal.scavenge(&all, |_| ControlFlow::Continue(())).unwrap().events);
+    assert!(gone.take_while(|gone| *gone == 0).count() < 1000);
+    let body = BodyHash::of("b".into());
+    assert_eq!(bank.gateway.replay(&context(Some("1")).await, &body).await.unwrap(), None);
+    // The command that made an instance is remembered with it for good.
+    assert!(bank.deposit("0", "b", "a").await.unwrap().replayed);
+    assert_eq!(bank.version("a").await, Version(60));
+    let again = bank.deposit("1", "b", "a").await.unwrap();
+    assert_eq!((again.version, again.replayed), (Version(61), false));
+    assert!(bank.deposit("1", "b", "a").await.unwrap().replayed, "it is remembered anew");
+    assert_eq!(code(bank.deposit("1", "c", "a").await), "idempotency_key_reused");
 }
 
 #[tokio::test]

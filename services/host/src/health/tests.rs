@@ -24,7 +24,7 @@ impl Fold for Picky {
 fn health(journal: &Arc<dyn Journal>) -> Health {
     let model: Arc<dyn Follows> = Arc::new(ReadModel::start("picky", Picky, Arc::clone(journal)));
     let (journal, read_models) = (Arc::clone(journal), vec![model]);
-    Health::new("none", vec![Watched { service: "notes", bus: None, journal, read_models }])
+    Health::new("none", vec![Watched { service: "notes", bus: None, journal, read_models, disk: None }])
 }
 
 fn reasons(health: &Health) -> String {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::Node;
-use annals_actors::doc::{Account, AccountCommand};
+use annals_actors::doc::{Account, AccountCommand, AccountEvent};
+use annals_actors::{Checkpoint, Node};
 use annals_persistence::{
     Batch, CodecId, CommandMetadata, EventError, EventId, Expected, Filter, Journal, JournalExt,
     MemoryJournal, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
@@ -65,6 +65,57 @@ async fn what_was_acknowledged_is_read() {
         node.aggregate::<Account>("a").send(AccountCommand::Deposit { amount: 1 }).await.unwrap();
         assert_eq!(model.read(|count| count.events).await, Ok(done));
     }
+    node.shutdown().await;
+}
+
+/// The balances of accounts, from their checkpoints too.
+#[derive(Default)]
+struct Balances(std::collections::BTreeMap<String, i64>);
+
+impl Fold for Balances {
+    fn filter(&self) -> Filter {
+        Filter::default().category("account")
+    }
+
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), EventError> {
+        let account = event.stream.instance().to_owned();
+        if let Some(checkpoint) = Checkpoint::of(event)? {
+            let state: Account = checkpoint.state().expect("an account");
+            self.0.insert(account.clone(), state.balance);
+        }
+        for happened in event.decode::<AccountEvent>()? {
+            if let (AccountEvent::Deposited { amount }, Some(balance)) = (happened, self.0.get_mut(&account))
+            {
+                *balance += amount;
+            }
+        }
+        Ok(())
+    }
+
+    fn begins_at_checkpoints(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn who_must_see_every_event_at_every_start_keeps_them_there() {
+    let journal = journal();
+    let node = Node::builder().journal(Arc::clone(&journal)).aggregate::<Account>().start().await.unwrap();
+    let account = node.aggregate::<Account>("a");
+    account.send(AccountCommand::Deposit { amount: 7 }).await.unwrap();
+    let (counts, balances) = (
+        ReadModel::start("count", Count::default(), Arc::clone(&journal)),
+        ReadModel::start("balances", Balances::default(), Arc::clone(&journal)),
+    );
+    node.readers().add(&counts.reader());
+    node.readers().add(&balances.reader());
+    let refused = account.checkpoint().and_truncate().await.unwrap_err();
+    assert_eq!(refused.code(), "truncation_held");
+    assert!(refused.to_string().contains("read model count"), "{refused}");
+    drop(counts);
+    account.checkpoint().and_truncate().await.unwrap();
+    account.send(AccountCommand::Deposit { amount: 5 }).await.unwrap();
+    assert_eq!(balances.read(|balances| balances.0["a"]).await, Ok(12));
     node.shutdown().await;
 }
 
@@ -136,4 +187,17 @@ async fn a_panic_stops_it_with_the_event_and_the_reason() {
     // Half an event may be in it, so it does not answer for what was before either.
     let before = model.read_at(Position(1), Duration::ZERO, |_| ()).await;
     assert!(matches!(before, Err(ReadModelError::Failed { .. })), "{before:?}");
+}
+
+#[tokio::test]
+async fn a_read_model_keeps_in_the_journal_all_that_it_is_built_from() {
+    let journal = journal();
+    append(&journal, "account-1", 3).await;
+    let model = ReadModel::start("count", Count::default(), Arc::clone(&journal));
+    model.read(|count| assert_eq!(count.events, 3)).await.unwrap();
+    let lowest = journal.readers().lowest().unwrap();
+    assert_eq!((&*lowest.name, lowest.position), ("read model count", Position::START));
+    assert_eq!(journal.readers().lowest_of_internal(), None, "it wants none of the runtime's own streams");
+    drop(model);
+    assert_eq!(journal.readers().lowest(), None);
 }

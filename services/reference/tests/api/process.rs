@@ -20,9 +20,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The binary under test.
 pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals-reference"));
-    // What the caller's shell has set is not what is tested.
-    for name in ["ANNALS_LISTEN", "ANNALS_DATA", "ANNALS_ADMIN_TOKEN", "ANNALS_LOG"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        // What the caller's shell says of Annals and Dapr is not what is tested.
+        let ours = text.starts_with("ANNALS_") || text.starts_with("DAPR_") || text == "APP_API_TOKEN";
+        if ours || text == "RUST_BACKTRACE" {
+            command.env_remove(&name);
+        }
     }
     command
 }
@@ -112,8 +116,13 @@ impl Services {
     }
 
     /// Asks the process to end and waits until it has.
-    pub(crate) fn stop(mut self) -> (ExitStatus, Arc<TempDir>) {
+    pub(crate) fn stop(self) -> (ExitStatus, Arc<TempDir>) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a process to signal");
+        self.ended()
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Arc<TempDir>) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a process") {

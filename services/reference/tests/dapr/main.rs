@@ -16,6 +16,7 @@
 mod bodies;
 #[path = "../api/client.rs"]
 mod client;
+mod declared;
 mod dev;
 mod interop;
 mod over_jetstream;

@@ -84,13 +84,24 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn start(service: &str, broker: &dyn Broker, http: bool, data: &Path) -> Self {
-        let port = free_port();
         let component = broker.component(PUBSUB, service, &[TOPIC]);
+        Self::start_with(service, Resources::default().pubsub(&component), http, data, &[])
+    }
+
+    /// With these resources, and more on the command line.
+    pub(crate) fn start_with(
+        service: &str,
+        resources: Resources,
+        http: bool,
+        data: &Path,
+        more: &[&str],
+    ) -> Self {
+        let port = free_port();
         let app = if http { App::Http(port) } else { App::Grpc(port) };
         let sidecar = Sidecar::start(SidecarOptions {
             api_token: Some(TOKENS.0.to_owned()),
             app_token: Some(TOKENS.1.to_owned()),
-            ..SidecarOptions::new(service, app, Resources::default().pubsub(&component))
+            ..SidecarOptions::new(service, app, resources)
         });
         let log = data.join(format!("{service}.log"));
         let listen = if http { port } else { 0 };
@@ -114,7 +125,9 @@ impl Member {
                 if http { "http" } else { "grpc" },
             ])
             .args(["--dapr-endpoint", &format!("127.0.0.1:{}", sidecar.grpc_port())])
+            .args(["--dapr-http-endpoint", &format!("http://127.0.0.1:{}", sidecar.http_port())])
             .args(["--app-listen", &format!("127.0.0.1:{port}")])
+            .args(more)
             .env("DAPR_API_TOKEN", TOKENS.0)
             .env("APP_API_TOKEN", TOKENS.1)
             .stdin(Stdio::null())

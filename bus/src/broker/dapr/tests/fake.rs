@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Server};
+use tonic::transport::{Channel, Identity, Server, ServerTlsConfig};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::unserved::{sidecar_api, unserved};
@@ -50,6 +50,8 @@ pub(super) struct Script {
     pub(super) published: Vec<Value>,
     /// By which names it was called.
     pub(super) calls: Vec<&'static str>,
+    /// What it says that it subscribes to, instead of what the tests' service handles: topics and where it brings them.
+    pub(super) subscriptions: Option<Vec<(&'static str, &'static str)>>,
 }
 
 /// A sidecar of our own.
@@ -73,11 +75,22 @@ impl Drop for Served {
 
 impl Served {
     pub(super) async fn start(version: &str) -> Self {
+        Self::start_on(Server::builder(), version).await
+    }
+
+    /// Behind TLS, with the certificate of `tls/`, which is for localhost.
+    pub(super) async fn start_behind_tls() -> Self {
+        let identity = Identity::from_pem(include_str!("tls/sidecar.pem"), include_str!("tls/sidecar.key"));
+        let tls = ServerTlsConfig::new().identity(identity);
+        Self::start_on(Server::builder().tls_config(tls).unwrap(), "1.17.0").await
+    }
+
+    async fn start_on(mut server: Server, version: &str) -> Self {
         let fake = Fake::default();
         fake.script.lock().version = version.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(DaprServer::new(fake.clone()));
+        let server = server.add_service(DaprServer::new(fake.clone()));
         let serving = server.serve_with_incoming(TcpListenerStream::new(listener));
         let task = tokio::spawn(async move { serving.await.unwrap() });
         Self { fake, address, task }
@@ -85,6 +98,10 @@ impl Served {
 
     pub(super) fn endpoint(&self) -> SidecarEndpoint {
         SidecarEndpoint::local(self.address.port())
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(super) fn script(&self) -> parking_lot::MutexGuard<'_, Script> {
@@ -162,16 +179,26 @@ sidecar_api!(Fake {
         self.check(&request)?;
         let component =
             RegisteredComponents { name: "bus".into(), r#type: "pubsub.redis".into(), ..Default::default() };
-        let subscription =
-            PubsubSubscription { pubsub_name: "bus".into(), topic: "v1.counted".into(), ..Default::default() };
+        let told = self.script.lock().subscriptions.clone();
+        let told = told.unwrap_or_else(|| vec![("v1.counted", "/dapr/events/v1.counted")]);
         Ok(Response::new(GetMetadataResponse {
             runtime_version: self.script.lock().version.clone(),
             registered_components: vec![component],
-            subscriptions: vec![subscription],
+            subscriptions: told.into_iter().map(subscription).collect(),
             ..Default::default()
         }))
     }
 });
+
+fn subscription((topic, path): (&str, &str)) -> PubsubSubscription {
+    let rule = PubsubSubscriptionRule { path: path.into(), ..Default::default() };
+    PubsubSubscription {
+        pubsub_name: "bus".into(),
+        topic: topic.into(),
+        rules: Some(PubsubSubscriptionRules { rules: vec![rule] }),
+        ..Default::default()
+    }
+}
 
 /// What delivers to a service.
 #[derive(Clone)]
@@ -184,6 +211,12 @@ impl Deliverer {
     pub(super) fn to(address: SocketAddr, token: Option<&'static str>) -> Self {
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         Self { client: AppCallbackClient::new(channel), token }
+    }
+
+    /// The topics that the service says it subscribes to.
+    pub(super) async fn subscriptions(&self) -> Vec<String> {
+        let answer = self.client.clone().list_topic_subscriptions(()).await.unwrap().into_inner();
+        answer.subscriptions.into_iter().map(|subscription| subscription.topic).collect()
     }
 
     /// Delivers an event as it was published.
