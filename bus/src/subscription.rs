@@ -410,7 +410,7 @@ impl Inlet {
     }
 
     /// Ends the actor as a failure of its own would.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "dapr"))]
     pub(crate) fn fail(&self) {
         self.actor.kill();
     }

@@ -35,7 +35,7 @@ async fn a_subscription_keeps_what_it_has_still_to_come_to_also_while_it_does_no
     assert_eq!(lowest(&journal), None);
     let orders = order_service(&broker).await;
     let begun = lowest(&journal).unwrap();
-    assert_eq!((&*begun.name, begun.position), ("relay customer to order-address", Position::START));
+    assert_eq!((&*begun.name, begun.position), ("relay customer to order address", Position::START));
     move_customer(&customers, "1", "Elm Street").await;
     support::caught_up(&orders).await;
     orders.shutdown().await;
