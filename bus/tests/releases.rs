@@ -90,6 +90,24 @@ async fn no_event_names_one_before_it_that_was_never_published() {
     assert_eq!(places(&mut taken, 2).await, [("v1", 5, 4), ("v2", 5, 3)]);
 }
 
+#[tokio::test]
+async fn a_checkpoint_says_of_nothing_that_it_was_published_that_never_was() {
+    let customers = node(&Arc::new(MemoryJournal::new())).await;
+    let (sink, mut taken) = Sink::new();
+    let bus = release(&customers, customer_publications(), &sink).await;
+    move_customer(&customers, "1", "a").await;
+    rename(&customers).await;
+    assert_eq!(places(&mut taken, 1).await, [("v1", 1, 0)]);
+    support::until("the cursor has passed what is not told", || async { bus.relays()[0].lag() == 0 }).await;
+    bus.shutdown().await;
+    let _bus = release(&customers, next_publications(), &sink).await;
+    let customer = customers.aggregate::<Customer>("1");
+    let kept_from = customer.checkpoint().and_truncate().await.unwrap().kept_from;
+    assert_eq!(kept_from.0, 3, "what both versions would be told of is given up");
+    move_customer(&customers, "1", "b").await;
+    assert_eq!(places(&mut taken, 2).await, [("v1", 4, 1), ("v2", 4, 0)]);
+}
+
 async fn follow2(event: AddressUpdated2, _: Delivery) -> Result<Reaction, HandlerError> {
     Ok(Reaction::none().command::<Order>(&event.customer_id, SetAddress { street: event.street }))
 }

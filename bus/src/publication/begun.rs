@@ -23,13 +23,61 @@ pub(crate) enum BegunEvent {
     Begun { category: String, event_type: String, topic: Topic, position: Position },
 }
 
+/// What the names of the streams of all relays begin with.
+const STREAM_NAMES: &str = "$topics-";
+/// How many streams are listed at a time.
+const PAGE_STREAMS: usize = 256;
+
+/// Since when which events are published.
+#[derive(Debug, Default)]
+pub(super) struct Since(HashMap<u128, Position>);
+
+impl Since {
+    /// As all relays together have it that ever published from this journal.
+    pub(super) async fn of_all(journal: &Arc<dyn Journal>) -> Result<Self, String> {
+        let (mut since, mut after) = (Self::default(), None);
+        loop {
+            let page = journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await;
+            let page = page.map_err(|error| error.to_string())?;
+            let Some(last) = page.last() else { return Ok(since) };
+            after = Some(last.stream.clone());
+            for info in page {
+                since.read(journal, &info.stream).await?;
+            }
+        }
+    }
+
+    /// Reads back what this stream has of it.
+    async fn read(&mut self, journal: &Arc<dyn Journal>, stream: &StreamId) -> Result<(), String> {
+        let mut records = journal.read_stream(stream, Version(1), Direction::Forward);
+        while let Some(recorded) = records.next().await {
+            let recorded = recorded.map_err(|error| error.to_string())?;
+            let BegunEvent::Begun { category, event_type, topic, position } =
+                record::read(&recorded).map_err(|error| error.to_string())?;
+            self.note(in_memory(&[&category, &event_type, topic.as_str()]), position);
+        }
+        Ok(())
+    }
+
+    /// The first counts: a relay that was set back publishes from farther back on.
+    fn note(&mut self, key: u128, position: Position) {
+        let since = self.0.entry(key).or_insert(position);
+        *since = position.min(*since);
+    }
+
+    /// Whether an event of this type was published on this topic, where its translation says that it is today.
+    pub(super) fn had_begun(&self, recorded: &RecordedEvent, topic: &Topic) -> bool {
+        self.0.get(&key(recorded, topic)).is_some_and(|since| *since <= recorded.position)
+    }
+}
+
 /// Where and since when a relay publishes which events.
 #[derive(Debug)]
 pub(crate) struct Begun {
     journal: Arc<dyn Journal>,
     stream: StreamId,
     clock: Arc<dyn Clock>,
-    since: HashMap<u128, Position>,
+    since: Since,
 }
 
 impl Begun {
@@ -39,21 +87,14 @@ impl Begun {
         stream: StreamId,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
-        let mut since = HashMap::new();
-        let mut records = journal.read_stream(&stream, Version(1), Direction::Forward);
-        while let Some(recorded) = records.next().await {
-            let recorded = recorded.map_err(|error| error.to_string())?;
-            let BegunEvent::Begun { category, event_type, topic, position } =
-                record::read(&recorded).map_err(|error| error.to_string())?;
-            since.insert(in_memory(&[&category, &event_type, topic.as_str()]), position);
-        }
-        drop(records);
+        let mut since = Since::default();
+        since.read(&journal, &stream).await?;
         Ok(Self { journal, stream, clock, since })
     }
 
     /// Whether an event of this type was published on this topic, where its translation says that it is today.
-    pub(crate) fn had_begun(&self, recorded: &RecordedEvent, topic: &Topic) -> bool {
-        self.since.get(&key(recorded, topic)).is_some_and(|since| *since <= recorded.position)
+    pub(super) fn had_begun(&self, recorded: &RecordedEvent, topic: &Topic) -> bool {
+        self.since.had_begun(recorded, topic)
     }
 
     /// Writes down, before an event is published, that events of its type are from here on; once for each type and topic.
@@ -69,7 +110,7 @@ impl Begun {
         };
         let event = record::record(&begun, self.clock.now())?;
         self.journal.append(Batch::of(self.stream.clone(), Expected::Any, [event])).await?;
-        self.since.insert(key(recorded, topic), recorded.position);
+        self.since.note(key(recorded, topic), recorded.position);
         Ok(())
     }
 }
