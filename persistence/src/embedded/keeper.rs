@@ -14,7 +14,7 @@ use super::Shared;
 use super::files::{Files, remove_if_there};
 use super::index::{Index, Sealed, SealedPart, TableFile};
 use super::open::trim;
-use super::segment::{SPARE, fill_while, next_wanted_from};
+use super::segment::{SPARE, Segment, fill_while, next_wanted_from};
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
 use crate::planted::{Fault, off_by};
@@ -22,6 +22,8 @@ use crate::{AppendError, JournalHealth, VfsFile};
 
 /// How often it is noted how far the log goes, while it grows.
 const MARK_EVERY: Duration = Duration::from_secs(1);
+/// The longest pause between two pieces of a segment that is filled.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// A table is written when as many streams were touched since the last as it has, and one for so many bytes of a segment:
 /// fewer are read from the index files as fast.
 const BYTES_PER_STREAM: u64 = 16 * 1024;
@@ -62,6 +64,12 @@ impl Bell {
         }
     }
 
+    /// Waits this long, unless there will be no more.
+    fn rest(&self, time: Duration) {
+        let (mut state, until) = (self.state.lock(), Instant::now() + time);
+        while !state.finish && !self.heard.wait_until(&mut state, until).timed_out() {}
+    }
+
     /// Whether there will be no more.
     fn is_last(&self) -> bool {
         self.state.lock().finish
@@ -95,6 +103,8 @@ pub(super) struct Keeper {
     watermark: Watermark,
     /// Streams touched since the last table.
     touched: usize,
+    /// Whether it leaves the disk to the writer between two pieces of what takes long.
+    paced: bool,
 }
 
 /// The keeper's thread.
@@ -133,11 +143,12 @@ impl Keeper {
     /// A keeper of a log in which as many streams were touched since its last table.
     pub(super) fn new(shared: Arc<Shared>, watermark: Watermark, touched: usize) -> Self {
         let files = shared.files.clone();
-        Self { shared, files, watermark, touched }
+        Self { shared, files, watermark, touched, paced: false }
     }
 
-    pub(super) fn start(self) -> io::Result<KeeperThread> {
+    pub(super) fn start(mut self) -> io::Result<KeeperThread> {
         let shared = Arc::clone(&self.shared);
+        self.paced = true;
         let thread = thread::Builder::new().name("annals-keeper".into()).spawn(move || self.run())?;
         Ok(KeeperThread { shared, thread: Some(thread) })
     }
@@ -256,9 +267,33 @@ impl Keeper {
         let file = self.files.vfs.create(path)?;
         file.reserve(bytes)?;
         let filled = if options.zero_fill { bytes } else { 0 };
-        let wanted = || self.may_write() && !self.shared.bell.is_last();
+        let mut pace = Pace { shared: &self.shared, since: None };
+        let wanted = || {
+            if self.paced {
+                pace.rest();
+            }
+            self.may_write() && !self.shared.bell.is_last()
+        };
         let whole = fill_while(&*file, 0..filled, wanted)?;
         Ok(whole.then_some(Spare { file, bytes }))
+    }
+}
+
+/// The pauses of filling a segment. Every piece that is synced has the disk to itself for a while, and a group that comes
+/// then waits for it.
+struct Pace<'a> {
+    shared: &'a Shared,
+    /// When the last piece began.
+    since: Option<Instant>,
+}
+
+impl Pace<'_> {
+    /// Leaves the disk alone for longer than the last piece has taken, unless the segment is wanted soon.
+    fn rest(&mut self) {
+        if let Some(since) = self.since.filter(|_| !self.shared.is_nearly_full()) {
+            self.shared.bell.rest((2 * since.elapsed()).min(REST_MAX));
+        }
+        self.since = Some(Instant::now());
     }
 }
 
@@ -306,9 +341,19 @@ impl Shared {
 
     /// Whether it is time to make the next segment ahead.
     fn wants_next(&self) -> io::Result<bool> {
-        let active =
-            self.index.read().active.as_ref().map(|active| (Arc::clone(&active.segment), active.end));
-        let Some((segment, end)) = active else { return Ok(false) };
-        Ok(end > next_wanted_from(segment.file.len()?, self.options.segment_bytes))
+        let Some((segment, end)) = self.active() else { return Ok(false) };
+        Ok(end > next_wanted_from(segment.file.len()?))
+    }
+
+    /// Whether the next segment is wanted soon: no more than a quarter of one is left.
+    fn is_nearly_full(&self) -> bool {
+        let Some((segment, end)) = self.active() else { return false };
+        // Where it cannot be asked, haste does no harm.
+        segment.file.len().map_or(true, |len| len.saturating_sub(end) < self.options.segment_bytes / 4)
+    }
+
+    /// The active segment, and how much of it is used.
+    fn active(&self) -> Option<(Arc<Segment>, u64)> {
+        self.index.read().active.as_ref().map(|active| (Arc::clone(&active.segment), active.end))
     }
 }

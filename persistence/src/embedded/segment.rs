@@ -91,7 +91,7 @@ impl Segment {
 }
 
 /// How much is written at a time of what is filled, so that a group's sync is never behind much of it.
-const FILL_BYTES: u64 = 1 << 20;
+const FILL_BYTES: u64 = 256 << 10;
 
 /// How long a new segment is, and how much of it is filled with zeros.
 #[derive(Debug, Clone, Copy)]
@@ -171,10 +171,9 @@ pub(super) fn segment_bytes(configured: u64, first_group: usize) -> u64 {
     configured.max(needed).next_multiple_of(4096)
 }
 
-/// How much of a segment of this length is used when the next one is made ahead: half, or next to nothing of a short
-/// one, which is full before long.
-pub(super) fn next_wanted_from(bytes: u64, configured: u64) -> u64 {
-    if bytes < configured { bytes / 64 } else { bytes / 2 }
+/// How much of a segment of this length is used when the next one is made ahead: little, since that takes its time.
+pub(super) fn next_wanted_from(bytes: u64) -> u64 {
+    bytes / 64
 }
 
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {

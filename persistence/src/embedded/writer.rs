@@ -66,8 +66,8 @@ pub(super) struct Active {
 
 impl Active {
     /// Whether the last so many bytes were the ones with which the next segment is wanted.
-    fn now_wants_next(&self, bytes: usize, segment_bytes: u64) -> bool {
-        let from = next_wanted_from(self.capacity, segment_bytes);
+    fn now_wants_next(&self, bytes: usize) -> bool {
+        let from = next_wanted_from(self.capacity);
         self.end > from && self.end - bytes as u64 <= from
     }
 
@@ -255,7 +255,7 @@ impl Writer {
             index.durable
         };
         self.shared.bell.grown();
-        if self.active.now_wants_next(self.buffer.len(), self.shared.options.segment_bytes) {
+        if self.active.now_wants_next(self.buffer.len()) {
             self.shared.bell.ring();
         }
         self.shared.announce(durable);
