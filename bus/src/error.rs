@@ -39,6 +39,19 @@ pub enum BusStartError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A subscription that has handled events of another topic.
+    #[error(
+        "subscription \"{subscription}\" has handled \"{before}\", and is now for \"{now}\"; another topic needs another \
+         name, and where it carries the same events, `SubscriptionOptions::continues` says so"
+    )]
+    TopicChanged {
+        /// The subscription.
+        subscription: Arc<str>,
+        /// The topic of what it handled last.
+        before: Topic,
+        /// The topic that it is for now.
+        now: Topic,
+    },
     /// A limit that lets nothing through.
     #[error(
         "subscription \"{subscription}\" may have no events in flight; it needs at least 1, at most {most}"
@@ -91,6 +104,7 @@ impl BusStartError {
             Self::SubscriptionTwice { .. } => "subscription_twice",
             Self::InvalidName { .. } => "invalid_bus_name",
             Self::InvalidTopic { .. } => "invalid_topic",
+            Self::TopicChanged { .. } => "subscription_topic_changed",
             Self::InvalidLimit { .. } => "invalid_subscription_limit",
             Self::Inbox { source, .. } => source.code(),
             Self::Schema { source, .. } => source.code(),

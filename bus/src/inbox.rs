@@ -7,21 +7,23 @@ use annals_actors::Clock;
 use annals_macros::{Event, Shape};
 use annals_persistence::planted::{Fault, planted};
 use annals_persistence::{
-    AppendError, Batch, CodecError, Direction, EventError, Expected, InvalidStreamId, Journal, JournalExt,
-    ReadError, RecordedEvent, StreamAppend, StreamId, Version,
+    AppendError, Batch, CodecError, CommandId, Direction, EventError, Expected, InvalidStreamId, Journal,
+    JournalExt, ReadError, RecordedEvent, StreamAppend, StreamId, Timestamp, Version,
 };
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::Envelope;
 use crate::identity::event_key;
 use crate::reaction::Target;
 use crate::record;
+use crate::{Envelope, Topic};
 
 mod index;
+mod plan;
 mod tidy;
 
 pub(crate) use index::{Index, OrderKey, Seen};
+pub(crate) use plan::Plan;
 pub(crate) use tidy::{Old, Tidied, TidyError};
 
 /// A command that a business rule said no to.
@@ -40,6 +42,15 @@ pub(crate) enum InboxEvent {
     /// What is to be done about an event, when that is more than one command: kept, never computed again.
     #[event("inbox-planned")]
     Planned { source: Arc<str>, event_id: Arc<str>, targets: Vec<Target> },
+    /// A command of such a list was answered for good.
+    #[event("inbox-answered")]
+    Answered {
+        source: Arc<str>,
+        event_id: Arc<str>,
+        command_id: CommandId,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        rejection: Option<Rejection>,
+    },
     /// Everything that was to be done is done.
     #[event("inbox-handled")]
     Handled {
@@ -58,9 +69,13 @@ pub(crate) enum InboxEvent {
         #[serde(flatten)]
         place: Place,
     },
-    /// How far keys were when the records that said so were given up: nothing younger says it.
+    /// How far keys were when the records that said so were given up, and the topic: nothing younger says it.
     #[event("inbox-carried")]
-    Carried { keys: Vec<CarriedKey> },
+    Carried {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        topic: Option<Topic>,
+        keys: Vec<CarriedKey>,
+    },
 }
 
 /// How far a key was.
@@ -82,9 +97,12 @@ pub(crate) struct Gap {
     pub(crate) before: u64,
 }
 
-/// An event's place in the order of its key, where it has one.
+/// The topic that an event was handled on, and its place in the order of its key, where it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Shape)]
 pub(crate) struct Place {
+    /// The subscription's topic then, whatever topic a dead letter came on that is replayed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) topic: Option<Topic>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) key: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -95,12 +113,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    fn of(envelope: &Envelope, gap_after: Option<u64>) -> Self {
+    fn of(envelope: &Envelope, gap_after: Option<u64>, topic: &Topic) -> Self {
+        let nowhere = Self { topic: Some(topic.clone()), ..Self::default() };
         match envelope.sequence.filter(|_| envelope.is_ours()) {
             Some(sequence) => {
-                Self { key: Some(Arc::clone(envelope.shared_key())), sequence: Some(sequence), gap_after }
+                let key = Some(Arc::clone(envelope.shared_key()));
+                Self { key, sequence: Some(sequence), gap_after, ..nowhere }
             }
-            None => Self::default(),
+            None => nowhere,
         }
     }
 }
@@ -109,6 +129,7 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct Inbox {
     stream: StreamId,
+    topic: Topic,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
 }
@@ -165,26 +186,35 @@ impl InboxError {
 impl Inbox {
     pub(crate) fn new(
         subscription: &str,
+        topic: &Topic,
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, InvalidStreamId> {
         let stream = StreamId::internal(&format!("inbox-{subscription}"))?;
-        Ok(Self { stream, journal, clock })
+        Ok(Self { stream, topic: topic.clone(), journal, clock })
     }
 
     /// Reads back what the journal keeps of it: what was handled in the last while, the last sequence of every key, where
     /// open plans are. Ids that are too old are forgotten as they are read.
     pub(crate) async fn load(&self, remember: Duration, remember_max: usize) -> Result<Index, InboxError> {
-        let (mut index, now) = (Index::new(remember, remember_max), self.clock.now());
+        let (mut index, now) = (Index::new(remember, remember_max).of(&self.topic), self.clock.now());
         if planted(Fault::HandledNotReadBack) {
             return Ok(index);
         }
+        let mut began = false;
         let mut records = self.journal.read_stream(&self.stream, Version(1), Direction::Forward);
         while let Some(recorded) = records.next().await {
             let recorded = recorded?;
+            if !began && recorded.version > Version(1) {
+                // What stood before it is given up, and was no younger, whatever was to be remembered then.
+                index.cut_at(recorded.command.time);
+            }
+            began = true;
             apply(&mut index, decode(&recorded)?, &recorded);
             index.forget_old(now);
         }
+        // Also where there was nothing: what is older than it remembers it would not know.
+        index.forget_old(now);
         Ok(index)
     }
 
@@ -221,7 +251,7 @@ impl Inbox {
         self.append_of(&InboxEvent::Handled {
             source: Arc::clone(&envelope.source),
             event_id: Arc::clone(&envelope.id),
-            place: Place::of(envelope, gap_after),
+            place: Place::of(envelope, gap_after, &self.topic),
             rejections,
         })
     }
@@ -235,7 +265,7 @@ impl Inbox {
         self.append_of(&InboxEvent::DeadLettered {
             source: Arc::clone(&envelope.source),
             event_id: Arc::clone(&envelope.id),
-            place: Place::of(envelope, gap_after),
+            place: Place::of(envelope, gap_after, &self.topic),
         })
     }
 
@@ -249,6 +279,21 @@ impl Inbox {
             source: Arc::clone(&envelope.source),
             event_id: Arc::clone(&envelope.id),
             targets,
+        })
+    }
+
+    /// The record that a command was answered for good, to go along with its own events if it has any.
+    pub(crate) fn answered(
+        &self,
+        envelope: &Envelope,
+        command_id: CommandId,
+        rejection: Option<Rejection>,
+    ) -> Result<StreamAppend, CodecError> {
+        self.append_of(&InboxEvent::Answered {
+            source: Arc::clone(&envelope.source),
+            event_id: Arc::clone(&envelope.id),
+            command_id,
+            rejection,
         })
     }
 
@@ -302,17 +347,28 @@ fn apply(index: &mut Index, event: InboxEvent, recorded: &RecordedEvent) {
                 index.plan(event, recorded.version);
             }
         }
+        InboxEvent::Answered { source, event_id, command_id, rejection } => {
+            let event = event_key(&source, &event_id);
+            if index.seen(event) != Some(Seen::Handled) {
+                index.answered(event, command_id, rejection, recorded.version);
+            }
+        }
         InboxEvent::Handled { source, event_id, place, .. } => {
             let key = event_key(&source, &event_id);
-            let place = placed(index, &source, place);
+            let place = placed(index, &source, place, time);
             index.settle(key, Seen::Handled, place, time);
         }
         InboxEvent::DeadLettered { source, event_id, place } => {
             let key = event_key(&source, &event_id);
-            let place = placed(index, &source, place);
+            let place = placed(index, &source, place, time);
             index.settle(key, Seen::DeadLettered, place, time);
         }
-        InboxEvent::Carried { keys } => keys.iter().for_each(|carried| carried.apply(index)),
+        InboxEvent::Carried { topic, keys } => {
+            if let Some(topic) = topic {
+                index.handled_on(topic, time);
+            }
+            keys.iter().for_each(|carried| carried.apply(index));
+        }
     }
 }
 
@@ -327,7 +383,10 @@ impl CarriedKey {
 }
 
 /// Where an event stands, and whether others are missing before it.
-fn placed(index: &mut Index, source: &str, place: Place) -> Option<(OrderKey, u64)> {
+fn placed(index: &mut Index, source: &str, place: Place, time: Timestamp) -> Option<(OrderKey, u64)> {
+    if let Some(topic) = place.topic {
+        index.handled_on(topic, time);
+    }
     let (key, sequence) = (OrderKey::new(source, &place.key?), place.sequence?);
     if let Some(after) = place.gap_after {
         index.gap(key, after, sequence);

@@ -17,10 +17,14 @@ use crate::broker::Publisher;
 use crate::schema::{Checked, SchemaError, Schemas, unversioned};
 use crate::{IntegrationEvent, Topic, TopicArguments};
 
+mod begun;
 mod published;
 mod sealing;
 mod sequence;
 
+pub(crate) use begun::Begun;
+#[cfg(test)]
+pub(crate) use begun::BegunEvent;
 pub(crate) use published::Published;
 pub(crate) use sealing::{Sealed, seal};
 pub(crate) use sequence::Sequences;

@@ -36,6 +36,10 @@ pub(crate) use run::Counted;
 pub struct SubscriptionOptions {
     /// The topic, where it is not the event's own.
     pub topic: TopicArguments,
+    /// The topic that it had before, where this one carries the same events under another name or version: it goes on where it
+    /// was, and what it has handled counts as handled. Without this, a subscription that has handled events keeps its topic; for
+    /// others take another name.
+    pub continues: Option<Topic>,
     /// Where it begins in each source that it has not heard of yet. Only inside one process: through a sidecar, the component
     /// says where its consumer begins (`docs/dapr.md`), and the log says that this is not heard.
     pub start: StartFrom,
@@ -72,6 +76,7 @@ impl Default for SubscriptionOptions {
     fn default() -> Self {
         Self {
             topic: TopicArguments::default(),
+            continues: None,
             start: StartFrom::Beginning,
             retry: RetryPolicy::default(),
             in_flight: 1024,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use annals_actors::{Node, VirtualClock};
+use annals_actors::{Clock, Node, VirtualClock};
 use annals_bus::{Bus, Delivery, Envelope, Reaction, SubscriptionOptions, Topic};
-use annals_persistence::{Direction, Journal, JournalExt, MemoryJournal, StreamId, Version};
+use annals_persistence::{Direction, Journal, JournalExt, MemoryJournal, StreamId, Timestamp, Version};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -87,6 +87,46 @@ fn ours(sequence: usize) -> Arc<Envelope> {
         "id": sequence, "source": "customer", "type": "CustomerAddressUpdated.v1", "subject": "1",
         "sequence": sequence, "prevsequence": previous,
     }))
+}
+
+/// An event of ours under an id and with a time of its own.
+fn ours_at(id: &str, sequence: usize, time: Timestamp) -> Arc<Envelope> {
+    let ours = Envelope::clone(&ours(sequence));
+    Arc::new(Envelope { id: id.into(), time: Some(time), ..ours })
+}
+
+/// A publisher that was restored from a backup numbers its new events as it had numbered others.
+#[tokio::test]
+async fn another_event_at_a_taken_sequence_becomes_a_dead_letter() {
+    let subscriber = Subscriber::start(quick()).await;
+    assert_eq!(subscriber.deliver((1..=3).map(ours)).await, 3);
+    let restored = || ours_at("restored", 2, subscriber.clock.now());
+    assert_eq!(subscriber.deliver([restored(), restored(), ours(2)]).await, 0);
+    let letters = subscriber.bus.dead_letters().list().await.unwrap();
+    let told: Vec<_> =
+        letters.iter().map(|letter| (letter.event_id.as_str(), letter.reason.as_str())).collect();
+    let [("restored", reason)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(reason.contains("another event has its sequence"), "{reason}");
+    assert_eq!(subscriber.deliver([ours(4)]).await, 1);
+    subscriber.bus.dead_letters().replay(letters[0].id).await.unwrap();
+    assert!(subscriber.bus.dead_letters().list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_duplicate_whose_id_is_forgotten_is_no_dead_letter() {
+    let subscriber = Subscriber::start(SubscriptionOptions { remember_max: 2, ..quick() }).await;
+    let began = subscriber.clock.now();
+    for sequence in 1..=4 {
+        let event = ours_at(&sequence.to_string(), sequence, subscriber.clock.now());
+        assert_eq!(subscriber.deliver([event]).await, 1);
+        subscriber.clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(subscriber.deliver([ours_at("1", 1, began)]).await, 0);
+    let subscriber = subscriber.restart().await;
+    subscriber.clock.advance(DAY * 8);
+    assert_eq!(subscriber.deliver([ours_at("5", 5, subscriber.clock.now())]).await, 1);
+    assert_eq!(subscriber.deliver([ours_at("1", 1, began)]).await, 0);
+    assert!(subscriber.bus.dead_letters().list().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -163,6 +163,84 @@ async fn a_list_of_targets_is_resumed_never_computed_again() {
     fan_out.check(&orders, "resumed").await;
 }
 
+/// Sends an order other commands. It remembers the ids of the last 256, and of its first.
+async fn keep_busy(orders: &Node, order: &str, commands: usize) {
+    for _ in 0..commands {
+        let command = SetAddress { street: "another".into() };
+        orders.aggregate::<Order>(order).send(command).await.unwrap();
+    }
+}
+
+/// How often an order got the address that the event told of.
+async fn times_told(orders: &Node, order: &str) -> usize {
+    streets(orders, order).await.iter().filter(|street| street.starts_with("one")).count()
+}
+
+/// Two orders do as they are told, a third says no, a fourth fails.
+async fn one_of_four_fails(event: CustomerAddressUpdated, _: Delivery) -> Result<Reaction, HandlerError> {
+    let told =
+        [("0", event.street.as_str()), ("1", event.street.as_str()), ("2", "forbidden"), ("3", "panic")];
+    Ok(told.into_iter().fold(Reaction::none(), |reaction, (order, street)| {
+        reaction.command::<Order>(order, SetAddress { street: street.to_owned() })
+    }))
+}
+
+#[tokio::test]
+async fn a_replayed_list_leaves_out_what_was_done() {
+    for restarted in [false, true] {
+        let (broker, mut journal) = (InProcessBroker::new(), Arc::new(MemoryJournal::new()));
+        let (customers, _publisher) = customer_service(&Arc::new(MemoryJournal::new()), &broker).await;
+        move_customer(&customers, "1", "one").await;
+        let start = async |orders: &Node| {
+            let builder = Bus::builder(orders.clone(), "order").in_process(&broker);
+            let builder =
+                builder.subscribe_with::<CustomerAddressUpdated>("address", stubborn(), one_of_four_fails);
+            builder.start().await.unwrap()
+        };
+        let mut orders = node(&journal).await;
+        keep_busy(&orders, "0", 1).await;
+        let mut bus = start(&orders).await;
+        caught_up(&bus).await;
+        keep_busy(&orders, "0", 300).await;
+        if restarted {
+            drop(bus);
+            journal = Arc::new(journal.reopened());
+            orders = node(&journal).await;
+            bus = start(&orders).await;
+        }
+        let letters = bus.dead_letters().list().await.unwrap();
+        assert_eq!(letters.len(), 1);
+        bus.dead_letters().replay(letters[0].id).await.unwrap_err();
+        let told = (times_told(&orders, "0").await, times_told(&orders, "1").await);
+        assert_eq!(told, (1, 1), "restarted: {restarted}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_a_crash_broke_off_leaves_out_what_was_done() {
+    let (broker, journal) = (InProcessBroker::new(), Arc::new(MemoryJournal::new()));
+    let _publisher = publisher(&broker).await;
+    let fan_out = FanOut::new(2);
+    let orders = node(&journal).await;
+    for order in ["0", "1"] {
+        keep_busy(&orders, order, 1).await;
+    }
+    journal.hold();
+    let bus = fan_out.start(&orders, &broker).await;
+    support::until("the list is on its way", || async { journal.held() == 1 }).await;
+    journal.release_next(1);
+    support::until("the commands are on their way", || async { journal.held() == 2 }).await;
+    journal.release_next(1);
+    drop(bus);
+    let orders = node(&Arc::new(journal.reopened())).await;
+    for order in ["0", "1"] {
+        keep_busy(&orders, order, 300).await;
+    }
+    let bus = fan_out.start(&orders, &broker).await;
+    caught_up(&bus).await;
+    assert_eq!((times_told(&orders, "0").await, times_told(&orders, "1").await), (1, 1));
+}
+
 #[tokio::test]
 async fn a_poisoned_journal_acknowledges_nothing() {
     let (broker, journal) = (InProcessBroker::new(), Arc::new(MemoryJournal::new()));

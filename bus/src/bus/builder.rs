@@ -236,12 +236,18 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
     let Described { name, topic, options, handler } = described;
     let invalid = |source| BusStartError::InvalidName { name: Arc::clone(&name), source };
     let (journal, clock) = (Arc::clone(node.journal()), Arc::clone(node.clock()));
-    let inbox = Inbox::new(&name, Arc::clone(&journal), Arc::clone(&clock)).map_err(invalid)?;
+    let inbox = Inbox::new(&name, &topic, Arc::clone(&journal), Arc::clone(&clock)).map_err(invalid)?;
     let letters = LetterBox::new(&name, journal, Arc::clone(&clock)).map_err(invalid)?;
     let index = inbox
         .load(options.remember, options.remember_max)
         .await
         .map_err(|source| BusStartError::Inbox { subscription: Arc::clone(&name), source })?;
+    // Sequences and cursors of one topic say nothing of another's events.
+    if let Some(before) = index.topic().filter(|before| **before != topic)
+        && options.continues.as_ref() != Some(before)
+    {
+        return Err(BusStartError::TopicChanged { subscription: name, before: before.clone(), now: topic });
+    }
     let core = Core {
         kinds: node.kinds().into_iter().map(|kind| (kind.type_name(), kind)).collect(),
         service: Arc::clone(service),

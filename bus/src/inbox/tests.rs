@@ -5,7 +5,6 @@ use annals_persistence::{MemoryJournal, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::Topic;
 
 pub(super) fn envelope(id: &str, sequence: u64) -> Envelope {
     Envelope {
@@ -29,7 +28,7 @@ pub(super) fn envelope(id: &str, sequence: u64) -> Envelope {
 }
 
 fn inbox(clock: &VirtualClock) -> Inbox {
-    Inbox::new("sub", Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
+    Inbox::new("sub", &Topic::named("t"), Arc::new(MemoryJournal::new()), Arc::new(clock.clone())).unwrap()
 }
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,10 +52,29 @@ async fn everything_is_read_back() {
     assert_eq!(index.seen(key(&open)), None);
     assert!(index.open_plan(key(&done)).is_none());
     let plan = index.open_plan(key(&open)).unwrap();
-    assert_eq!(inbox.plan_of(&open, plan).await.unwrap(), [target(), target()]);
+    assert!(plan.answered.is_empty());
+    assert_eq!(inbox.plan_of(&open, plan.at).await.unwrap(), [target(), target()]);
     assert!(matches!(inbox.plan_of(&open, Version(3)).await, Err(InboxError::NoPlan { .. })));
     assert!(matches!(inbox.plan_of(&dead, Version(1)).await, Err(InboxError::NoPlan { .. })));
     assert_eq!(index.last(OrderKey::of(&done)), Some(6));
+}
+
+#[tokio::test]
+async fn what_was_answered_of_a_list_is_read_back() {
+    let inbox = inbox(&VirtualClock::default());
+    let (open, done) = (envelope("1", 1), envelope("2", 2));
+    let (one, two) = (CommandId::from_u128(1), CommandId::from_u128(2));
+    let no = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
+    for event in [&open, &done] {
+        inbox.write([inbox.planned(event, vec![target(), target()]).unwrap()]).await.unwrap();
+        inbox.write([inbox.answered(event, one, None).unwrap()]).await.unwrap();
+        inbox.write([inbox.answered(event, two, Some(no.clone())).unwrap()]).await.unwrap();
+    }
+    inbox.write([inbox.handled(&done, None, Vec::new()).unwrap()]).await.unwrap();
+    let index = inbox.load(DAY, 100).await.unwrap();
+    let plan = |event: &Envelope| index.open_plan(event_key(&event.source, &event.id));
+    assert_eq!(plan(&done), None);
+    assert_eq!(plan(&open), Some(Plan { at: Version(1), answered: [(one, None), (two, Some(no))].into() }));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use super::Publications;
+use super::begun::Since;
 use super::sealing::SealError;
 use super::sequence::before;
 
@@ -32,13 +33,13 @@ impl Published {
     }
 
     /// The last version below this one that was published on each topic.
-    async fn last(&self, stream: &StreamId, below: Version) -> Result<Marks, SealError> {
+    async fn last(&self, since: &Since, stream: &StreamId, below: Version) -> Result<Marks, SealError> {
         let mut marks = Marks::new();
         let (mut front, mut next) = (below, before(below));
         while let Some(from) = next {
             let page = self.journal.stream_page(stream, from, Direction::Backward, PAGE_EVENTS).await?;
             for event in &page.events {
-                self.note(event, &mut marks)?;
+                self.note(since, event, &mut marks)?;
                 front = event.version;
             }
             if self.knows_all(&marks) {
@@ -52,9 +53,10 @@ impl Published {
         Ok(marks)
     }
 
-    fn note(&self, event: &RecordedEvent, marks: &mut Marks) -> Result<(), SealError> {
+    fn note(&self, since: &Since, event: &RecordedEvent, marks: &mut Marks) -> Result<(), SealError> {
         for outgoing in self.publications.outgoing(event)? {
-            if outgoing.subject.is_none() {
+            // What was passed before its type was published was seen by nobody.
+            if outgoing.subject.is_none() && since.had_begun(event, &outgoing.topic) {
                 marks.entry(outgoing.topic.as_str().to_owned()).or_insert(event.version);
             }
         }
@@ -87,7 +89,11 @@ impl Reader for Published {
         if !self.publications.translates(stream) {
             return ready(Ok(Marks::new())).boxed();
         }
-        async move { self.last(stream, below).await.map_err(|error| error.to_string()) }.boxed()
+        async move {
+            let since = Since::of_all(&self.journal).await?;
+            self.last(&since, stream, below).await.map_err(|error| error.to_string())
+        }
+        .boxed()
     }
 }
 

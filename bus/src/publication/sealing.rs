@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Outgoing, Publications, Sequences, TranslationError};
 use crate::identity::derived;
+use crate::inbox::RecordError;
 use crate::schema::SchemaError;
 use crate::{Envelope, Topic};
 
@@ -22,6 +23,8 @@ pub(crate) enum SealError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// The envelopes of one domain event.

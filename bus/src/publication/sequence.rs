@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_persistence::{Direction, Journal, RecordedEvent, Version};
 
 use super::sealing::SealError;
-use super::{Publications, published};
+use super::{Begun, Publications, published};
 use crate::Topic;
 use crate::identity::{KeyMap, in_memory};
 
@@ -25,6 +25,8 @@ pub(crate) struct Sequences {
     generation_size: usize,
     /// Every event since the first was seen, and nothing was forgotten: what is not here was never published.
     complete: bool,
+    /// Since when which events are published; where nobody knows, they always were.
+    begun: Option<Begun>,
 }
 
 impl Sequences {
@@ -35,7 +37,13 @@ impl Sequences {
             old: KeyMap::default(),
             generation_size: places.max(1),
             complete: from_start,
+            begun: None,
         }
+    }
+
+    /// Looks back no further than to where events of a type were first published.
+    pub(crate) fn since(self, begun: Begun) -> Self {
+        Self { begun: Some(begun), ..self }
     }
 
     /// The version of the event published on this topic before this one of the same stream; 0 when there is none.
@@ -47,12 +55,15 @@ impl Sequences {
         recorded: &RecordedEvent,
         topic: &Topic,
     ) -> Result<u64, SealError> {
+        if let Some(begun) = &mut self.begun {
+            begun.begin(recorded, topic).await?;
+        }
         let place = Place(in_memory(&[recorded.stream.as_str(), topic.as_str()]));
         let remembered = self.young.get(&place).or_else(|| self.old.get(&place)).copied();
         let previous = match remembered.filter(|last| *last < recorded.version.0) {
             Some(last) => last,
             None if self.complete && remembered.is_none() => 0,
-            None => look_back(publications, journal, recorded, topic).await?,
+            None => look_back(publications, journal, self.begun.as_ref(), recorded, topic).await?,
         };
         self.remember(place, recorded.version.0);
         Ok(previous)
@@ -68,18 +79,21 @@ impl Sequences {
     }
 }
 
-/// Reads the stream backward from the event, translating, to the one published before it.
+/// Reads the stream backward from the event, translating, to the one published before it. An event that was passed when its
+/// type was not published on this topic yet was seen by nobody, so nobody may wait for it.
 async fn look_back(
     publications: &Publications,
     journal: &Arc<dyn Journal>,
+    begun: Option<&Begun>,
     recorded: &RecordedEvent,
     topic: &Topic,
 ) -> Result<u64, SealError> {
+    let had_begun = |event: &_| begun.is_none_or(|begun| begun.had_begun(event, topic));
     let (mut front, mut next) = (recorded.version, before(recorded.version));
     while let Some(from) = next {
         let page = journal.stream_page(&recorded.stream, from, Direction::Backward, PAGE_EVENTS).await?;
         for event in &page.events {
-            if is_published(publications, event, topic)? {
+            if had_begun(event) && is_published(publications, event, topic)? {
                 return Ok(event.version.0);
             }
             front = event.version;

@@ -4,13 +4,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use annals_actors::testing::{EventsLock, GoldenEvents};
-use annals_persistence::Position;
+use annals_persistence::{CommandId, Position};
 use serde_json::json;
 
 use super::*;
 use crate::Topic;
 use crate::dead_letter::{DeadLetterId, LetterEvent};
 use crate::inbox::{CarriedKey, Gap, InboxEvent, Place, Rejection};
+use crate::publication::BegunEvent;
 use crate::reaction::Target;
 use crate::relay::CursorEvent;
 
@@ -20,6 +21,7 @@ fn events_lock() {
         .events::<InboxEvent>("inbox")
         .events::<LetterEvent>("dead-letters")
         .events::<CursorEvent>("cursor")
+        .events::<BegunEvent>("topics")
         .check();
 }
 
@@ -29,22 +31,46 @@ fn golden_events() {
         .events("inbox", inbox())
         .events("dead-letters", letters())
         .events("cursor", [CursorEvent::Moved { position: Position(9_007_199_254_740_993) }])
+        .events("topics", [begun()])
         .check();
 }
 
 fn inbox() -> Vec<InboxEvent> {
     let (source, event_id) = (|| Arc::from("customer"), || Arc::from("e-1"));
-    let place = Place { key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
+    let topic = Some(Topic::named("v1.customer-moved"));
+    let place = Place { topic, key: Some("customer-1".into()), sequence: Some(3), gap_after: None };
     let target = Target { type_name: "order".into(), id: "1".into(), command: json!({ "Move": [1, null] }) };
     let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
-    let (nowhere, rejections) = (Place::default(), vec![rejection]);
+    let (nowhere, rejections) = (Place::default(), vec![rejection.clone()]);
+    let answered = |rejection| InboxEvent::Answered {
+        source: source(),
+        event_id: event_id(),
+        command_id: CommandId::from_u128(1),
+        rejection,
+    };
     vec![
         InboxEvent::Planned { source: source(), event_id: event_id(), targets: vec![target] },
+        answered(None),
+        answered(Some(rejection)),
         InboxEvent::Handled { source: source(), event_id: event_id(), place: place.clone(), rejections },
         InboxEvent::Handled { source: source(), event_id: event_id(), place: nowhere, rejections: vec![] },
         InboxEvent::DeadLettered { source: source(), event_id: event_id(), place },
-        InboxEvent::Carried { keys: vec![carried(None), carried(Some(Gap { after: 3, before: 7 }))] },
+        InboxEvent::Carried {
+            topic: None,
+            keys: vec![carried(None), carried(Some(Gap { after: 3, before: 7 }))],
+        },
+        InboxEvent::Carried { topic: Some(Topic::named("v1.customer-moved")), keys: vec![] },
     ]
+}
+
+fn begun() -> BegunEvent {
+    let (category, event_type) = ("customer".into(), "customer-moved".into());
+    BegunEvent::Begun {
+        category,
+        event_type,
+        topic: Topic::named("v1.customer-moved"),
+        position: Position(7),
+    }
 }
 
 fn carried(gap: Option<Gap>) -> CarriedKey {

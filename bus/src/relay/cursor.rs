@@ -44,6 +44,14 @@ impl CursorStream {
         Ok(written.max(position))
     }
 
+    /// Where the same relay keeps since when it publishes what.
+    pub(super) fn topics(&self) -> Result<StreamId, String> {
+        let name = self.stream.as_str().trim_start_matches('$');
+        // No longer than the cursor's, so that it is none that cannot be.
+        let name = name.strip_prefix("cursor-").unwrap_or(name);
+        StreamId::internal(&format!("topics-{name}")).map_err(|error| error.to_string())
+    }
+
     /// Has only the last position kept.
     pub(super) async fn keep_last(&self) -> Result<(), String> {
         let last = Retention { max_count: Some(1), ..Retention::default() };

@@ -21,7 +21,7 @@ use super::lanes::{Job, LaneKey, Lanes};
 use super::parking::Parking;
 use super::{RelayOptions, RelayParts, Shared, StartFrom};
 use crate::broker::PublishError;
-use crate::publication::{Sequences, seal};
+use crate::publication::{Begun, Sequences, seal};
 use crate::{Publications, Topic};
 
 /// How many events may be passed without publishing any before the cursor is written down.
@@ -143,7 +143,9 @@ impl Pump {
         (self.read, self.saved) = (start, start);
         self.shared.floor.store(start.0, Ordering::Release);
         self.shared.place.moved_to(start);
-        self.sequences = Sequences::new(self.options.sequences, start == Position::START);
+        let (journal, clock) = (Arc::clone(&self.cursor.journal), Arc::clone(&self.clock));
+        let begun = Begun::load(journal, self.cursor.topics()?, clock).await?;
+        self.sequences = Sequences::new(self.options.sequences, start == Position::START).since(begun);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use waiting::Waiting;
 
 use super::{DeliveryError, Manner};
 use crate::identity::KeyMap;
-use crate::inbox::{Index, OrderKey, Seen};
+use crate::inbox::{Index, OrderKey, Plan, Seen};
 use crate::relay::Answer;
 use crate::{Envelope, PublishError};
 
@@ -68,8 +68,8 @@ pub(super) struct Job {
     pub(super) lane: OrderKey,
     pub(super) envelope: Arc<Envelope>,
     pub(super) manner: Manner,
-    /// Where an earlier run has written down what is to be done about it, if one has.
-    pub(super) plan: Option<Version>,
+    /// What an earlier run has written down to be done about it, if one has, and what of that is done.
+    pub(super) plan: Option<Plan>,
     /// The sequence behind which events of its key are missing, where it was not waited for them any longer.
     pub(super) gap_after: Option<u64>,
 }
@@ -80,11 +80,11 @@ pub(super) enum Outcome {
     /// The effect is durable.
     Handled,
     /// It is a dead letter. A plan that was written down is resumed when it is replayed.
-    DeadLettered { plan: Option<Version> },
+    DeadLettered { plan: Option<Plan> },
     /// Not now. A plan that was written down is resumed next time.
-    Postponed { error: DeliveryError, plan: Option<Version> },
+    Postponed { error: DeliveryError, plan: Option<Plan> },
     /// A replay failed; the dead letter stays.
-    ReplayFailed { reason: String, plan: Option<Version> },
+    ReplayFailed { reason: String, plan: Option<Plan> },
 }
 
 /// What the actor has to do next.
@@ -137,16 +137,23 @@ pub(super) struct Limits {
 /// Where an event stands in its lane.
 enum Standing {
     Next,
-    /// It was handled, so long ago that only its key's sequence tells.
+    /// It was handled, as far as its key's sequence tells: so long ago that its id is forgotten.
     Passed,
     Early,
     /// It was waited for in vain, and later ones were handled since.
     Late,
+    /// It was never seen, and its key's sequence is past it.
+    Taken,
 }
 
 /// Why an event that was waited for in vain is not handled any more.
 const LATE: &str = "it came when a later event of its key had been handled, which had waited for it as long as may be; \
                     whether its effect is still wanted, only somebody who looks at it can tell";
+
+/// Why an event whose place in its key was given to another is not handled.
+const TAKEN: &str = "another event has its sequence, or a later one was handled before it, and it was never handled itself: \
+                     its publisher may have been restored from a backup; whether its effect is wanted, only somebody who \
+                     looks at it can tell";
 
 impl Desk {
     pub(super) fn new(index: Index, limits: Limits) -> Self {
@@ -203,8 +210,9 @@ impl Desk {
         let key = job.lane;
         match self.standing(&job) {
             Standing::Next => self.line_up(job),
-            Standing::Passed => self.answer(job.event, &Ok(())),
-            Standing::Late => self.line_up(late(job)),
+            Standing::Passed => self.pass(&job),
+            Standing::Late => self.line_up(unwanted(job, LATE)),
+            Standing::Taken => self.line_up(unwanted(job, TAKEN)),
             Standing::Early => return self.keep_early(job, now),
         }
         self.advance(key)
@@ -220,6 +228,7 @@ impl Desk {
         }
         match self.tail(job.lane) {
             Some(tail) if sequence <= tail && self.index.is_missing(job.lane, sequence) => Standing::Late,
+            Some(tail) if sequence <= tail && self.index.would_know(job.envelope.time) => Standing::Taken,
             Some(tail) if sequence <= tail => Standing::Passed,
             tail if previous <= tail.unwrap_or(0) => Standing::Next,
             // A broker that keeps the order would not bring the predecessor later.
@@ -237,11 +246,20 @@ impl Desk {
         self.lanes.get(&key).and_then(|lane| lane.tail).or_else(|| self.index.last(key))
     }
 
+    /// Takes an event for a duplicate by its sequence alone.
+    fn pass(&mut self, job: &Job) {
+        let Envelope { id, source, sequence, .. } = &*job.envelope;
+        metrics::counter!("annals_bus_passed_total").increment(1);
+        tracing::debug!(%id, %source, sequence, "the event is older than ids are remembered, and its sequence has passed");
+        self.answer(job.event, &Ok(()));
+    }
+
     fn line_up(&mut self, job: Job) {
+        let tail = self.tail(job.lane);
         let lane = self.lanes.entry(job.lane).or_default();
         if let Some((_, sequence)) = place_of(&job.envelope).filter(|_| !job.manner.replay) {
             // One that comes late does not move it back.
-            if lane.tail.is_none_or(|tail| tail < sequence) {
+            if tail.is_none_or(|tail| tail < sequence) {
                 lane.tail = Some(sequence);
                 self.waiting.end(job.lane);
             }
@@ -292,8 +310,9 @@ impl Desk {
         {
             match self.standing(&job) {
                 Standing::Next => self.line_up(job),
-                Standing::Passed => self.answer(job.event, &Ok(())),
-                Standing::Late => self.line_up(late(job)),
+                Standing::Passed => self.pass(&job),
+                Standing::Late => self.line_up(unwanted(job, LATE)),
+                Standing::Taken => self.line_up(unwanted(job, TAKEN)),
                 Standing::Early => {
                     let sequence = job.envelope.sequence.unwrap_or_default();
                     self.lanes.entry(key).or_default().early.insert(sequence, job);
@@ -400,13 +419,14 @@ impl Desk {
     fn settle(&mut self, job: &Job, seen: Seen, now: Timestamp) {
         let place = place_of(&job.envelope).map(|(_, sequence)| (job.lane, sequence));
         self.index.settle(job.event, seen, place, now);
+        self.index.handled_here(now);
         self.index.forget_old(now);
         self.answer(job.event, &Ok(()));
     }
 
-    fn keep_plan(&mut self, event: u128, plan: Option<Version>) {
+    fn keep_plan(&mut self, event: u128, plan: Option<Plan>) {
         if let Some(plan) = plan {
-            self.index.plan(event, plan);
+            self.index.keep_plan(event, plan);
         }
     }
 
@@ -448,8 +468,8 @@ impl Limits {
 }
 
 /// One that is not handled any more, but kept for somebody to look at.
-fn late(job: Job) -> Job {
-    Job { manner: Manner { fault: Some(LATE.to_owned()), ..job.manner }, ..job }
+fn unwanted(job: Job, reason: &str) -> Job {
+    Job { manner: Manner { fault: Some(reason.to_owned()), ..job.manner }, ..job }
 }
 
 /// The predecessor's sequence and its own, for events that have both.

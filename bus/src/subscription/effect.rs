@@ -13,7 +13,7 @@ use super::Core;
 use super::desk::Job;
 use super::run::Failure;
 use crate::Envelope;
-use crate::inbox::{InboxError, RecordError, Rejection};
+use crate::inbox::{InboxError, Plan, RecordError, Rejection};
 use crate::reaction::{Errand, command_ids};
 
 /// The service's aggregate types by name.
@@ -27,6 +27,8 @@ pub(super) struct Effect<'a> {
     errands: SmallVec<[Errand; 1]>,
     ids: SmallVec<[CommandId; 1]>,
     answers: SmallVec<[Option<Answer>; 1]>,
+    /// Whether the answer is in the inbox, where there is a list.
+    noted: SmallVec<[bool; 1]>,
     /// Where in the inbox the list of commands is, once it is.
     planned: Option<Version>,
 }
@@ -41,24 +43,43 @@ enum Answer {
     Rejected(Rejection),
 }
 
+impl Answer {
+    /// As it was read back.
+    fn again(rejection: Option<Rejection>) -> Self {
+        rejection.map_or(Self::Accepted { along: true }, Self::Rejected)
+    }
+
+    fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::Rejected(rejection) => Some(rejection.clone()),
+            Self::Accepted { .. } => None,
+        }
+    }
+}
+
 impl<'a> Effect<'a> {
     pub(super) fn new(core: &'a Core, job: &'a Job, errands: SmallVec<[Errand; 1]>) -> Self {
         let envelope = &job.envelope;
         let ids = command_ids(&core.name, &envelope.source, &envelope.id, &errands);
-        let answers = smallvec![None; errands.len()];
-        Self { core, envelope, gap_after: job.gap_after, errands, ids, answers, planned: None }
+        let (answers, noted) = (smallvec![None; errands.len()], smallvec![false; errands.len()]);
+        Self { core, envelope, gap_after: job.gap_after, errands, ids, answers, noted, planned: None }
     }
 
-    /// A list that is in the journal already.
-    pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: Version) -> Result<Self, Failure> {
-        let errands = core.inbox.plan_of(&job.envelope, plan).await?.into_iter().map(Errand::try_from);
+    /// A list that is in the journal already. What was answered of it is not sent again.
+    pub(super) async fn resumed(core: &'a Core, job: &'a Job, plan: &Plan) -> Result<Self, Failure> {
+        let errands = core.inbox.plan_of(&job.envelope, plan.at).await?.into_iter().map(Errand::try_from);
         let errands = errands.collect::<Result<_, _>>().map_err(|error| Failure::Never(error.to_string()))?;
-        Ok(Self { planned: Some(plan), ..Self::new(core, job, errands) })
+        let mut this = Self { planned: Some(plan.at), ..Self::new(core, job, errands) };
+        this.answers = this.ids.iter().map(|id| plan.answered.get(id).cloned().map(Answer::again)).collect();
+        this.noted = this.answers.iter().map(Option::is_some).collect();
+        Ok(this)
     }
 
-    /// Where the list of commands is, if it is in the journal.
-    pub(super) fn durable_plan(&self) -> Option<Version> {
-        self.planned
+    /// The list of commands and what was answered, if it is in the journal.
+    pub(super) fn durable_plan(&self) -> Option<Plan> {
+        let answers = self.ids.iter().zip(&self.answers);
+        let answered = answers.filter_map(|(id, answer)| Some((*id, answer.as_ref()?.rejection())));
+        self.planned.map(|at| Plan { at, answered: answered.collect() })
     }
 
     /// Does what is left to do.
@@ -99,11 +120,7 @@ impl<'a> Effect<'a> {
     }
 
     async fn record_handled(&self) -> Result<(), Failure> {
-        let rejected = |answer: &Option<Answer>| match answer {
-            Some(Answer::Rejected(rejection)) => Some(rejection.clone()),
-            _ => None,
-        };
-        let rejections = self.answers.iter().filter_map(rejected).collect();
+        let rejections = self.answers.iter().flatten().filter_map(Answer::rejection).collect();
         self.write(self.core.inbox.handled(self.envelope, self.gap_after, rejections)).await.map(drop)
     }
 
@@ -123,10 +140,33 @@ impl<'a> Effect<'a> {
         let sent: Vec<_> = stream::iter(lanes).buffer_unordered(limit).collect().await;
         let mut failure = None;
         for (answers, failed) in sent {
-            answers.into_iter().for_each(|(index, answer)| self.answers[index] = Some(answer));
+            for (index, answer) in answers {
+                self.noted[index] = matches!(answer, Answer::Accepted { along: true });
+                self.answers[index] = Some(answer);
+            }
             failure = worse(failure, failed);
         }
-        failure.map_or(Ok(()), Err)
+        let Some(failure) = failure else { return Ok(()) };
+        let noted = self.note_answers().await;
+        Err(worse(Some(failure.clone()), noted.err()).unwrap_or(failure))
+    }
+
+    /// Writes down, for a list that is not carried out to its end yet, the answers that no event went along with.
+    async fn note_answers(&mut self) -> Result<(), Failure> {
+        let open: Vec<_> = (0..self.errands.len())
+            .filter_map(|index| Some((index, self.answers[index].as_ref().filter(|_| !self.noted[index])?)))
+            .collect();
+        let note = |(index, answer): &(usize, &Answer)| {
+            self.core.inbox.answered(self.envelope, self.ids[*index], answer.rejection())
+        };
+        let notes: Result<Vec<_>, _> = open.iter().map(note).collect();
+        // One append: a batch names each stream once.
+        let notes = notes.map(|notes| notes.into_iter().reduce(joined));
+        if let Some(notes) = notes.map_err(|error| Failure::Never(error.to_string()))? {
+            self.core.inbox.write([notes]).await?;
+        }
+        self.noted = self.answers.iter().map(Option::is_some).collect();
+        Ok(())
     }
 
     fn open_by_instance(&self) -> Vec<Vec<usize>> {
@@ -147,7 +187,11 @@ impl<'a> Effect<'a> {
     async fn send_in_order(&self, indices: Vec<usize>) -> (Vec<(usize, Answer)>, Option<Failure>) {
         let mut answers = Vec::with_capacity(indices.len());
         for index in indices {
-            match self.send(index, None).await {
+            let sent = match self.core.inbox.answered(self.envelope, self.ids[index], None) {
+                Ok(along) => self.send(index, Some(along)).await,
+                Err(error) => Err(Failure::Never(error.to_string())),
+            };
+            match sent {
                 Ok(answer) => answers.push((index, answer)),
                 Err(failure) => return (answers, Some(failure)),
             }
@@ -193,6 +237,11 @@ impl<'a> Effect<'a> {
             ..SendOptions::default()
         }
     }
+}
+
+fn joined(mut one: StreamAppend, other: StreamAppend) -> StreamAppend {
+    one.events.extend(other.events);
+    one
 }
 
 /// The failure that decides, of two: going down is nobody's fault, and what never succeeds needs no retry.

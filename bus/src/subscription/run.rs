@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_persistence::planted::{Fault, planted};
-use annals_persistence::{AppendError, Timestamp, Version};
+use annals_persistence::{AppendError, Timestamp};
 use metrics::Counter;
 use tracing::Instrument;
 
@@ -12,7 +12,7 @@ use super::effect::Effect;
 use super::{Core, DeliveryError};
 use crate::dead_letter::Fate;
 use crate::handler::Delivery;
-use crate::inbox::RecordError;
+use crate::inbox::{Plan, RecordError};
 use crate::{Envelope, HandlerError, Reaction};
 
 /// Why an attempt failed.
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
 
     /// What is to be done: what was written down by an earlier run, or else what the handler says.
     async fn effect(&self) -> Result<Effect<'a>, Failure> {
-        if let Some(plan) = self.job.plan {
+        if let Some(plan) = &self.job.plan {
             return Effect::resumed(self.core, self.job, plan).await;
         }
         Ok(Effect::new(self.core, self.job, self.react().await?.into_errands()?))
@@ -177,9 +177,9 @@ impl<'a> Run<'a> {
         Outcome::Postponed { error, plan: self.durable_plan() }
     }
 
-    /// Where the plan is that is not carried out, so that the next run finds it.
-    fn durable_plan(&self) -> Option<Version> {
-        self.effect.as_ref().map_or(self.job.plan, Effect::durable_plan)
+    /// The plan that is not carried out, so that the next run goes on with it.
+    fn durable_plan(&self) -> Option<Plan> {
+        self.effect.as_ref().map_or_else(|| self.job.plan.clone(), Effect::durable_plan)
     }
 
     /// All attempts are used up, or none can help.

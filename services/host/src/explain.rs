@@ -137,6 +137,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "subscription_busy",
     "subscription_not_found",
     "subscription_stopping",
+    "subscription_topic_changed",
     "subscription_twice",
     "supervisor_failed",
     "timed_out",

@@ -1,14 +1,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use annals_actors::VirtualClock;
+use annals_actors::{Clock, VirtualClock};
 use annals_persistence::{CountingVfs, EmbeddedJournal, EmbeddedOptions, Journal, MemoryJournal};
 use futures_util::StreamExt;
 
+use super::super::planned_for;
 use super::super::tests::{DAY, envelope, target};
 use super::*;
 use crate::Envelope;
-use crate::inbox::Seen;
+use crate::inbox::{Plan, Seen};
 
 struct Fixture {
     journal: Arc<MemoryJournal>,
@@ -23,7 +24,7 @@ impl Fixture {
 
     fn over(journal: Arc<MemoryJournal>, clock: VirtualClock) -> Self {
         let dynamic = Arc::clone(&journal) as Arc<dyn Journal>;
-        let inbox = Inbox::new("sub", dynamic, Arc::new(clock.clone())).unwrap();
+        let inbox = Inbox::new("sub", &Topic::named("t"), dynamic, Arc::new(clock.clone())).unwrap();
         Self { journal, clock, inbox }
     }
 
@@ -120,7 +121,7 @@ async fn a_start_reads_no_more_than_is_remembered() {
     let (journal, clock) = (EmbeddedJournal::open(dir.path(), options).unwrap(), VirtualClock::default());
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let it = Fixture {
-        inbox: Inbox::new("sub", Arc::clone(&journal), Arc::new(clock.clone())).unwrap(),
+        inbox: Inbox::new("sub", &Topic::named("t"), Arc::clone(&journal), Arc::new(clock.clone())).unwrap(),
         journal: Arc::default(),
         clock,
     };
@@ -174,12 +175,117 @@ async fn a_plan_that_is_not_carried_out_is_carried_on() {
     let [(event, now)] = tidied.plans[..] else { panic!("one plan: {tidied:?}") };
     assert_eq!(event, id_of(&open));
     let index = it.load().await;
-    assert_eq!((index.open_plan(event), index.open_plan(id_of(&done))), (Some(now), None));
+    assert_eq!((index.open_plan(event), index.open_plan(id_of(&done))), (Some(Plan::new(now)), None));
     // Who has still the old place finds it, and nobody else's.
     for place in [first, now] {
         assert_eq!(&*it.inbox.plan_of(&open, place).await.unwrap(), &[target(), target()]);
     }
     assert!(it.inbox.plan_of(&done, first).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_answered_of_a_plan_goes_along_with_it() {
+    let it = Fixture::new();
+    let open = [event_of("a", 1), event_of("b", 1)];
+    let rejection = Rejection { type_name: "order".into(), id: "1".into(), reason: "no".into() };
+    let answered = BTreeMap::from([1, 2].map(|id| (CommandId::from_u128(id), None)));
+    let answered = answered.into_iter().chain([(CommandId::from_u128(3), Some(rejection))]);
+    let answered: BTreeMap<_, _> = answered.collect();
+    for event in &open {
+        it.inbox.write([it.inbox.planned(event, vec![target(); 4]).unwrap()]).await.unwrap();
+        for (id, rejection) in answered.clone() {
+            it.inbox.write([it.inbox.answered(event, id, rejection).unwrap()]).await.unwrap();
+        }
+    }
+    for _ in 0..3 {
+        it.clock.advance(DAY * 8);
+        it.handle("young", 1).await;
+        let tidied = it.tidy().await;
+        let index = it.load().await;
+        for (event, at) in tidied.plans {
+            assert_eq!(index.open_plan(event), Some(Plan { at, answered: answered.clone() }));
+            let exactly =
+                it.inbox.journal.stream_page(&it.inbox.stream, at, Direction::Forward, 1).await.unwrap();
+            let of = open.iter().find(|of| id_of(of) == event).unwrap();
+            assert!(planned_for(of, &exactly.events[0]).unwrap().is_some());
+        }
+    }
+    for event in &open {
+        it.inbox.write([it.inbox.handled(event, None, Vec::new()).unwrap()]).await.unwrap();
+    }
+    it.clock.advance(DAY * 8);
+    it.handle("young", 2).await;
+    it.tidy().await;
+    assert_eq!(it.records().await, 2, "the young one, and how far the others are");
+}
+
+#[tokio::test]
+async fn an_answer_counts_also_where_its_plan_was_carried_on_to_behind_it() {
+    let it = Fixture::new();
+    let event = event_of("open", 1);
+    let answered = BTreeMap::from([(CommandId::from_u128(1), None)]);
+    it.inbox.write([it.inbox.planned(&event, vec![target(), target()]).unwrap()]).await.unwrap();
+    it.clock.advance(DAY * 5);
+    let (id, rejection) = (CommandId::from_u128(1), None);
+    it.inbox.write([it.inbox.answered(&event, id, rejection).unwrap()]).await.unwrap();
+    for _ in 0..2 {
+        it.clock.advance(DAY * 5 - DAY);
+        assert_eq!(it.tidy().await.records, 1, "first the plan alone, then the answer alone");
+        let plan = it.load().await.open_plan(id_of(&event)).unwrap();
+        assert_eq!(plan.answered, answered);
+        assert_eq!(it.inbox.plan_of(&event, plan.at).await.unwrap(), [target(), target()]);
+    }
+}
+
+#[tokio::test]
+async fn the_topic_outlives_the_records_that_tell_it() {
+    let it = Fixture::new();
+    // An event without a sequence, of which nothing else is carried on.
+    let mut event = envelope("alone", 1);
+    event.sequence = None;
+    it.inbox.write([it.inbox.handled(&event, None, Vec::new()).unwrap()]).await.unwrap();
+    it.inbox.write([it.inbox.handled(&event, None, Vec::new()).unwrap()]).await.unwrap();
+    for _ in 0..3 {
+        it.clock.advance(DAY * 8);
+        it.tidy().await;
+        let index = it.load().await;
+        assert_eq!((index.topic(), it.records().await), (Some(&Topic::named("t")), 1));
+    }
+}
+
+#[tokio::test]
+async fn the_topic_that_is_carried_on_is_the_youngest() {
+    let it = Fixture::new();
+    it.handle("key", 1).await;
+    let mut live = it.load().await;
+    it.clock.advance(DAY * 8);
+    let dynamic = Arc::clone(&it.journal) as Arc<dyn Journal>;
+    let clock = Arc::new(it.clock.clone());
+    let other = Fixture {
+        inbox: Inbox::new("sub", &Topic::named("u"), dynamic, clock).unwrap(),
+        journal: Arc::clone(&it.journal),
+        clock: it.clock.clone(),
+    };
+    other.handle("key", 2).await;
+    live.handled_on(Topic::named("u"), it.clock.now());
+    assert_eq!(other.tidy_with(&live).await.records, 1);
+    assert_eq!(other.load().await.topic(), Some(&Topic::named("u")));
+}
+
+#[tokio::test]
+async fn what_was_settled_before_the_cut_is_not_known_by_its_id_however_long_ids_are_remembered_now() {
+    let it = Fixture::new();
+    it.handle("key", 1).await;
+    it.handle("key", 2).await;
+    let settled = it.clock.now();
+    it.clock.advance(DAY * 8);
+    it.handle("key", 3).await;
+    assert!(it.inbox.load(DAY * 30, 1_000_000).await.unwrap().would_know(Some(settled)));
+    assert_eq!(it.tidy().await.records, 2);
+    let index = it.inbox.load(DAY * 30, 1_000_000).await.unwrap();
+    assert!(!index.would_know(Some(settled)), "a duplicate of it must not become a dead letter");
+    it.clock.advance(DAY);
+    assert!(index.would_know(Some(it.clock.now())));
 }
 
 #[tokio::test]
@@ -222,7 +328,7 @@ async fn a_crash_at_any_point_forgets_nothing_that_counts() {
         tidying.abort();
         let index = after.load().await;
         assert_eq!(index.last(OrderKey::of(&event_of("key", 1))), Some(9), "durable: {durable}");
-        let plan = index.open_plan(id_of(&event_of("open", 1))).unwrap();
+        let plan = index.open_plan(id_of(&event_of("open", 1))).unwrap().at;
         assert_eq!(&*after.inbox.plan_of(&event_of("open", 1), plan).await.unwrap(), &[target()]);
         assert_eq!(after.records().await, if durable { 2 } else { 10 });
         // And it goes on.

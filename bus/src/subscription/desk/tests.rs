@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use annals_persistence::Version;
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -317,9 +318,9 @@ fn a_plan_is_given_to_the_next_run() {
     let mut bench = Bench::new();
     let first = run(bench.admit(0, 1).0);
     assert!(first.plan.is_none());
-    let outcome = Outcome::Postponed { error: DeliveryError::Stopping, plan: Some(Version(7)) };
+    let outcome = Outcome::Postponed { error: DeliveryError::Stopping, plan: Some(Plan::new(Version(7))) };
     bench.finish(&first, outcome);
-    assert_eq!(run(bench.admit(0, 1).0).plan, Some(Version(7)));
+    assert_eq!(run(bench.admit(0, 1).0).plan, Some(Plan::new(Version(7))));
 }
 
 #[test]
@@ -333,6 +334,23 @@ fn stopping_sends_back_what_does_not_run() {
     assert_eq!(early.try_recv().unwrap(), Err(DeliveryError::Stopping));
     assert!(bench.handle(&first).is_empty());
     assert_eq!(bench.room.available_permits(), 100);
+}
+
+#[test]
+fn another_event_at_a_taken_sequence_does_not_move_its_key_back() {
+    let mut bench = Bench::new();
+    for sequence in 1..=3 {
+        let job = run(bench.admit(sequence - 1, sequence).0);
+        bench.handle(&job);
+    }
+    let other = Envelope { time: Some(Timestamp(1)), ..Envelope::clone(&envelope("other", Some((1, 2)))) };
+    let (steps, _answer) = bench.admit_as(Arc::new(other), Manner::default());
+    let other = run(steps);
+    assert!(other.manner.fault.is_some());
+    let (steps, _next) = bench.admit(3, 4);
+    assert!(steps.is_empty());
+    let next = run(bench.finish(&other, Outcome::DeadLettered { plan: None }));
+    assert_eq!(next.envelope.sequence, Some(4));
 }
 
 #[test]
