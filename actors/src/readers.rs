@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use annals_persistence::{Cursor, Journal, Position, StreamId, Version, cursors};
+use annals_persistence::{
+    CURSOR_CATEGORY, Cursor, CursorError, Journal, Position, StreamId, Version, cursors,
+};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use crate::error::with_sources;
 use crate::{CheckpointError, Held, Marks};
 
 /// Somebody who reads events: a relay, a subscription, a projection, a read model.
@@ -75,7 +78,7 @@ impl Readers {
             all.extend(position.map(|position| Held { by: reader.name(), position }));
         }
         // Written down by the running ones just now, and by those that will go on from there.
-        for Cursor { stream, position } in cursors(journal).await? {
+        for Cursor { stream, position } in cursors(journal).await.map_err(unreadable)? {
             // Where nobody knows what was published, nobody can have it remembered.
             let position = if knows_published { position } else { Position::START };
             all.push(Held { by: stream.to_string(), position });
@@ -90,6 +93,18 @@ impl Readers {
             all.extend(marks);
         }
         Ok(all)
+    }
+}
+
+fn unreadable(error: CursorError) -> CheckpointError {
+    match error {
+        CursorError::Read(error) => error.into(),
+        CursorError::Record { stream, source } => {
+            CheckpointError::ReaderUnclear { reader: stream.to_string(), reason: with_sources(&source) }
+        }
+        other => {
+            CheckpointError::ReaderUnclear { reader: CURSOR_CATEGORY.into(), reason: with_sources(&other) }
+        }
     }
 }
 

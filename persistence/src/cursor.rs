@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::{Direction, InvalidStreamId, Journal, Position, ReadError, RecordedEvent, StreamId, Version};
+use crate::{
+    CodecError, Direction, InvalidStreamId, Journal, Position, ReadError, RecordedEvent, StreamId, Version,
+};
 
 /// What the streams of cursors begin with.
 pub const CURSOR_CATEGORY: &str = "$cursor";
@@ -21,9 +23,37 @@ const PAGE_STREAMS: usize = 256;
 pub struct Cursor {
     /// The stream that keeps it.
     pub stream: StreamId,
-    /// The reader needs nothing up to this position any more. The journal's start where what was written down cannot be
-    /// understood.
+    /// The reader needs nothing up to this position any more.
     pub position: Position,
+}
+
+/// Why it cannot be said how far the readers of a journal have come. Nothing is given up then.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What a reader wrote down is no cursor of this release.
+    #[error("the last event of \"{stream}\" is no cursor of this release")]
+    Record {
+        /// The stream.
+        stream: StreamId,
+        /// What is wrong with it.
+        #[source]
+        source: CodecError,
+    },
+}
+
+impl CursorError {
+    /// The stable code of this error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.code(),
+            Self::Record { .. } => "cursors_unreadable",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,8 +73,8 @@ pub fn cursor_stream(name: &str) -> Result<StreamId, InvalidStreamId> {
 /// tombstone: [`Retention::gone`](crate::Retention::gone).
 ///
 /// # Errors
-/// When the journal cannot be read.
-pub async fn cursors(journal: &Arc<dyn Journal>) -> Result<Vec<Cursor>, ReadError> {
+/// [`CursorError`] when one cannot be read.
+pub async fn cursors(journal: &Arc<dyn Journal>) -> Result<Vec<Cursor>, CursorError> {
     let prefix = format!("{CURSOR_CATEGORY}-");
     let (mut found, mut after) = (Vec::new(), None);
     loop {
@@ -54,15 +84,17 @@ pub async fn cursors(journal: &Arc<dyn Journal>) -> Result<Vec<Cursor>, ReadErro
         for info in page {
             let last =
                 journal.stream_page(&info.stream, Version(u64::MAX), Direction::Backward, 1).await?.events;
-            found.extend(last.first().map(cursor));
+            found.extend(last.first().map(cursor).transpose()?);
         }
     }
 }
 
-fn cursor(recorded: &RecordedEvent) -> Cursor {
-    let read = recorded.codec.decode::<Moved>(&recorded.payload);
-    let position = read.map_or(Position::START, |moved| moved.position);
-    Cursor { stream: recorded.stream.clone(), position }
+fn cursor(recorded: &RecordedEvent) -> Result<Cursor, CursorError> {
+    let stream = recorded.stream.clone();
+    match recorded.codec.decode::<Moved>(&recorded.payload) {
+        Ok(Moved { position }) => Ok(Cursor { stream, position }),
+        Err(source) => Err(CursorError::Record { stream, source }),
+    }
 }
 
 #[cfg(test)]

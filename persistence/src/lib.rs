@@ -79,7 +79,7 @@ mod vfs;
 mod view;
 
 pub use codec::{BINCODE_BYTES_MAX, CodecError, CodecId};
-pub use cursor::{CURSOR_CATEGORY, Cursor, cursor_stream, cursors};
+pub use cursor::{CURSOR_CATEGORY, Cursor, CursorError, cursor_stream, cursors};
 pub use embedded::{
     CommittedGroup, CutPiece, DiskUsage, Driver, EmbeddedJournal, EmbeddedOptions, ExpiringStreams,
     JournalObserver, LogDamage, LogRepair, ScavengeError, ScavengeOptions, ScavengeProgress, ScavengeStop,

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use crate::planted::{Fault, planted};
 use crate::{
-    EmbeddedJournal, ExpiringStreams, Journal, JournalHealth, ReadError, ReaderPosition, ScavengeError,
-    ScavengeOptions, ScavengeProgress, ScavengeStop, Timestamp, cursors,
+    CursorError, EmbeddedJournal, ExpiringStreams, Journal, JournalHealth, ReadError, ReaderPosition,
+    ScavengeError, ScavengeOptions, ScavengeProgress, ScavengeStop, Timestamp, cursors,
 };
 
 /// How often it must fail, one run after the other, before that is more than bad luck.
@@ -54,7 +54,7 @@ pub enum ScavengerError {
     Cursors {
         /// What is wrong.
         #[source]
-        source: ReadError,
+        source: CursorError,
     },
     /// A segment could not be written anew.
     #[error(transparent)]

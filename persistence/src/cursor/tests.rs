@@ -17,9 +17,9 @@ fn moved(payload: &'static str) -> NewEvent {
 }
 
 #[tokio::test]
-async fn each_reader_is_where_it_last_said_and_one_that_says_nothing_clear_is_at_the_start() {
+async fn each_reader_is_where_it_last_said_and_one_that_says_nothing_clear_is_an_error() {
     let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
-    assert_eq!(cursors(&journal).await.unwrap(), []);
+    assert_eq!(cursors(&journal).await.unwrap(), [], "nobody has written one down");
     let (one, other) = (cursor_stream("a").unwrap(), cursor_stream("b").unwrap());
     for (stream, payload) in [
         (&one, r#"{"position":3}"#),
@@ -30,7 +30,9 @@ async fn each_reader_is_where_it_last_said_and_one_that_says_nothing_clear_is_at
         journal.append(Batch::of(stream.clone(), Expected::Any, [moved(payload)])).await.unwrap();
     }
     let of = |stream: &StreamId, position| Cursor { stream: stream.clone(), position: Position(position) };
-    assert_eq!(cursors(&journal).await.unwrap(), [of(&one, 7), of(&other, 0)]);
+    let error = cursors(&journal).await.unwrap_err();
+    assert!(matches!(&error, CursorError::Record { stream, .. } if *stream == other), "{error:?}");
+    assert_eq!(error.code(), "cursors_unreadable");
 
     journal.append(Batch::default().retaining(other, Retention::gone())).await.unwrap();
     assert_eq!(cursors(&journal).await.unwrap(), [of(&one, 7)], "who is gone needs nothing");
