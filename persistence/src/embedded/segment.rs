@@ -111,16 +111,23 @@ pub(super) fn fill_while(
     range: Range<u64>,
     mut wanted: impl FnMut() -> bool,
 ) -> io::Result<bool> {
-    let zeros = vec![0; FILL_BYTES.min(range.end - range.start) as usize];
     for start in range.clone().step_by(FILL_BYTES as usize) {
         if !wanted() {
             return Ok(false);
         }
-        let bytes = FILL_BYTES.min(range.end - start) as usize;
-        file.write_all_at(&zeros[..bytes], start)?;
+        write_zeros(file, start..range.end.min(start + FILL_BYTES))?;
         file.sync_data()?;
     }
     Ok(true)
+}
+
+fn write_zeros(file: &dyn VfsFile, range: Range<u64>) -> io::Result<()> {
+    // Not made at run time: the system's allocator would keep the room.
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    range.clone().step_by(ZEROS.len()).try_for_each(|start| {
+        let bytes = ZEROS.len().min((range.end - start) as usize);
+        file.write_all_at(&ZEROS[..bytes], start)
+    })
 }
 
 fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {

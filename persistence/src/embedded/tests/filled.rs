@@ -64,7 +64,7 @@ async fn a_segment_that_somebody_waits_for_is_short_and_filled() {
     let len = fs::metadata(&first).unwrap().len();
     assert_eq!(len, 4 * MIB + HEADER_BYTES as u64);
     let filled = |call: &&VfsCall| matches!(call, VfsCall::Write { file, offset, .. } if *file == first && *offset > 0);
-    assert_eq!(vfs.calls().iter().filter(filled).count(), 16, "the rest of it, a quarter of a MiB at a time");
+    assert_eq!(vfs.calls().iter().filter(filled).count(), 64, "the rest of it, 64 KiB at a time");
     journal.close().await;
     EmbeddedJournal::open(dir.path(), driven(&vfs)).unwrap().close().await;
     assert_eq!(fs::metadata(&first).unwrap().len(), len, "it does not grow by being opened");
