@@ -143,7 +143,7 @@ async fn a_correlation_goes_in_and_comes_back() {
     let counted = || program::items(&["aggregate", "show", "count", ID, "--json", "--url", &notes.address]);
     notes
         .until("/metrics", |answer| {
-            answer.text.contains("annals_bus_handled_total{subscription=\"count-words\"} 1")
+            answer.text.contains("{subscription=\"count-words\",outcome=\"handled\"} 1")
         })
         .await;
     assert_eq!(counted()[0]["state"]["words"], 1);
