@@ -26,6 +26,12 @@ impl Waiting {
         }
     }
 
+    /// The same for a key that has waited since then, however many others do. So it is only for keys of which an event is
+    /// kept, which are bounded otherwise.
+    pub(super) fn insist(&mut self, key: OrderKey, since: Timestamp) -> Timestamp {
+        *self.since.entry(key).or_insert(since)
+    }
+
     /// What it waited for has come, or is not waited for any more.
     pub(super) fn end(&mut self, key: OrderKey) {
         if !self.since.is_empty() {

@@ -111,6 +111,7 @@ mod tests {
                 durable,
                 in_flight: 0,
                 stalled,
+                kept: 3,
                 last_error: None,
                 ended,
             };
