@@ -193,8 +193,7 @@ impl InboxError {
         match self {
             Self::Read(error) => error.code(),
             Self::Record { source, .. } => source.code(),
-            Self::NoPlan { .. } => "undecodable_event",
-            Self::Envelope { source, .. } => source.code(),
+            Self::NoPlan { .. } | Self::Envelope { .. } => "undecodable_event",
         }
     }
 }

@@ -252,11 +252,7 @@ impl fmt::Debug for Inlet {
 }
 
 impl Inlet {
-    pub(crate) async fn open(
-        core: Core,
-        index: Index,
-        restored: Restored,
-    ) -> Result<Self, ractor::SpawnErr> {
+    pub(crate) async fn open(core: Core, index: Index, restored: Restored) -> Result<Self, ractor::SpawnErr> {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
         let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
         let arguments = Arguments {

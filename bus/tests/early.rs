@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::{Clock, Node, SystemClock, VirtualClock};
-use annals_bus::{Bus, BusStartError, DeliveryError, Envelope, Inlet, SubscriptionOptions, Topic, TopicArguments};
+use annals_bus::{
+    Bus, BusStartError, DeliveryError, Envelope, Inlet, SubscriptionOptions, Topic, TopicArguments,
+};
 use annals_persistence::{AppendError, Direction, Journal, JournalExt, MemoryJournal, StreamId, Version};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -41,7 +43,8 @@ impl Orders {
         clock: Arc<dyn Clock>,
         options: SubscriptionOptions,
     ) -> Result<Self, BusStartError> {
-        let node = Node::builder().journal(Arc::clone(&journal) as Arc<dyn Journal>).clock(Arc::clone(&clock));
+        let node =
+            Node::builder().journal(Arc::clone(&journal) as Arc<dyn Journal>).clock(Arc::clone(&clock));
         let node = node.aggregate::<Customer>().aggregate::<Order>().start().await.unwrap();
         let bus = Bus::builder(node.clone(), "order")
             .subscribe_with::<CustomerAddressUpdated>("address", options.clone(), follow)
@@ -130,7 +133,8 @@ impl Window {
 #[tokio::test]
 async fn more_keys_that_wait_than_the_window_has_places_stop_nobody_else() {
     let (window, places) = (Window::default(), 8);
-    let orders = Orders::start(SubscriptionOptions { reorder_timeout: Duration::from_millis(5), ..quick() }).await;
+    let orders =
+        Orders::start(SubscriptionOptions { reorder_timeout: Duration::from_millis(5), ..quick() }).await;
     let waiting: Vec<_> = (0..4 * places).map(|key| format!("waiting-{key}")).collect();
     let others: Vec<_> = (0..4 * places).map(|key| format!("other-{key}")).collect();
     for sequence in [3, 2] {
@@ -149,7 +153,8 @@ async fn more_keys_that_wait_than_the_window_has_places_stop_nobody_else() {
     for key in &waiting {
         orders.until_got(key, &[1, 2, 3]).await;
     }
-    until("nothing is kept", || async { orders.inlet().kept() == 0 && orders.inlet().in_flight() == 0 }).await;
+    until("nothing is kept", || async { orders.inlet().kept() == 0 && orders.inlet().in_flight() == 0 })
+        .await;
 }
 
 #[tokio::test]
@@ -220,8 +225,7 @@ async fn a_kill_after_any_append_loses_nothing_and_repeats_nothing() {
 async fn an_event_whose_predecessor_never_comes_is_taken_in_the_end_also_after_a_kill() {
     let clock = VirtualClock::default();
     let timeouts = SubscriptionOptions { reorder_timeout: Duration::from_millis(100), ..quick() };
-    let orders =
-        Orders::on(Arc::new(MemoryJournal::new()), Arc::new(clock.clone()), timeouts).await.unwrap();
+    let orders = Orders::on(Arc::new(MemoryJournal::new()), Arc::new(clock.clone()), timeouts).await.unwrap();
     orders.deliver("1", 1).await.unwrap();
     let inlet = Arc::clone(orders.inlet());
     let early = tokio::spawn(async move { inlet.deliver(event("1", 3)).await });
@@ -316,6 +320,26 @@ async fn the_journal_has_no_more_of_early_events_than_it_needs() {
     let orders = orders.killed().await;
     orders.deliver("waits", 1).await.unwrap();
     orders.until_got("waits", &[1, 2]).await;
+}
+
+#[tokio::test]
+async fn the_caretaker_gives_up_what_nobody_needs() {
+    let clock = VirtualClock::default();
+    let orders =
+        Orders::on(Arc::new(MemoryJournal::new()), Arc::new(clock.clone()), at_once()).await.unwrap();
+    for key in 0..50 {
+        let key = key.to_string();
+        orders.deliver(&key, 3).await.unwrap();
+        orders.deliver(&key, 2).await.unwrap();
+        orders.deliver(&key, 1).await.unwrap();
+    }
+    until("nothing is kept", || async { orders.inlet().kept() == 0 }).await;
+    assert_eq!(orders.records().await, 100);
+    clock.advance(Duration::from_secs(60));
+    until("only the last record is left", || async { orders.records().await == 1 }).await;
+    let orders = orders.killed().await;
+    orders.deliver("49", 4).await.unwrap();
+    assert_eq!(orders.got("49").await, [1, 2, 3, 4]);
 }
 
 #[tokio::test]

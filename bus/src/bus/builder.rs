@@ -268,5 +268,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         letters,
         clock,
     };
-    Inlet::open(core, index, restored).await.map_err(|error| BusStartError::Broker { reason: error.to_string() })
+    Inlet::open(core, index, restored)
+        .await
+        .map_err(|error| BusStartError::Broker { reason: error.to_string() })
 }

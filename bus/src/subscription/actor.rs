@@ -149,7 +149,7 @@ impl State {
 
     /// Writes what is to be kept, together what came together.
     fn write(&mut self) {
-        let Some(writing) = self.desk.to_write() else { return };
+        let Some(writing) = self.desk.next_write() else { return };
         let (core, mailbox) = (Arc::clone(&self.core), Arc::clone(&self.mailbox));
         tokio::spawn(async move {
             let written = core.early.write(&writing).await;

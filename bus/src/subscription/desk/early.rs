@@ -118,13 +118,15 @@ impl Desk {
     fn keep_all(&mut self, key: OrderKey, now: Timestamp) {
         let Some(lane) = self.lanes.get(&key) else { return };
         let wanted = lane.early.values().filter(|job| !self.shelf.has(job.event));
+        let since = self.waiting.since(key).unwrap_or(now);
         for job in wanted.cloned().collect::<Vec<_>>() {
-            let since = self.waiting.insist(key, now);
-            let (envelope, fault) = (job.envelope.clone(), job.manner.fault.clone());
             if planted(Fault::KeptBeforeDurable) {
                 self.answer(job.event, &Ok(()));
             }
-            if !self.shelf.claim(Early { envelope, fault, since }) {
+            let (envelope, fault) = (job.envelope.clone(), job.manner.fault.clone());
+            if self.shelf.claim(Early { envelope, fault, since }) {
+                self.waiting.insist(key, since);
+            } else {
                 self.send_back_early(&job, "as many events as may be are kept until an earlier one comes");
             }
         }
@@ -165,7 +167,8 @@ impl Desk {
     /// How long it is until something is to be said or done of a lane that waits.
     fn next_moment(&self, key: OrderKey, now: Timestamp) -> Duration {
         let (lasts, most) = (self.waiting.lasts(key, now), self.longest_wait_of(key));
-        let next = if lasts < self.limits.unseen_timeout { self.limits.unseen_timeout.min(most) } else { most };
+        let next =
+            if lasts < self.limits.unseen_timeout { self.limits.unseen_timeout.min(most) } else { most };
         next.saturating_sub(lasts).max(self.limits.reorder_timeout)
     }
 
@@ -210,11 +213,10 @@ impl Desk {
     }
 
     /// What is to be written to the journal now, where anything is.
-    pub(in super::super) fn to_write(&mut self) -> Option<Writing> {
+    pub(in super::super) fn next_write(&mut self) -> Option<Writing> {
         let lanes = &self.lanes;
-        self.shelf.due(|early| {
-            lanes.get(&early.lane()).is_some_and(|lane| lane.early.contains_key(&early.place()))
-        })
+        self.shelf
+            .due(|early| lanes.get(&early.lane()).is_some_and(|lane| lane.early.contains_key(&early.place())))
     }
 
     /// Takes note of what became of a write: the last version that is durable, or why nothing is.

@@ -12,7 +12,7 @@ use crate::inbox::{Early, Restored, Writing};
 const SLACK_RECORDS: usize = 256;
 /// The same in bytes.
 const SLACK_BYTES: usize = 1 << 20;
-/// How many events are written at a time.
+/// How many events are written at a time at the most.
 const WRITE_RECORDS: usize = 256;
 /// How many bytes those have, unless it is one event.
 const WRITE_BYTES: usize = 4 << 20;
@@ -58,6 +58,9 @@ pub(super) struct Shelf {
     is_shared: bool,
     /// Whether all that is not needed is to be given up.
     thorough: bool,
+    /// How many events are written at a time: fewer after a failure, so that one that no journal takes does not keep others
+    /// from it.
+    together: usize,
     /// After a failure, how many records there must be that are not needed before it is tried again.
     patience: usize,
 }
@@ -76,6 +79,7 @@ impl Shelf {
             last: Version::NONE,
             is_shared: false,
             thorough: false,
+            together: WRITE_RECORDS,
             patience: 0,
         }
     }
@@ -91,7 +95,9 @@ impl Shelf {
                 waits.push((version, early));
             }
         }
-        waits.retain(|(version, early)| self.kept.get(&early.event()).is_some_and(|it| it.version == *version));
+        waits.retain(|(version, early)| {
+            self.kept.get(&early.event()).is_some_and(|it| it.version == *version)
+        });
         waits.into_iter().map(|(_, early)| early).collect()
     }
 
@@ -154,7 +160,7 @@ impl Shelf {
                 continue;
             }
             bytes += early.weight();
-            if events.len() >= WRITE_RECORDS || (bytes > WRITE_BYTES && !events.is_empty()) {
+            if events.len() >= self.together || (bytes > WRITE_BYTES && !events.is_empty()) {
                 self.wanted.push_front(early);
                 break;
             }
@@ -171,9 +177,13 @@ impl Shelf {
     fn has_surplus(&self) -> bool {
         let (all, needed) = self.weights;
         let unneeded = self.unneeded();
-        let is_much =
-            self.thorough || unneeded > self.kept.len() + SLACK_RECORDS || all - needed > needed + SLACK_BYTES;
-        is_much && !self.is_shared && unneeded > usize::from(self.kept.is_empty()) && unneeded >= self.patience
+        let is_much = self.thorough
+            || unneeded > self.kept.len() + SLACK_RECORDS
+            || all - needed > needed + SLACK_BYTES;
+        is_much
+            && !self.is_shared
+            && unneeded > usize::from(self.kept.is_empty())
+            && unneeded >= self.patience
     }
 
     /// Gives up the oldest records, and has those of them written once more that are needed.
@@ -187,7 +197,7 @@ impl Shelf {
                 continue;
             }
             bytes += record.weight;
-            if events.len() >= WRITE_RECORDS || (bytes > WRITE_BYTES && !events.is_empty()) {
+            if events.len() >= self.together || (bytes > WRITE_BYTES && !events.is_empty()) {
                 until = *version;
                 break;
             }
@@ -204,6 +214,7 @@ impl Shelf {
     /// Takes note that it is durable up to this version; answers where each event of it stands.
     pub(super) fn written(&mut self, writing: Writing, last: Version) -> Vec<(Version, Early)> {
         self.is_writing = false;
+        self.together = (2 * self.together).min(WRITE_RECORDS);
         let first = Version((last.0 + 1).saturating_sub(writing.events.len() as u64));
         self.is_shared |= !writing.events.is_empty() && first != self.last.next();
         let mut places = Vec::new();
@@ -226,6 +237,7 @@ impl Shelf {
     /// Takes note that nothing of it was written; answers the events that it was to keep.
     pub(super) fn not_written(&mut self, writing: Writing) -> Vec<Early> {
         self.is_writing = false;
+        self.together = (writing.events.len() / 2).max(1);
         if writing.truncate_before.is_some() {
             self.patience = self.unneeded() + SLACK_RECORDS;
             return Vec::new();

@@ -46,7 +46,7 @@ impl Shelved {
 
     /// Has what is to be written written.
     fn write(&mut self) -> Steps {
-        let Some(writing) = self.bench.desk.to_write() else { return Steps::new() };
+        let Some(writing) = self.bench.desk.next_write() else { return Steps::new() };
         self.written(writing, at(0))
     }
 
@@ -120,7 +120,7 @@ fn a_duplicate_of_what_is_kept_is_acknowledged_and_not_kept_again() {
     let (steps, mut duplicate) = it.admit(1, 2);
     assert!(steps.is_empty());
     assert_eq!(duplicate.try_recv().unwrap(), Ok(()));
-    assert!(it.desk().to_write().is_none());
+    assert!(it.desk().next_write().is_none());
     // Nor does an operator's replay count as done while it waits.
     let manner = Manner { replay: true, ..Manner::default() };
     let (steps, mut replay) = it.bench.admit_as(in_key("key", 1, 2), manner);
@@ -138,8 +138,8 @@ fn a_duplicate_of_what_is_kept_is_acknowledged_and_not_kept_again() {
 fn a_duplicate_that_comes_while_it_is_written_waits_for_that() {
     let mut it = Shelved::new(9);
     let mut first = it.overdue(1, 2);
-    let writing = it.desk().to_write().unwrap();
-    assert!(it.desk().to_write().is_none(), "one write at a time");
+    let writing = it.desk().next_write().unwrap();
+    assert!(it.desk().next_write().is_none(), "one write at a time");
     let (steps, mut duplicate) = it.admit(1, 2);
     assert!(steps.is_empty() && duplicate.try_recv().is_err());
     it.written(writing, at(0));
@@ -185,11 +185,31 @@ fn no_more_is_kept_than_there_is_room_for() {
 fn what_cannot_be_written_goes_back() {
     let mut it = Shelved::new(9);
     let mut answer = it.overdue(1, 2);
-    let writing = it.desk().to_write().unwrap();
+    let writing = it.desk().next_write().unwrap();
     it.desk().written(writing, Err("the disk is full".into()), at(0));
     assert!(matches!(answer.try_recv().unwrap(), Err(DeliveryError::Again { .. })));
     assert!(it.desk().lanes.is_empty() && it.desk().kept() == 0);
     it.keep(1, 2);
+}
+
+/// A journal may take no batch as large as these are together.
+#[test]
+fn what_cannot_be_written_together_is_written_alone() {
+    let mut it = Shelved::new(100);
+    let sizes = [(); 2].map(|()| {
+        let _answers: Vec<_> = (0..8).map(|key| it.overdue_in(&key.to_string(), 1, 2, at(0))).collect();
+        let mut sizes = Vec::new();
+        while let Some(writing) = it.desk().next_write() {
+            sizes.push(writing.events.len());
+            it.desk().written(writing, Err("too long".into()), at(0));
+        }
+        sizes
+    });
+    assert_eq!(sizes, [vec![8], vec![4, 2, 1, 1]]);
+    it.keep(1, 2);
+    let [mut one, mut two] = ["a", "b"].map(|key| it.overdue_in(key, 1, 2, at(0)));
+    it.write();
+    assert_eq!((one.try_recv().unwrap(), two.try_recv().unwrap()), (Ok(()), Ok(())));
 }
 
 #[test]
@@ -197,7 +217,7 @@ fn an_event_whose_turn_comes_before_it_is_written_is_not_written() {
     let mut it = Shelved::new(9);
     let mut answer = it.overdue(1, 2);
     let first = run(it.admit(0, 1).0);
-    assert!(it.desk().to_write().is_none());
+    assert!(it.desk().next_write().is_none());
     let second = run(it.bench.handle(&first));
     it.bench.handle(&second);
     assert_eq!(answer.try_recv().unwrap(), Ok(()));
@@ -207,7 +227,7 @@ fn an_event_whose_turn_comes_before_it_is_written_is_not_written() {
 fn an_event_that_is_handled_while_it_is_written_is_not_kept() {
     let mut it = Shelved::new(9);
     let _answer = it.overdue(1, 2);
-    let writing = it.desk().to_write().unwrap();
+    let writing = it.desk().next_write().unwrap();
     let first = run(it.admit(0, 1).0);
     let second = run(it.bench.handle(&first));
     it.bench.handle(&second);
@@ -222,7 +242,7 @@ fn an_event_that_was_sent_back_while_it_was_written_is_kept_all_the_same() {
     let (steps, mut third) = it.admit(2, 3);
     let (lane, number) = watch(&steps);
     it.desk().overdue(lane, number, at(0));
-    let writing = it.desk().to_write().unwrap();
+    let writing = it.desk().next_write().unwrap();
     it.bench.finish(&first, postponed());
     assert!(third.try_recv().unwrap().is_err());
     it.written(writing, at(0));
@@ -358,7 +378,7 @@ fn stopping_leaves_what_is_kept_to_the_next_start() {
     let mut unwritten = it.overdue_in("other", 1, 2, at(0));
     it.desk().refuse();
     assert_eq!(unwritten.try_recv().unwrap(), Err(DeliveryError::Stopping));
-    assert!(it.desk().to_write().is_none());
+    assert!(it.desk().next_write().is_none());
     assert!(it.bench.finish(&second, postponed()).is_empty());
     assert!(it.desk().again(second).is_empty());
     assert_eq!(it.desk().kept(), 1);
@@ -367,9 +387,12 @@ fn stopping_leaves_what_is_kept_to_the_next_start() {
 #[test]
 fn another_event_at_the_same_sequence_is_not_lost() {
     let mut it = Shelved::new(9);
-    let other = Envelope { time: Some(at(1)), ..Envelope::clone(&envelope("other", Some((1, 2)))) };
-    let other = Early { envelope: Arc::new(other), ..early(1, 2, at(0)) };
-    it.desk().restore(restored([early(1, 2, at(0)), other]), at(0));
+    let twins = ["one", "other"].map(|id| {
+        let plain = envelope(id, Some((1, 2)));
+        let envelope = Envelope { time: Some(at(1)), ..Envelope::clone(&plain) };
+        Early { envelope: Arc::new(envelope), ..early(1, 2, at(0)) }
+    });
+    it.desk().restore(restored(twins), at(0));
     let mut last = run(it.admit(0, 1).0);
     let mut kept = [1, 2].map(|_| {
         last = run_kept(&it.bench.handle(&last));
@@ -403,7 +426,7 @@ fn the_stream_is_tidied_up_and_what_waits_stays_in_it() {
     it.write();
     assert_eq!(it.desk().shelf.records(), 1, "the one that waits");
     it.desk().tidy();
-    assert!(it.desk().to_write().is_none(), "there is nothing left to do");
+    assert!(it.desk().next_write().is_none(), "there is nothing left to do");
     let first = run(it.admit_in("waits", 0, 1, at(0)).0);
     run_kept(&it.bench.handle(&first));
 }
@@ -418,7 +441,7 @@ fn nothing_is_given_up_where_somebody_else_writes() {
     it.bench.handle(&second);
     it.keep(3, 4);
     it.desk().tidy();
-    assert!(it.desk().to_write().is_none());
+    assert!(it.desk().next_write().is_none());
 }
 
 #[test]
@@ -430,10 +453,10 @@ fn tidying_up_that_fails_is_not_tried_again_at_once() {
     let second = run_kept(&it.bench.handle(&first));
     it.bench.handle(&second);
     it.desk().tidy();
-    let writing = it.desk().to_write().unwrap();
+    let writing = it.desk().next_write().unwrap();
     assert!(writing.truncate_before.is_some());
     it.desk().written(writing, Err("no".into()), at(0));
-    assert!(it.desk().to_write().is_none());
+    assert!(it.desk().next_write().is_none());
     assert_eq!((it.desk().kept(), it.desk().shelf.records()), (1, 2));
 }
 
