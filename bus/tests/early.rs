@@ -1,6 +1,7 @@
 //! Events that come before the one in front of them are kept in the journal, and hold no place in the broker's window.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a random test prints its seed")]
 
 mod support;
 
@@ -14,10 +15,13 @@ use annals_bus::{
 };
 use annals_persistence::{AppendError, Direction, Journal, JournalExt, MemoryJournal, StreamId, Version};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use support::{Customer, CustomerAddressUpdated, Order, follow, quick, streets, until};
+use support::{Customer, CustomerAddressUpdated, Order, follow, quick, streets, stubborn, until};
 
 /// Orders that follow customers, and nobody who brings events but the test.
 struct Orders {
@@ -384,4 +388,91 @@ async fn stopping_finishes_what_runs_and_leaves_what_is_kept() {
     orders.until_got("1", &[1, 2, 3]).await;
     orders.deliver("1", 4).await.unwrap();
     orders.until_got("1", &[1, 2, 3, 4, 5]).await;
+}
+
+/// What a broker has that keeps no order, and what of it was acknowledged.
+#[derive(Default)]
+struct Chaos {
+    queue: Vec<(String, u64)>,
+    acknowledged: Vec<(String, u64)>,
+}
+
+impl Chaos {
+    fn answered(&mut self, event: (String, u64), is_acknowledged: bool, comes_again: bool) {
+        if !is_acknowledged || comes_again {
+            self.queue.push(event.clone());
+        }
+        if is_acknowledged {
+            self.acknowledged.push(event);
+        }
+    }
+}
+
+/// Brings events in any order, what is not acknowledged again, and some of what is.
+async fn bring(chaos: Arc<Mutex<Chaos>>, inlet: Arc<Inlet>, mut rng: StdRng) {
+    loop {
+        let taken = {
+            let mut chaos = chaos.lock();
+            let left = chaos.queue.len();
+            (left > 0).then(|| chaos.queue.swap_remove(rng.random_range(0..left)))
+        };
+        let Some((key, sequence)) = taken else { return };
+        let delivered = inlet.deliver(event(&key, sequence)).await;
+        chaos.lock().answered((key, sequence), delivered.is_ok(), rng.random_bool(0.1));
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn story(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let options = SubscriptionOptions {
+        reorder_timeout: Duration::from_micros(rng.random_range(0..2000)),
+        kept_max: rng.random_range(0..40),
+        ..stubborn()
+    };
+    let all: Vec<_> =
+        (0..6).flat_map(|key| (1..=12).map(move |sequence| (key.to_string(), sequence))).collect();
+    let chaos = Arc::new(Mutex::new(Chaos { queue: all.clone(), ..Chaos::default() }));
+    let mut orders = Orders::start(options).await;
+    for kills_left in (0..4).rev() {
+        let bringing = (0..8).map(|_| {
+            let rng = StdRng::seed_from_u64(rng.random());
+            tokio::spawn(bring(Arc::clone(&chaos), Arc::clone(orders.inlet()), rng))
+        });
+        let bringing: Vec<_> = bringing.collect();
+        for _ in 0..5 {
+            orders.journal.fail_append(rng.random_range(1..40), AppendError::Busy { bytes: 1 });
+        }
+        if kills_left == 0 {
+            join_all(bringing).await.into_iter().for_each(|brought| brought.unwrap());
+            break;
+        }
+        tokio::time::sleep(Duration::from_micros(rng.random_range(0..8000))).await;
+        bringing.iter().for_each(tokio::task::JoinHandle::abort);
+        // Nobody may be told of anything that happens after what the next start finds.
+        join_all(bringing).await;
+        orders = orders.killed().await;
+        let mut chaos = chaos.lock();
+        let missing = all.iter().filter(|event| !chaos.acknowledged.contains(event));
+        chaos.queue = missing.cloned().collect();
+    }
+    for key in 0..6 {
+        orders.until_got(&key.to_string(), &(1..=12).collect::<Vec<_>>()).await;
+    }
+    until("nothing is kept", || async { orders.inlet().kept() == 0 }).await;
+    assert!(orders.bus.dead_letters().list().await.unwrap().is_empty());
+}
+
+/// `ANNALS_CASES` stories, or the one of `ANNALS_SEED`; what comes when is the machine's to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_order_a_broker_brings_events_in_each_has_its_effect_once_and_in_order() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seeds = match number("ANNALS_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("ANNALS_CASES").unwrap_or(20)).map(|_| rand::rng().random()).collect(),
+    };
+    for seed in seeds {
+        println!("ANNALS_SEED={seed}");
+        story(seed).await;
+    }
 }

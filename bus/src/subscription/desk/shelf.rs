@@ -179,7 +179,7 @@ impl Shelf {
         let unneeded = self.unneeded();
         let is_much = self.thorough
             || unneeded > self.kept.len() + SLACK_RECORDS
-            || all - needed > needed + SLACK_BYTES;
+            || all.saturating_sub(needed) > needed + SLACK_BYTES;
         is_much
             && !self.is_shared
             && unneeded > usize::from(self.kept.is_empty())
