@@ -52,6 +52,7 @@ mod error;
 mod inspect;
 mod instance;
 mod kind;
+mod loader;
 mod mailbox;
 mod memory;
 mod metrics;

@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::catch;
+use crate::loader::Loader;
 use crate::memory::CommandMemory;
 use crate::{Aggregate, Checkpoint, StateError};
 
@@ -217,10 +218,17 @@ pub(crate) struct SnapshotBody {
 /// Where an aggregate type's snapshots are, and how to tell its shape from others.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshots {
-    pub(crate) store: Arc<dyn SnapshotStore>,
     pub(crate) fingerprint: u64,
-    /// Whether the store never waits for a disk.
-    pub(crate) in_place: bool,
+    origin: Origin,
+}
+
+/// Where snapshots come from.
+#[derive(Debug, Clone)]
+enum Origin {
+    /// A store that never waits for a disk.
+    InPlace(Arc<dyn SnapshotStore>),
+    /// One that may.
+    Beside(Arc<Loader>),
 }
 
 impl Snapshots {
@@ -249,18 +257,18 @@ impl Snapshots {
         let folded = u64::from(A::STATE_VERSION).rotate_left(16);
         let layout = BODY_LAYOUT.rotate_left(56);
         let fingerprint = fingerprint::<A>() ^ layout ^ memory ^ folded ^ reading::<A::Event>();
-        Some(Self { store, fingerprint, in_place })
+        let origin = if in_place { Origin::InPlace(store) } else { Origin::Beside(Loader::new(store)) };
+        Some(Self { fingerprint, origin })
     }
 
     /// What is kept of a stream. A store that may wait for a disk does so where no other task waits for it.
     async fn kept(&self, stream: &StreamId) -> Vec<Snapshot> {
-        if self.in_place {
-            return self.store.load(stream);
-        }
-        let (store, of) = (Arc::clone(&self.store), stream.clone());
-        let loaded = tokio::task::spawn_blocking(move || store.load(&of)).await;
-        loaded.unwrap_or_else(|error| {
-            tracing::error!(%stream, %error, "the snapshot store panicked; all events are replayed");
+        let loaded = match &self.origin {
+            Origin::InPlace(store) => return store.load(stream),
+            Origin::Beside(loader) => loader.load(stream).await,
+        };
+        loaded.unwrap_or_else(|reason| {
+            tracing::error!(%stream, reason, "the snapshot store panicked; all events are replayed");
             Vec::new()
         })
     }

@@ -1,0 +1,99 @@
+//! Loading snapshots where it may wait for a disk, and nobody's turn waits with it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use annals_persistence::{Snapshot, SnapshotStore, StreamId};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::error::catch;
+
+/// How many threads load at a time.
+const THREADS_MAX: usize = 4;
+/// So many loads wait for each of them before there is another: most find what they look for in memory, and one after the
+/// other on one thread is sooner done than another thread is woken.
+const WAITING_EACH: usize = 16;
+
+/// Loads from one store, for all who ask.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    store: Arc<dyn SnapshotStore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Load>,
+    threads: usize,
+}
+
+#[derive(Debug)]
+struct Load {
+    stream: StreamId,
+    loaded: oneshot::Sender<Result<Vec<Snapshot>, String>>,
+}
+
+impl Loader {
+    pub(crate) fn new(store: Arc<dyn SnapshotStore>) -> Arc<Self> {
+        Arc::new(Self { store, state: Mutex::default() })
+    }
+
+    /// The snapshots of a stream, or why the store has none to give.
+    pub(crate) async fn load(self: &Arc<Self>, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
+        let (loaded, answer) = oneshot::channel();
+        if let Some(hand) = self.ask(Load { stream: stream.clone(), loaded }) {
+            drop(tokio::task::spawn_blocking(move || hand.work()));
+        }
+        answer.await.unwrap_or_else(|_| Err("the runtime that was to load them has ended".to_owned()))
+    }
+
+    /// Has a load wait for its turn; answers with another hand, where there is to be one for it.
+    fn ask(self: &Arc<Self>, load: Load) -> Option<Hand> {
+        let mut state = self.state.lock();
+        state.waiting.push_back(load);
+        let more = state.threads < THREADS_MAX && state.waiting.len() > state.threads * WAITING_EACH;
+        state.threads += usize::from(more);
+        more.then(|| Hand { loader: Arc::clone(self), is_done: false })
+    }
+}
+
+/// Who loads, on a thread of the runtime's. Dropped before it was done, with the runtime, it leaves nobody waiting.
+struct Hand {
+    loader: Arc<Loader>,
+    is_done: bool,
+}
+
+impl Hand {
+    /// Loads until nobody waits.
+    fn work(mut self) {
+        while let Some(Load { stream, loaded }) = self.next() {
+            // Whoever no longer waits does not get it.
+            drop(loaded.send(catch(|| self.loader.store.load(&stream))));
+        }
+    }
+
+    fn next(&mut self) -> Option<Load> {
+        let mut state = self.loader.state.lock();
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            // Under the same lock, or who comes now would wait for one that has gone.
+            self.is_done = true;
+            state.threads -= 1;
+        }
+        next
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let mut state = self.loader.state.lock();
+            state.threads -= 1;
+            state.waiting.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use parking_lot::Condvar;
+
+use super::*;
+
+/// Counts the threads that load at a time, holds them while it is shut, and panics over one stream.
+#[derive(Debug, Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Gate {
+    fn set(&self, shut: bool) {
+        *self.shut.lock() = shut;
+        self.opened.notify_all();
+    }
+}
+
+impl SnapshotStore for Gate {
+    fn load(&self, stream: &StreamId) -> Vec<Snapshot> {
+        assert_ne!(stream.as_str(), "order-bad", "planted");
+        let now = 1 + self.now.fetch_add(1, Ordering::SeqCst);
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.opened.wait_while(&mut self.shut.lock(), |shut| *shut);
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        Vec::new()
+    }
+    fn save(&self, _: &StreamId, _: &Snapshot) {}
+    fn remove(&self, _: &StreamId) {}
+    fn close(&self) {}
+}
+
+fn stream(id: usize) -> StreamId {
+    StreamId::aggregate("order", &id.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn everybody_gets_an_answer_and_there_are_few_threads() {
+    let gate = Arc::<Gate>::default();
+    let loader = Loader::new(Arc::clone(&gate) as _);
+    gate.set(true);
+    let streams: Vec<_> = (0..1000).map(stream).collect();
+    let all = join_all(streams.iter().map(|stream| loader.load(stream)));
+    let open = async {
+        while gate.now.load(Ordering::SeqCst) < THREADS_MAX {
+            tokio::task::yield_now().await;
+        }
+        gate.set(false);
+    };
+    let (loaded, ()) = tokio::join!(all, open);
+    assert!(loaded.iter().all(Result::is_ok));
+    assert_eq!(gate.most.load(Ordering::SeqCst), THREADS_MAX);
+    assert_eq!(loader.state.lock().threads, 0);
+}
+
+#[tokio::test]
+async fn a_few_loads_share_a_thread() {
+    let gate = Arc::<Gate>::default();
+    let loader = Loader::new(Arc::clone(&gate) as _);
+    let streams: Vec<_> = (0..WAITING_EACH).map(stream).collect();
+    for _ in 0..20 {
+        join_all(streams.iter().map(|stream| loader.load(stream))).await;
+    }
+    assert_eq!(gate.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_panics_over_one_stream_loads_the_others() {
+    let loader = Loader::new(Arc::<Gate>::default());
+    let bad = StreamId::aggregate("order", "bad").unwrap();
+    let (bad, good) = (loader.load(&bad), stream(1));
+    let (bad, good) = tokio::join!(bad, loader.load(&good));
+    assert!(bad.unwrap_err().contains("planted"));
+    assert_eq!(good.unwrap().len(), 0);
+}
+
+#[test]
+fn a_hand_that_goes_with_its_runtime_leaves_nobody_waiting() {
+    let loader = Loader::new(Arc::<Gate>::default());
+    let (loaded, mut answer) = oneshot::channel();
+    let hand = loader.ask(Load { stream: stream(1), loaded });
+    assert!(hand.is_some());
+    drop(hand);
+    assert!(answer.try_recv().is_err());
+    let (loaded, _answer) = oneshot::channel();
+    assert!(loader.ask(Load { stream: stream(2), loaded }).is_some(), "the next has one again");
+}
