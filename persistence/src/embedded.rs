@@ -59,7 +59,7 @@ pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 use files::Files;
 use hash::NameSecret;
 use index::{Index, IndexFault, SealedPart};
-use keeper::{Bell, Keeper, Keeping, Spare};
+use keeper::{Bell, Keeper, Keeping, Next};
 use open::Opened;
 use paged::PageFault;
 use prepared::Prepared;
@@ -128,7 +128,7 @@ struct Shared {
     /// Who reads it in its order.
     readers: Readers,
     bell: Bell,
-    spare: Mutex<Option<Spare>>,
+    next: Mutex<Next>,
     queue: Queue,
     health: Mutex<JournalHealth>,
     /// Gone when the journal is closed: subscriptions end then.
@@ -213,6 +213,7 @@ impl EmbeddedJournal {
         lock: Box<dyn VfsLock>,
     ) -> Result<Self, OpenError> {
         let (durable, durable_receiver) = watch::channel(opened.index.durable);
+        let last = opened.index.last_segment().map_or(0, |last| last.header.number);
         let shared = Arc::new(Shared {
             files,
             id: opened.id,
@@ -226,7 +227,7 @@ impl EmbeddedJournal {
             garbage: AtomicU64::default(),
             readers: Readers::default(),
             bell: Bell::default(),
-            spare: Mutex::default(),
+            next: Mutex::new(Next { number: last + 1, spare: opened.spare }),
             health: Mutex::new(JournalHealth::Healthy),
             durable: Mutex::new(Some(durable)),
             durable_receiver,
@@ -373,7 +374,7 @@ impl Shared {
         let _nobody_scavenges = self.scavenging.try_lock_for(DROP_PATIENCE);
         self.durable.lock().take();
         self.index.write().release();
-        self.spare.lock().take();
+        self.next.lock().spare.take();
         self.lock.lock().take();
     }
 

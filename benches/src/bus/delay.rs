@@ -1,7 +1,7 @@
 //! How long it takes from a commit in one service to its effect in another, at a steady rate: beside bare calls and a bare
 //! app over the same sidecars, and beside the broker alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use annals::bus::dapr::{AppChannel, DaprBroker, DaprOptions, SidecarEndpoint};
@@ -13,9 +13,9 @@ use dapr::dapr::proto::runtime::v1::PublishEventRequest;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamReadOptions, StreamReadReply};
+use redis::{AsyncCommands, AsyncConnectionConfig};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
@@ -63,7 +63,7 @@ pub(super) fn delay(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
 
 /// When each event was sent, by its number, and how long those that have arrived took, in microseconds.
 #[derive(Default)]
-struct Marks(Mutex<(Vec<Option<Instant>>, Vec<f64>)>);
+struct Marks(Mutex<(Vec<Option<Instant>>, Vec<f64>)>, OnceLock<String>);
 
 impl Marks {
     /// Forgets the delays; numbers are never used again, since a late delivery would be taken for another.
@@ -93,6 +93,12 @@ impl Marks {
         }
     }
 
+    /// Whoever should have noted the arrivals has ended.
+    fn end(&self, reason: String) {
+        // The first reason is the one that counts.
+        let _: Result<(), String> = self.1.set(reason);
+    }
+
     fn arrivals(&self) -> usize {
         self.0.lock().1.len()
     }
@@ -118,11 +124,15 @@ impl Marks {
             one.await??;
         }
         let all = async {
-            while self.arrivals() < events {
+            while self.arrivals() < events && self.1.get().is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), all).await.map_err(|_| "not all events arrived")?;
+        let waited = tokio::time::timeout(Duration::from_secs(60), all).await;
+        if let Some(reason) = self.1.get() {
+            return Err(format!("whoever reads the events has ended: {reason}").into());
+        }
+        waited.map_err(|_| format!("{} of {events} events arrived", self.arrivals()))?;
         Ok(self.0.lock().1.clone())
     }
 }
@@ -263,9 +273,11 @@ impl Streams {
     async fn start(redis: &Redis) -> Result<Self, Failure> {
         const GROUP: &str = "group";
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", redis.port()))?;
-        let connection = client.get_multiplexed_async_connection().await?;
+        // Without a limit to how long an answer may take: on a busy machine one takes longer than half a second, which it is.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = client.get_multiplexed_async_connection_with_config(&patient).await?;
         // A connection of its own: whoever waits for an entry has everything behind it wait as well.
-        let mut reading = client.get_multiplexed_async_connection().await?;
+        let mut reading = client.get_multiplexed_async_connection_with_config(&patient).await?;
         let _: () = reading.xgroup_create_mkstream(BARE_TOPIC, GROUP, "$").await?;
         let marks = Arc::new(Marks::default());
         let seen = Arc::clone(&marks);
@@ -274,7 +286,10 @@ impl Streams {
             loop {
                 let read: Result<Option<StreamReadReply>, _> =
                     reading.xread_options(&[BARE_TOPIC], &[">"], &options).await;
-                let Ok(read) = read else { return };
+                let read = match read {
+                    Ok(read) => read,
+                    Err(error) => return seen.end(error.to_string()),
+                };
                 let entries: Vec<_> =
                     read.into_iter().flat_map(|read| read.keys).flat_map(|key| key.ids).collect();
                 entries

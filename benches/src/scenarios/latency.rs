@@ -10,6 +10,9 @@ use crate::scenarios::commands::{OURS, Orders};
 use crate::{Failure, Measurement, System, Workshop, alternate, paced, tasks};
 
 const SYNC: &str = "p90 of a bare fdatasync";
+/// What the slowest of a hundred of the disk's own answers take: a command waits for one sync, and as a rule for the rest of
+/// the one before it.
+const SLOW_SYNC: &str = "p99 of a bare fdatasync";
 /// What the slowest of a hundred answers may take of it.
 const LIMIT: f64 = 3.0;
 /// With how many clients it is found out how much can be done.
@@ -21,13 +24,16 @@ pub(super) fn latency(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> 
     let Workshop { runtime, plan, .. } = workshop;
     let (bytes, dir, instances) = (workshop.encoded_event()?, workshop.dir()?, plan.instances);
     let orders = Orders::live(workshop, instances)?;
+    let bare =
+        |window, percent| Ok(percentile(&mut syncs(&dir.path().join("log"), &bytes, window)?, percent));
     let systems = vec![
         System::new(OURS, |window| {
             // Anew in each round: what a shared machine can do is another amount every few seconds.
             let most = tasks(runtime, &orders, CLIENTS.min(instances), instances, window / 4)?;
             Ok(percentile(&mut paced(runtime, &orders, most / 2.0, instances, window)?, 99))
         }),
-        System::new(SYNC, |window| Ok(percentile(&mut syncs(&dir.path().join("log"), &bytes, window)?, 90))),
+        System::new(SYNC, |window| bare(window, 90)),
+        System::new(SLOW_SYNC, |window| bare(window, 99)),
     ];
     let measured = alternate("p99 of a durable command at half load", "us", plan, systems)?;
     orders.stop(workshop);

@@ -40,7 +40,7 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
     publish("application/json", data("2", "stubborn"));
     publish("text/plain", "hello".to_owned());
     publish("application/octet-stream", "\u{1}\u{2}".to_owned());
-    publish("application/json", json!({"customerId": 5}).to_string());
+    publish("application/json", json!({"customerId": 5, "street": 7}).to_string());
     publish("application/json", data("3", &"x".repeat(BYTES_MAX)));
     let unknown = json!({
         "specversion": "1.0", "id": "u", "source": "elsewhere", "type": "SomethingElse.v1", "subject": "4",
@@ -59,11 +59,14 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
         "not yet",
         "\"text/plain\" is not JSON",
         "\"application/octet-stream\" is not JSON",
-        "cannot be decoded",
         "more than the 2000 that are taken",
         "SomethingElse.v1",
     ] {
         assert!(found.iter().any(|letter| letter.reason.contains(part)), "{part}: {found:#?}");
+    }
+    let mismatch = found.iter().find(|letter| letter.reason.contains("schema_mismatch")).unwrap();
+    for path in ["/customerId", "/street"] {
+        assert!(mismatch.reason.contains(path), "{}", mismatch.reason);
     }
 
     mended.store(true, Ordering::Relaxed);

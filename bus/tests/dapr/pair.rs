@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_actors::Node;
 use annals_bus::dapr::{AppChannel, DaprBroker, DaprOptions, HttpEndpoint, SidecarEndpoint};
-use annals_bus::{Bus, Handler, SubscriptionOptions, Topic};
+use annals_bus::{Bus, Handler, SchemaOptions, SubscriptionOptions, Topic};
 use annals_parts::{App, Broker, Resources, Sidecar, SidecarOptions, free_port};
 use annals_persistence::MemoryJournal;
 
@@ -97,6 +97,7 @@ pub(crate) async fn orders_on(
     let mut options = options(&sidecar, port);
     change(&mut options);
     let bus = Bus::builder(node.clone(), "order")
+        .schemas(SchemaOptions::default())
         .subscribe_with::<CustomerAddressUpdated>("address", subscription, handler)
         .broker(Arc::new(DaprBroker::new(options)))
         .start()

@@ -14,7 +14,7 @@ use super::Shared;
 use super::files::{Files, remove_if_there};
 use super::index::{Index, Sealed, SealedPart, TableFile};
 use super::open::trim;
-use super::segment::{SPARE, Segment, fill_while, next_wanted_from};
+use super::segment::{SPARE, Segment, fill_while, name_spare, next_wanted_from};
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
 use crate::planted::{Fault, off_by};
@@ -27,6 +27,14 @@ const REST_MAX: Duration = Duration::from_millis(50);
 /// A table is written when as many streams were touched since the last as it has, and one for so many bytes of a segment:
 /// fewer are read from the index files as fast.
 const BYTES_PER_STREAM: u64 = 16 * 1024;
+
+/// The segment behind the active one.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) number: u64,
+    /// Its file, once it is made and has its name.
+    pub(super) spare: Option<Spare>,
+}
 
 /// A file with its space reserved and, as a rule, filled with zeros, to be the next segment.
 #[derive(Debug)]
@@ -242,8 +250,7 @@ impl Keeper {
 
     /// Makes the next segment's file when enough of the active one is used.
     fn spare(&self) -> io::Result<()> {
-        // Waits for the writer to have given the last one its own name.
-        let is_there = self.shared.spare.lock().is_some();
+        let is_there = self.shared.next.lock().spare.is_some();
         if is_there || !self.may_write() || !self.shared.wants_next()? {
             return Ok(());
         }
@@ -251,12 +258,19 @@ impl Keeper {
         remove_if_there(&*self.files.vfs, &path)?;
         // Only the keeper makes one, so that the writer, who may need a segment meanwhile, is not kept from it.
         match self.make_spare(&path) {
-            Ok(Some(made)) => *self.shared.spare.lock() = Some(made),
-            Ok(None) => self.files.vfs.remove(&path)?,
+            Ok(Some(made)) => self.hand_over(made),
+            Ok(None) => self.files.vfs.remove(&path),
             // The writer finds out for itself, when it needs a segment.
-            Err(error) if is_no_space(&error) => remove_if_there(&*self.files.vfs, &path)?,
-            Err(error) => return Err(error),
+            Err(error) if is_no_space(&error) => remove_if_there(&*self.files.vfs, &path),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Names it, and leaves it to the writer, who may have made a segment of its own meanwhile: so under the lock.
+    fn hand_over(&self, spare: Spare) -> io::Result<()> {
+        let mut next = self.shared.next.lock();
+        name_spare(&*self.files.vfs, &self.files.dir, next.number)?;
+        next.spare = Some(spare);
         Ok(())
     }
 

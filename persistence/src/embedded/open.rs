@@ -8,7 +8,9 @@ use super::files::{Files, remove_if_there};
 use super::format::{COMMIT_BYTES, HEADER_BYTES, Header, SEGMENT_BYTES_MAX};
 use super::hash::NameSecret;
 use super::index::Index;
-use super::recover::{Recovery, Torn, missing_segment, unreadable};
+use super::keeper::Spare;
+use super::recover::{Recovery, Torn, Unfinished, missing_segment, unreadable};
+use super::scan::is_blank;
 use super::segment::{Room, SPARE, Segment, fill, read_up_to, segment_bytes};
 use super::walk::LastWritten;
 use super::watermark::{Mark, Watermark};
@@ -25,6 +27,8 @@ pub(super) struct Opened {
     pub(super) index: Index,
     /// Where to append, and where to note how far; `None` when nothing may change.
     pub(super) writing: Option<(Active, Watermark)>,
+    /// The next segment's file, where one that was made ahead is left.
+    pub(super) spare: Option<Spare>,
     /// See [`Recovery::touched`].
     pub(super) touched: usize,
 }
@@ -37,16 +41,17 @@ impl Opened {
             let none = io::Error::new(io::ErrorKind::NotFound, "there is no journal in this directory");
             return Err(unreadable(&files.dir, none));
         };
-        Ok(Self { id: last.header.journal, index, writing: None, touched: 0 })
+        Ok(Self { id: last.header.journal, index, writing: None, spare: None, touched: 0 })
     }
 
     pub(super) fn writable(
-        recovery: Recovery<'_>,
+        mut recovery: Recovery<'_>,
         files: &Files,
         options: &EmbeddedOptions,
     ) -> Result<Self, OpenError> {
         check_mark(&recovery, files)?;
-        clear_up(&recovery, files).map_err(|source| unreadable(&files.dir, source))?;
+        let spare =
+            clear_up(&mut recovery, files, options).map_err(|source| unreadable(&files.dir, source))?;
         if let Some(last) = &recovery.walk.last_written {
             let rewritten = unless(Fault::LastGroupNotRewritten, || rewrite(last));
             rewritten.map_err(|source| last.segment.unreadable(source))?;
@@ -69,7 +74,7 @@ impl Opened {
         let active = Active { segment, end, capacity: capacity.min(SEGMENT_BYTES_MAX) };
         let watermark =
             Watermark::open(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
-        Ok(Self { id, index, writing: Some((active, watermark)), touched })
+        Ok(Self { id, index, writing: Some((active, watermark)), spare, touched })
     }
 }
 
@@ -93,13 +98,27 @@ pub(super) fn check_mark(recovery: &Recovery<'_>, files: &Files) -> Result<(), O
     Err(last.damaged(end, reason))
 }
 
-/// Removes what was being made when the journal was last left.
-fn clear_up(recovery: &Recovery<'_>, files: &Files) -> io::Result<()> {
+/// Removes what was being made when the journal was last left; answers with the next segment's file, if it was ready.
+fn clear_up(
+    recovery: &mut Recovery<'_>,
+    files: &Files,
+    options: &EmbeddedOptions,
+) -> io::Result<Option<Spare>> {
     let vfs = &*files.vfs;
     writer::remove_space_probe(vfs, &files.dir)?;
     remove_if_there(vfs, &files.dir.join(SPARE))?;
-    let Some(path) = &recovery.unfinished else { return Ok(()) };
-    vfs.remove(path).and_then(|()| vfs.sync_dir(&files.dir))
+    let Some(Unfinished { path, blank }) = recovery.unfinished.take() else { return Ok(None) };
+    let follows = recovery.walk.index.last_segment().is_some();
+    let of_that_length = |(_, bytes): &(_, u64)| follows && *bytes == segment_bytes(options.segment_bytes, 0);
+    if let Some((file, bytes)) = blank.filter(of_that_length)
+        // Without even the beginning of a header.
+        && is_blank(&*file, 0)?
+    {
+        return Ok(Some(Spare { file, bytes }));
+    }
+    vfs.remove(&path)?;
+    vfs.sync_dir(&files.dir)?;
+    Ok(None)
 }
 
 /// Writes the last group again, with the bytes it has, and syncs it. When a sync has failed, the system may keep the

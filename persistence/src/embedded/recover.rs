@@ -35,6 +35,13 @@ struct Candidate {
     len: u64,
 }
 
+/// The file of a segment that was begun and never needed, or made ahead.
+pub(super) struct Unfinished {
+    pub(super) path: PathBuf,
+    /// The file and how long it is, where its header is not whole.
+    pub(super) blank: Option<(Box<dyn VfsFile>, u64)>,
+}
+
 /// A segment's file, as it was found.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
@@ -48,8 +55,8 @@ pub(super) struct Recovery<'a> {
     writable: bool,
     pub(super) walk: Walk,
     pub(super) torn: Option<Torn>,
-    /// A segment that was begun and never needed.
-    pub(super) unfinished: Option<PathBuf>,
+    /// A segment that was begun and never needed, or made ahead.
+    pub(super) unfinished: Option<Unfinished>,
     /// Sealed segments whose files go on behind their seals, and where these end.
     pub(super) untrimmed: Vec<(Arc<Segment>, u64)>,
     /// How long the segments are.
@@ -194,9 +201,10 @@ impl<'a> Recovery<'a> {
     }
 
     /// After a crash of the process alone, what is read may not be on the disk yet, and a decision taken on it would
-    /// not survive a loss of power: so sync first. Only the last two segments can have anything unsynced.
+    /// not survive a loss of power: so sync first. Only the last two segments can have anything unsynced, and the file that
+    /// was made ahead of them.
     fn sync(&self, candidates: &[Candidate]) -> Result<(), OpenError> {
-        for candidate in candidates.iter().rev().take(2) {
+        for candidate in candidates.iter().rev().take(3) {
             let synced = unless(Fault::OpenedUnsynced, || candidate.file.sync_data());
             synced.map_err(|source| unreadable(&candidate.path, source))?;
         }
@@ -204,7 +212,8 @@ impl<'a> Recovery<'a> {
         vfs.sync_dir(dir).map_err(|source| unreadable(dir, source))
     }
 
-    /// A crash while a segment is made leaves the last file with a header that is not whole, and nothing behind it.
+    /// A segment that was made ahead has no header yet, and a crash while one is begun leaves a header that is not whole;
+    /// neither has anything behind it.
     fn set_unfinished_aside(&mut self, candidates: &mut Vec<Candidate>) -> Result<(), OpenError> {
         let Some(last) = candidates.last() else { return Ok(()) };
         if !matches!(header_of(last)?, Err(HeaderFault::Broken(_))) {
@@ -212,7 +221,9 @@ impl<'a> Recovery<'a> {
         }
         let blank = is_blank(&*last.file, HEADER_BYTES as u64);
         if blank.map_err(|source| unreadable(&last.path, source))? {
-            self.unfinished = candidates.pop().map(|unfinished| unfinished.path);
+            self.unfinished = candidates
+                .pop()
+                .map(|Candidate { path, file, len, .. }| Unfinished { path, blank: Some((file, len)) });
         }
         Ok(())
     }
@@ -325,7 +336,7 @@ impl<'a> Recovery<'a> {
         match &rest[1..] {
             [] => self.end_open(segment, *len, bad, reason),
             [next] if self.unused_after(segment, &next.segment)? => {
-                self.unfinished = Some(next.segment.path.clone());
+                self.unfinished = Some(Unfinished { path: next.segment.path.clone(), blank: None });
                 self.end_open(segment, *len, bad, reason)
             }
             _ => Err(segment.damaged(bad, reason)),
@@ -372,8 +383,8 @@ impl<'a> Recovery<'a> {
     pub(super) fn end_sealed(&self) -> Result<(), OpenError> {
         match (self.walk.index.last_segment(), &self.unfinished) {
             (None, _) => Ok(()),
-            (Some(_), Some(path)) => Err(OpenError::Damaged {
-                file: path.clone(),
+            (Some(_), Some(unfinished)) => Err(OpenError::Damaged {
+                file: unfinished.path.clone(),
                 offset: 0,
                 reason: "the segment's header was whole once and is not any more".into(),
             }),

@@ -10,7 +10,7 @@ use super::record::Base;
 use crate::planted::{Fault, unless};
 use crate::{OpenError, ReadError, Vfs, VfsFile};
 
-/// What a file is called that is made ahead to be the next segment.
+/// What the file that is to be the next segment is called until it is whole.
 pub(super) const SPARE: &str = "spare";
 
 /// An open segment whose header is in order.
@@ -53,18 +53,10 @@ impl Segment {
         }
     }
 
-    /// The same from a file that was made ahead.
-    pub(super) fn from_spare(
-        vfs: &dyn Vfs,
-        dir: &Path,
-        header: Header,
-        spare: Box<dyn VfsFile>,
-    ) -> io::Result<Arc<Self>> {
-        let path = segment_path(dir, header.number);
+    /// The same from a file that was made ahead, and has its name.
+    pub(super) fn from_spare(dir: &Path, header: Header, spare: Box<dyn VfsFile>) -> io::Result<Arc<Self>> {
         begin(&*spare, &header)?;
-        vfs.rename(&dir.join(SPARE), &path)?;
-        sync_name(vfs, dir)?;
-        Ok(Arc::new(Self::new(path, header, spare)))
+        Ok(Arc::new(Self::new(segment_path(dir, header.number), header, spare)))
     }
 
     pub(super) const fn base(&self) -> Base {
@@ -133,6 +125,13 @@ fn write_zeros(file: &dyn VfsFile, range: Range<u64>) -> io::Result<()> {
 fn begin(file: &dyn VfsFile, header: &Header) -> io::Result<()> {
     file.write_all_at(&header.encode(), 0)?;
     unless(Fault::SegmentHeaderNotSynced, || file.sync_data())
+}
+
+/// Gives the file that was made ahead the name of the segment that it is to be, durably. Long before it is needed: the file
+/// system has its own order to keep for that, and whoever waits for it waits for everything in front of it.
+pub(super) fn name_spare(vfs: &dyn Vfs, dir: &Path, number: u64) -> io::Result<()> {
+    vfs.rename(&dir.join(SPARE), &segment_path(dir, number))?;
+    sync_name(vfs, dir)
 }
 
 /// Makes the name durable that a segment was given.

@@ -111,6 +111,11 @@ fn log_file(dir: &Path, number: u64) -> PathBuf {
     segment::segment_path(dir, number)
 }
 
+/// Whether there is a segment of this number, and more of it than the room that was made ahead.
+fn is_begun(dir: &Path, number: u64) -> bool {
+    fs::read(log_file(dir, number)).is_ok_and(|bytes| bytes.iter().any(|byte| *byte != 0))
+}
+
 /// A copy of a directory, to be spoilt.
 fn copy_of(dir: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use super::Shared;
 use super::format::{self, CLOSING_BYTES, Commit, HEADER_BYTES, Header, Kind, SEAL_BYTES, Seal};
 use super::hash::StreamKey;
 use super::index::{Index, Staging};
-use super::keeper::Keeping;
+use super::keeper::{Keeping, Next, Spare};
 use super::observe::observed;
 use super::prepared::{Prepared, PreparedAppend};
 use super::queue::{Backlog, Taken};
@@ -293,21 +293,27 @@ impl Writer {
             forked_from: None,
         };
         let bytes = segment_bytes(shared.options.segment_bytes, first_group);
-        // Held until the file has its own name: another may take the spare's then.
-        let mut spare = shared.spare.lock();
-        if let Some(spare) = spare.take().filter(|spare| spare.bytes >= bytes) {
-            let made = Segment::from_spare(&*shared.options.vfs, &shared.files.dir, header, spare.file);
-            return made
-                .map(|segment| (segment, spare.bytes))
-                .map_err(|error| self.fatal("making the segment after", error));
-        }
-        drop(spare);
-        // Whoever waits for this segment does not wait until it is filled.
-        let room = Room { bytes, filled: 0 };
-        match Segment::create(&*shared.options.vfs, &shared.files.dir, header, room) {
-            Ok(segment) => Ok((segment, bytes)),
-            Err(error) if is_no_space(&error) => Err(Failure::NoSpace(error)),
-            Err(error) => Err(self.fatal("making the segment after", error)),
+        let mut next = shared.next.lock();
+        let made = match next.spare_of(bytes).map_err(|error| self.not_made(error))? {
+            Some(Spare { file, bytes }) => {
+                let begun = Segment::from_spare(&shared.files.dir, header, file);
+                (begun.map_err(|error| self.fatal("making the segment after", error))?, bytes)
+            }
+            None => {
+                // Whoever waits for this segment does not wait until it is filled.
+                let room = Room { bytes, filled: 0 };
+                let made = Segment::create(&*shared.options.vfs, &shared.files.dir, header, room);
+                (made.map_err(|error| self.not_made(error))?, bytes)
+            }
+        };
+        next.number += 1;
+        Ok(made)
+    }
+
+    fn not_made(&self, error: io::Error) -> Failure {
+        match error {
+            error if is_no_space(&error) => Failure::NoSpace(error),
+            error => self.fatal("making the segment after", error),
         }
     }
 
@@ -362,6 +368,17 @@ impl Writer {
         let queued = self.shared.queue.drain().into_iter().map(|submission| submission.done);
         let pending = decided.chain(backlog).chain(queued);
         Completion::complete_each(pending.map(|done| (done, Err(error.clone()))));
+    }
+}
+
+impl Next {
+    /// Takes the file that was made ahead, if there is one, and has it be this long at least.
+    fn spare_of(&mut self, bytes: u64) -> io::Result<Option<Spare>> {
+        if let Some(spare) = self.spare.as_mut().filter(|spare| spare.bytes < bytes) {
+            spare.file.reserve(bytes)?;
+            spare.bytes = bytes;
+        }
+        Ok(self.spare.take())
     }
 }
 

@@ -25,7 +25,7 @@ struct Log {
     disk: SimVfs,
     events: Vec<RecordedEvent>,
     groups: Vec<Group>,
-    /// The segments.
+    /// The segments, and the file that was made ahead of them.
     files: Vec<PathBuf>,
     /// How the files looked some time before.
     earlier: SimVfs,
@@ -50,7 +50,8 @@ impl Log {
                 earlier = disk.image(Survival::Everything, 0);
             }
             events += block_on(append(&journal, &mut random));
-            let file = files(&disk).pop().unwrap();
+            let used = |file: &PathBuf| end_of_data(&disk.bytes(file).unwrap()) > 0;
+            let file = files(&disk).into_iter().rfind(used).unwrap();
             let start =
                 groups.last().filter(|last: &&Group| last.file == file).map_or(4096, |last| last.bytes.end);
             let bytes = start..end_of_data(&disk.bytes(&file).unwrap());

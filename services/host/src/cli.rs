@@ -12,6 +12,7 @@ mod end;
 mod error;
 mod inspect;
 mod output;
+mod progress;
 mod repair;
 mod run;
 mod scavenge;

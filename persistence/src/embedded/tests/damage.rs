@@ -30,7 +30,7 @@ async fn a_flipped_bit_in_front_of_the_last_group_is_damage_where_it_is() {
 #[tokio::test]
 async fn a_flipped_bit_in_an_earlier_segment_is_an_error_where_it_is() {
     let (dir, events) = prepared(small(), 120).await;
-    assert!(log_file(dir.path(), 3).exists());
+    assert!(is_begun(dir.path(), 3));
     let file = log_file(dir.path(), 2);
     let original = fs::read(&file).unwrap();
     let all = frames(&file);

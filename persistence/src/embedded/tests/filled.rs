@@ -50,10 +50,52 @@ async fn a_segment_made_ahead_is_written_and_synced_before_it_is_used() {
     let last = calls.iter().rposition(|call| matches!(call, VfsCall::Write { file, .. } if *file == spare));
     assert_eq!(calls[last.unwrap() + 1], VfsCall::SyncData(spare.clone()));
 
-    append_mib(&journal, 4).await;
     let second = log_file(dir.path(), 2);
-    assert!(vfs.calls().contains(&VfsCall::Rename(spare, second.clone())));
+    let named = [VfsCall::Rename(spare.clone(), second.clone()), VfsCall::SyncDir(dir.path().to_owned())];
+    assert_eq!(calls[last.unwrap() + 2..][..2], named);
+
+    append_mib(&journal, 4).await;
+    let begun = vfs.calls()[calls.len()..].iter().position(|call| {
+        // It is still called what it was when it was made.
+        matches!(call, VfsCall::Write { file, offset: 0, .. } if *file == spare)
+    });
+    let until_begun = vfs.calls()[calls.len()..][..begun.unwrap()].to_vec();
+    let is_of_names =
+        |call: &VfsCall| matches!(call, VfsCall::Create(_) | VfsCall::Rename(..) | VfsCall::SyncDir(_));
+    assert!(!until_begun.iter().any(is_of_names), "nothing is waited for but data: {until_begun:?}");
     assert_eq!(fs::metadata(second).unwrap().len(), 8 * MIB);
+}
+
+#[tokio::test]
+async fn a_segment_made_ahead_serves_the_next_start() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let journal = Arc::new(EmbeddedJournal::open(dir.path(), driven(&vfs)).unwrap());
+    append_mib(&journal, 1).await;
+    journal.close().await;
+    let before = vfs.calls().len();
+    let journal = Arc::new(EmbeddedJournal::open(dir.path(), driven(&vfs)).unwrap());
+    append_mib(&journal, 6).await;
+    let (calls, second) = (vfs.calls().split_off(before), log_file(dir.path(), 2));
+    assert!(calls.iter().any(|call| matches!(call, VfsCall::Write { file, .. } if *file == second)));
+    assert!(!calls.contains(&VfsCall::Remove(second.clone())) && !calls.contains(&VfsCall::Create(second)));
+    let events = everything(&(journal as Arc<dyn Journal>)).await;
+    assert_eq!(events.len(), 7);
+}
+
+#[tokio::test]
+async fn a_group_that_the_segment_made_ahead_is_too_short_for_makes_it_longer() {
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let journal = Arc::new(EmbeddedJournal::open(dir.path(), driven(&vfs)).unwrap());
+    append_mib(&journal, 1).await;
+    let shared: Arc<dyn Journal> = Arc::clone(&journal) as _;
+    let ticket = append(&shared, "1", Expected::Any, &vec![b'x'; 12 << 20]);
+    while journal.drive() {}
+    ticket.await.unwrap();
+    let second = log_file(dir.path(), 2);
+    assert!(fs::metadata(&second).unwrap().len() > 12 * MIB);
+    journal.close().await;
+    let again = open(dir.path(), driven(&vfs));
+    assert_eq!(everything(&again).await.len(), 2);
 }
 
 #[tokio::test]
@@ -165,7 +207,7 @@ async fn nobody_waits_while_the_next_segment_is_filled() {
     let (dir, vfs) = (tempfile::tempdir().unwrap(), Gated::default());
     let journal = open(dir.path(), EmbeddedOptions { vfs: Arc::new(vfs.clone()), ..small() });
     vfs.gate.set(true);
-    while !log_file(dir.path(), 4).exists() {
+    while !is_begun(dir.path(), 4) {
         append_groups(&journal, "1", 1).await;
     }
     vfs.gate.set(false);
@@ -190,5 +232,5 @@ async fn closing_does_not_wait_until_the_next_segment_is_filled() {
     closed.await;
     let filled = written(&vfs.inner.calls(), &dir.path().join("spare")).end;
     assert!(filled < 64 * MIB, "all of it was filled");
-    assert!(!dir.path().join("spare").exists());
+    assert!(!dir.path().join("spare").exists() && !log_file(dir.path(), 2).exists());
 }

@@ -52,7 +52,7 @@ async fn reads_the_same_in(journal: &Arc<dyn Journal>, events: &[RecordedEvent],
 #[tokio::test]
 async fn every_sealed_segment_has_an_index_file_that_says_what_it_says() {
     let (dir, events) = many_segments().await;
-    let segments = (1..).take_while(|number| log_file(dir.path(), *number).exists()).count();
+    let segments = (1..).take_while(|number| is_begun(dir.path(), *number)).count();
     assert!(segments > 3);
     assert_eq!(
         derived(dir.path()).iter().filter(|path| path.extension().unwrap() == "idx").count(),

@@ -45,7 +45,7 @@ async fn repairs(dir: &Path, events: &[RecordedEvent], last: u64, case: &str) ->
 async fn damage_and_everything_behind_it_is_cut_off_and_kept() {
     let (dir, events) = prepared(small(), 120).await;
     let id = open(dir.path(), small()).id();
-    assert!(log_file(dir.path(), 4).exists());
+    assert!(is_begun(dir.path(), 4));
     let file = log_file(dir.path(), 2);
     let all = frames(&file);
     let (at, _, _) = all[4];

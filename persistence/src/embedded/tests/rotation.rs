@@ -1,9 +1,10 @@
+use super::files::remove_if_there;
 use super::*;
 
 #[tokio::test]
 async fn a_log_of_many_segments_opens_to_what_it_was() {
     let (dir, events) = prepared(small(), 300).await;
-    assert!(log_file(dir.path(), 5).exists(), "it takes several segments");
+    assert!(is_begun(dir.path(), 5), "it takes several segments");
     let journal = open(dir.path(), small());
     assert_eq!(everything(&journal).await, events);
     assert_eq!(whole_stream(&journal, "1").await, events);
@@ -28,16 +29,17 @@ async fn a_group_longer_than_a_segment_gets_a_longer_one() {
     assert_eq!(everything(&journal).await, events);
 }
 
-/// Two segments, the first sealed. Answers the directory, all events, and how many are in the first.
+/// Two segments, the first sealed, and no room made for a third. Answers the directory, all events, and how many are in the first.
 async fn two_segments() -> (TempDir, Vec<RecordedEvent>, usize) {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path(), small());
-    while !log_file(dir.path(), 2).exists() {
+    while !is_begun(dir.path(), 2) {
         append_groups(&journal, "1", 1).await;
     }
     append_groups(&journal, "1", 2).await;
     let events = everything(&journal).await;
     journal.close().await;
+    remove_if_there(&RealVfs, &log_file(dir.path(), 3)).unwrap();
     let first = frames(&log_file(dir.path(), 1));
     let count = first.iter().filter(|(_, kind, _)| *kind == format::Kind::Record).count();
     (dir, events, count)
@@ -126,7 +128,7 @@ async fn a_group_missing_in_front_of_an_unused_segment_is_damage() {
 #[tokio::test]
 async fn a_segment_that_is_gone_is_damage() {
     let (dir, _) = prepared(small(), 200).await;
-    let last = (1..).take_while(|number| log_file(dir.path(), *number).exists()).last().unwrap();
+    let last = (1..).take_while(|number| is_begun(dir.path(), *number)).last().unwrap();
     for gone in [1, 2, last] {
         let copy = copy_of(dir.path());
         fs::remove_file(log_file(copy.path(), gone)).unwrap();

@@ -3,24 +3,20 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use annals_persistence::{
     EmbeddedJournal, EmbeddedOptions, Journal, OpenError, Position, ScavengeError, ScavengeOptions,
     ScavengeProgress,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::ScavengeArgs;
 use super::error::CliError;
 use super::output::Output;
+use super::progress::{Progress, Stage};
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
 use crate::{DataError, DiskOptions, Service};
-
-/// How often progress is written where no bar can be drawn.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
 pub(super) fn scavenge(
     services: &[Arc<dyn Service>],
@@ -45,9 +41,17 @@ struct Report {
 fn scavenge_one(name: &'static str, data: &Path, disk: &DiskOptions) -> Result<Report, CliError> {
     let dir = journal_dir(&data.join(name));
     let journal = open(&dir)?;
-    let mut progress = Progress::new(name);
+    let mut progress = Progress::of(name, "{pos}/{len} segments");
     let done = journal.scavenge(&options(&journal, disk), |now| {
-        progress.show(now);
+        let ScavengeProgress { segments, segments_total, bytes, .. } = now;
+        let stage = || Stage {
+            done: segments as u64,
+            total: segments_total as u64,
+            message: format!("{bytes} bytes given back"),
+        };
+        progress.show(stage, || {
+            tracing::warn!(service = name, segments, segments_total, bytes, "scavenging");
+        });
         ControlFlow::Continue(())
     });
     progress.finish();
@@ -102,42 +106,5 @@ impl Report {
             "{service}: gave back {bytes} bytes of {events} events; {rewritten} of {segments} sealed segments written \
              anew; the log has {left} bytes\n"
         )
-    }
-}
-
-/// Progress on stderr: a bar on a terminal, lines elsewhere.
-struct Progress {
-    service: &'static str,
-    bar: Option<ProgressBar>,
-    last: Instant,
-}
-
-impl Progress {
-    fn new(service: &'static str) -> Self {
-        let target = ProgressDrawTarget::stderr();
-        let bar = (!target.is_hidden()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, target).with_prefix(service);
-            let style = "{prefix} {wide_bar} {pos}/{len} segments {msg}, {eta} left";
-            ProgressStyle::with_template(style).map_or(bar.clone(), |style| bar.with_style(style))
-        });
-        Self { service, bar, last: Instant::now() }
-    }
-
-    fn show(&mut self, now: ScavengeProgress) {
-        let ScavengeProgress { segments, segments_total, bytes, .. } = now;
-        if let Some(bar) = &self.bar {
-            bar.set_length(segments_total as u64);
-            bar.set_position(segments as u64);
-            bar.set_message(format!("{bytes} bytes given back"));
-        } else if self.last.elapsed() >= PLAIN_PROGRESS {
-            self.last = Instant::now();
-            tracing::warn!(service = self.service, segments, segments_total, bytes, "scavenging");
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

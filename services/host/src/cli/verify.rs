@@ -2,22 +2,18 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use annals_persistence::{EmbeddedJournal, LogDamage, TornTail, VerifyProgress, VerifyReport};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
 use super::error::CliError;
 use super::output::Output;
+use super::progress::{Progress, Stage};
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
 use crate::read_only::ReadOnlyVfs;
 use crate::{DataError, Service};
-
-/// How often progress is written where no bar can be drawn.
-const PLAIN_PROGRESS: Duration = Duration::from_secs(5);
 
 pub(super) fn verify(
     services: &[Arc<dyn Service>],
@@ -46,9 +42,15 @@ pub(super) fn verify(
 
 /// Looks through one service's journal; nothing is written, not even a lock's file.
 fn verify_one(name: &'static str, data: &Path) -> Result<VerifyReport, DataError> {
-    let mut progress = Progress::new(name);
+    let mut progress = Progress::of(name, "{bytes}/{total_bytes}");
     let dir = journal_dir(&data.join(name));
-    let report = EmbeddedJournal::verify(&dir, Arc::new(ReadOnlyVfs), |now| progress.show(now));
+    let report = EmbeddedJournal::verify(&dir, Arc::new(ReadOnlyVfs), |now| {
+        let VerifyProgress { segments, segments_total, events, bytes, bytes_total, .. } = now;
+        let stage = || Stage { done: bytes, total: bytes_total, message: format!("{events} events") };
+        progress.show(stage, || {
+            tracing::warn!(service = name, segments, segments_total, events, "verifying");
+        });
+    });
     progress.finish();
     Ok(report?)
 }
@@ -117,41 +119,4 @@ fn report_text(service: &str, report: &VerifyReport) -> String {
         text.push_str(&format!("  \"{}\": {reason}; remove it, it is made anew\n", file.display()));
     }
     text
-}
-
-/// Progress on stderr: a bar on a terminal, lines elsewhere.
-struct Progress {
-    service: &'static str,
-    bar: Option<ProgressBar>,
-    last: Instant,
-}
-
-impl Progress {
-    fn new(service: &'static str) -> Self {
-        let target = ProgressDrawTarget::stderr();
-        let bar = (!target.is_hidden()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, target).with_prefix(service);
-            let style = "{prefix} {wide_bar} {bytes}/{total_bytes} {msg}, {eta} left";
-            ProgressStyle::with_template(style).map_or(bar.clone(), |style| bar.with_style(style))
-        });
-        Self { service, bar, last: Instant::now() }
-    }
-
-    fn show(&mut self, now: VerifyProgress) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(now.bytes_total);
-            bar.set_position(now.bytes);
-            bar.set_message(format!("{} events", now.events));
-        } else if self.last.elapsed() >= PLAIN_PROGRESS {
-            self.last = Instant::now();
-            let VerifyProgress { segments, segments_total, events, .. } = now;
-            tracing::warn!(service = self.service, segments, segments_total, events, "verifying");
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -19,6 +19,7 @@ mod client;
 mod declared;
 mod dev;
 mod interop;
+mod outages;
 mod over_jetstream;
 mod over_redis;
 mod pair;

@@ -79,7 +79,7 @@ impl<B: Started, const HTTP: bool> Services<B, HTTP> {
 pub(crate) struct Member {
     child: Child,
     pub(crate) address: SocketAddr,
-    _sidecar: Sidecar,
+    pub(crate) sidecar: Sidecar,
 }
 
 impl Member {
@@ -98,11 +98,21 @@ impl Member {
     ) -> Self {
         let port = free_port();
         let app = if http { App::Http(port) } else { App::Grpc(port) };
-        let sidecar = Sidecar::start(SidecarOptions {
-            api_token: Some(TOKENS.0.to_owned()),
-            app_token: Some(TOKENS.1.to_owned()),
-            ..SidecarOptions::new(service, app, resources)
-        });
+        let sidecar = Sidecar::start(sidecar_options(service, app, resources));
+        let member = Self::over(sidecar, service, port, http, data, more);
+        member.wait_until_ready(&data.join(format!("{service}.log")));
+        member
+    }
+
+    /// The service behind this sidecar, which may not be able to do anything for it yet.
+    pub(crate) fn over(
+        sidecar: Sidecar,
+        service: &str,
+        port: u16,
+        http: bool,
+        data: &Path,
+        more: &[&str],
+    ) -> Self {
         let log = data.join(format!("{service}.log"));
         let listen = if http { port } else { 0 };
         let mut child = binary()
@@ -136,9 +146,7 @@ impl Member {
             .spawn()
             .expect("the binary starts");
         let address = ready_address(&mut child, &log);
-        let member = Self { child, address, _sidecar: sidecar };
-        member.wait_until_ready(&log);
-        member
+        Self { child, address, sidecar }
     }
 
     /// Waits until the service says that its sidecar has all that it needs.
@@ -155,9 +163,18 @@ impl Member {
             let log = std::fs::read_to_string(log).unwrap_or_default();
             panic!(
                 "not ready: {last}; the service's log is\n{log}\nand its sidecar's\n{}",
-                self._sidecar.said()
+                self.sidecar.said()
             );
         }
+    }
+}
+
+/// A sidecar that opens its API for, and shows, the members' tokens.
+pub(crate) fn sidecar_options(service: &str, app: App, resources: Resources) -> SidecarOptions {
+    SidecarOptions {
+        api_token: Some(TOKENS.0.to_owned()),
+        app_token: Some(TOKENS.1.to_owned()),
+        ..SidecarOptions::new(service, app, resources)
     }
 }
 
