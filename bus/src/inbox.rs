@@ -16,12 +16,16 @@ use serde::{Deserialize, Serialize};
 use crate::identity::event_key;
 use crate::reaction::Target;
 use crate::record;
-use crate::{Envelope, Topic};
+use crate::{Envelope, EnvelopeError, Topic};
 
+mod early;
 mod index;
 mod plan;
 mod tidy;
 
+#[cfg(test)]
+pub(crate) use early::EarlyEvent;
+pub(crate) use early::{Early, EarlyBox, KeepError, Restored, Writing};
 pub(crate) use index::{Index, OrderKey, Seen};
 pub(crate) use plan::Plan;
 pub(crate) use tidy::{Old, Tidied, TidyError};
@@ -169,6 +173,17 @@ pub enum InboxError {
         /// The version where it was.
         version: Version,
     },
+    /// An event that is kept until the one before it comes cannot be read.
+    #[error("event {version} of \"{stream}\" keeps nothing that can be read")]
+    Envelope {
+        /// The stream.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// What is wrong with it.
+        #[source]
+        source: EnvelopeError,
+    },
 }
 
 impl InboxError {
@@ -178,7 +193,7 @@ impl InboxError {
         match self {
             Self::Read(error) => error.code(),
             Self::Record { source, .. } => source.code(),
-            Self::NoPlan { .. } => "undecodable_event",
+            Self::NoPlan { .. } | Self::Envelope { .. } => "undecodable_event",
         }
     }
 }

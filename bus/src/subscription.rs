@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::dead_letter::LetterBox;
 use crate::handler::AnyHandler;
 use crate::identity::{derived, event_key};
-use crate::inbox::{Inbox, Index, OrderKey};
+use crate::inbox::{EarlyBox, Inbox, Index, OrderKey, Restored};
 use crate::mailbox::Mailbox;
 use crate::relay::Answer;
 use crate::{Envelope, RetryPolicy, StartFrom, Topic, TopicArguments, ended};
@@ -26,7 +26,7 @@ mod run;
 mod tidy;
 pub(crate) mod unreadable;
 
-use actor::{Message, Serve, SubscriptionActor};
+use actor::{Arguments, Message, Serve, SubscriptionActor};
 use desk::{Arrival, Reply, ReplyTo};
 use effect::Kinds;
 pub(crate) use run::Counted;
@@ -53,15 +53,22 @@ pub struct SubscriptionOptions {
     pub handler_timeout: Duration,
     /// How many events of one key may wait for an earlier one, on brokers that do not keep the order.
     pub reorder_capacity: usize,
-    /// How long they wait before the broker is to bring them again. Short: a delivery that waits takes up one of the
-    /// places that the earlier event may need.
+    /// How long the broker waits with them: then they are kept in the journal and acknowledged. Short: a delivery that waits
+    /// takes up one of the places that the earlier event may need. Not nothing: most wait for a moment only, and what is not
+    /// kept is not written.
     pub reorder_timeout: Duration,
-    /// How long, over all its deliveries, the first event of a key that was never seen waits for the one before it, which
-    /// a broker that has lost nothing brings again: longer than its time for that. Then it is taken for the first; one that
-    /// comes after all becomes a dead letter. Whoever waits for longer than this shows in the bus's health.
+    /// How many events may be kept in the journal, of all keys, until the one before each comes; they are in memory too. What
+    /// comes beyond that goes back to the broker and comes again.
+    pub kept_max: usize,
+    /// How many bytes they may take, by their content and a kilobyte for each.
+    pub kept_bytes_max: usize,
+    /// How long, over all its deliveries and restarts, the first event of a key that was never seen waits for the one before
+    /// it, which a broker that has lost nothing brings again: longer than its time for that. Then it is taken for the first;
+    /// one that comes after all becomes a dead letter. Whoever waits for longer than this shows in the bus's health.
     pub unseen_timeout: Duration,
     /// The same for an event of a key that was seen. It is handled then without the ones before it, and each of those that
-    /// comes after all becomes a dead letter. Long: as a rule only what the broker has lost does not come.
+    /// comes after all becomes a dead letter. Long: as a rule only what the broker has lost does not come. After a start, an
+    /// event that was kept waits for `unseen_timeout` at the least, since the broker may have the one before it.
     pub gap_timeout: Duration,
     /// How long ids of handled events are remembered, at the least. The last sequence of each key is kept for good, so
     /// a duplicate that comes later runs again only if it has none, as events of other platforms.
@@ -83,7 +90,9 @@ impl Default for SubscriptionOptions {
             commands_in_flight: 64,
             handler_timeout: Duration::from_secs(60),
             reorder_capacity: 64,
-            reorder_timeout: Duration::from_millis(500),
+            reorder_timeout: Duration::from_millis(10),
+            kept_max: 4096,
+            kept_bytes_max: 32 << 20,
             unseen_timeout: Duration::from_secs(120),
             gap_timeout: Duration::from_secs(30 * 60),
             remember: Duration::from_secs(7 * 24 * 60 * 60),
@@ -109,6 +118,8 @@ pub struct SubscriptionStatus {
     pub in_flight: usize,
     /// How many keys wait for an earlier event, for longer than [`SubscriptionOptions::unseen_timeout`].
     pub stalled: usize,
+    /// How many events are kept in the journal until the one before each comes; the broker has no part in it any more.
+    pub kept: usize,
     /// What failed last.
     pub last_error: Option<String>,
     /// Whether it has ended by itself: it takes nothing until the service is started again.
@@ -131,9 +142,12 @@ impl SubscriptionStatus {
     /// What of its events does not flow, if anything does not.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let Self { name, stalled, .. } = self;
+        let Self { name, stalled, kept, .. } = self;
         (*stalled > 0).then(|| {
-            format!("subscription \"{name}\": {stalled} keys wait for an earlier event that does not come")
+            format!(
+                "subscription \"{name}\": {stalled} keys wait for an earlier event that does not come; {kept} events are kept \
+                 here until theirs comes"
+            )
         })
     }
 }
@@ -189,6 +203,7 @@ pub(crate) struct Core {
     pub(crate) handler: Box<dyn AnyHandler>,
     pub(crate) kinds: Kinds,
     pub(crate) inbox: Inbox,
+    pub(crate) early: EarlyBox,
     pub(crate) letters: LetterBox,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counted: Counted,
@@ -196,6 +211,8 @@ pub(crate) struct Core {
     pub(crate) last_error: Mutex<Option<String>>,
     /// How many keys wait for an event for so long that somebody should know.
     pub(crate) stalled: AtomicUsize,
+    /// How many events are kept until an earlier one comes.
+    pub(crate) kept: AtomicUsize,
     /// Whether the actor has ended by itself.
     pub(crate) ended: AtomicBool,
 }
@@ -217,7 +234,7 @@ impl Core {
 }
 
 /// Where a broker delivers a subscription's events. An `Ok` is the acknowledgement: what the event makes happen is
-/// durable, or the event is a dead letter.
+/// durable, or the event is a dead letter, or is kept until the one before it comes.
 pub struct Inlet {
     core: Arc<Core>,
     actor: ActorRef<Serve>,
@@ -235,10 +252,16 @@ impl fmt::Debug for Inlet {
 }
 
 impl Inlet {
-    pub(crate) async fn open(core: Core, index: Index) -> Result<Self, ractor::SpawnErr> {
+    pub(crate) async fn open(core: Core, index: Index, restored: Restored) -> Result<Self, ractor::SpawnErr> {
         let room = Arc::new(Semaphore::new(core.options.in_flight));
         let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
-        let arguments = (Arc::clone(&core), Arc::clone(&mailbox), index);
+        let arguments = Arguments {
+            core: Arc::clone(&core),
+            mailbox: Arc::clone(&mailbox),
+            room: Arc::clone(&room),
+            index,
+            restored,
+        };
         let (actor, ends) = ractor::Actor::spawn(None, SubscriptionActor, arguments).await?;
         // It is its only message; what there is to do it learns from the mailbox.
         drop(actor.send_message(Serve));
@@ -287,6 +310,12 @@ impl Inlet {
     #[must_use]
     pub fn stalled(&self) -> usize {
         self.core.stalled.load(Ordering::Relaxed)
+    }
+
+    /// How many events are kept in the journal until the one before each comes.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.core.kept.load(Ordering::Relaxed)
     }
 
     /// What failed last.
@@ -384,6 +413,7 @@ impl Inlet {
             durable: Position::START,
             in_flight: self.in_flight(),
             stalled: self.stalled(),
+            kept: self.kept(),
             last_error: self.last_error(),
             ended: self.core.ended.load(Ordering::Acquire),
         }

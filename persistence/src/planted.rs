@@ -131,6 +131,10 @@ faults! {
     KeysNotCarried = "keys-not-carried",
     /// With the records of an inbox that are given up the plans that are not carried out are too.
     PlansNotCarried = "plans-not-carried",
+    /// An early event is acknowledged before it is kept.
+    KeptBeforeDurable = "kept-before-durable",
+    /// With the old records of early events those go that still wait.
+    KeptNotCarried = "kept-not-carried",
     /// Events are told apart by their ids alone, whoever published them (W5).
     SourcesConfused = "sources-confused",
     /// An event's commands have other ids each time that it is handled (W6).

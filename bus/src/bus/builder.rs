@@ -15,7 +15,7 @@ use crate::broker::{Broker, InProcessBroker, ServicePort};
 use crate::caretaker::Caretaker;
 use crate::dead_letter::{DeadLetters, LetterBox};
 use crate::handler::{AnyHandler, Handler, TypedHandler};
-use crate::inbox::Inbox;
+use crate::inbox::{EarlyBox, Inbox};
 use crate::publication::Published;
 use crate::schema::Schemas;
 use crate::subscription::{Core, Counted, Inlet, SubscriptionOptions};
@@ -237,13 +237,14 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
     let invalid = |source| BusStartError::InvalidName { name: Arc::clone(&name), source };
     let (journal, clock) = (Arc::clone(node.journal()), Arc::clone(node.clock()));
     let inbox = Inbox::new(&name, &topic, Arc::clone(&journal), Arc::clone(&clock)).map_err(invalid)?;
+    let early = EarlyBox::new(&name, &topic, Arc::clone(&journal), Arc::clone(&clock)).map_err(invalid)?;
     let letters = LetterBox::new(&name, journal, Arc::clone(&clock)).map_err(invalid)?;
-    let index = inbox
-        .load(options.remember, options.remember_max)
-        .await
-        .map_err(|source| BusStartError::Inbox { subscription: Arc::clone(&name), source })?;
+    let unread = |source| BusStartError::Inbox { subscription: Arc::clone(&name), source };
+    let index = inbox.load(options.remember, options.remember_max).await.map_err(unread)?;
+    let restored = early.load(&index).await.map_err(unread)?;
     // Sequences and cursors of one topic say nothing of another's events.
-    if let Some(before) = index.topic().filter(|before| **before != topic)
+    let before = index.topic().or(restored.topic.as_ref());
+    if let Some(before) = before.filter(|before| **before != topic)
         && options.continues.as_ref() != Some(before)
     {
         return Err(BusStartError::TopicChanged { subscription: name, before: before.clone(), now: topic });
@@ -254,6 +255,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         stopping: watch::Sender::new(false),
         last_error: Mutex::new(None),
         stalled: AtomicUsize::new(0),
+        kept: AtomicUsize::new(0),
         actor: format!("subscription:{name}").into(),
         counted: Counted::new(&name),
         ended: AtomicBool::new(false),
@@ -262,8 +264,11 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         options,
         handler,
         inbox,
+        early,
         letters,
         clock,
     };
-    Inlet::open(core, index).await.map_err(|error| BusStartError::Broker { reason: error.to_string() })
+    Inlet::open(core, index, restored)
+        .await
+        .map_err(|error| BusStartError::Broker { reason: error.to_string() })
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::Topic;
 use crate::dead_letter::{DeadLetterId, LetterEvent};
-use crate::inbox::{CarriedKey, Gap, InboxEvent, Place, Rejection};
+use crate::inbox::{CarriedKey, EarlyEvent, Gap, InboxEvent, Place, Rejection};
 use crate::publication::BegunEvent;
 use crate::reaction::Target;
 use crate::relay::CursorEvent;
@@ -19,6 +19,7 @@ use crate::relay::CursorEvent;
 fn events_lock() {
     EventsLock::beside(env!("CARGO_MANIFEST_DIR"))
         .events::<InboxEvent>("inbox")
+        .events::<EarlyEvent>("early")
         .events::<LetterEvent>("dead-letters")
         .events::<CursorEvent>("cursor")
         .events::<BegunEvent>("topics")
@@ -29,6 +30,7 @@ fn events_lock() {
 fn golden_events() {
     GoldenEvents::beside(env!("CARGO_MANIFEST_DIR"))
         .events("inbox", inbox())
+        .events("early", [None, Some("no".to_owned())].map(early))
         .events("dead-letters", letters())
         .events("cursor", [CursorEvent::Moved { position: Position(9_007_199_254_740_993) }])
         .events("topics", [begun()])
@@ -71,6 +73,11 @@ fn begun() -> BegunEvent {
         topic: Topic::named("v1.customer-moved"),
         position: Position(7),
     }
+}
+
+fn early(fault: Option<String>) -> EarlyEvent {
+    let event = serde_json::value::to_raw_value(&json!({ "specversion": "1.0" })).unwrap();
+    EarlyEvent::Kept { topic: Topic::named("v1.customer-moved"), since: Timestamp(1), fault, event }
 }
 
 fn carried(gap: Option<Gap>) -> CarriedKey {

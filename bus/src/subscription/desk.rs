@@ -1,6 +1,8 @@
 //! Which event runs when: duplicates, the order of each key, the reorder buffer. No I/O, no time of its own.
 
+mod early;
 mod queue;
+mod shelf;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use smallvec::{SmallVec, smallvec};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use queue::Queue;
+pub(super) use shelf::Room;
+use shelf::Shelf;
 use waiting::Waiting;
 
 use super::{DeliveryError, Manner};
@@ -91,10 +95,22 @@ pub(super) enum Outcome {
 #[derive(Debug)]
 pub(super) enum Step {
     Run(Job),
+    /// Run one that is kept, for which nobody takes up room yet.
+    RunKept(Job),
+    /// Give it back to the desk after the pause that follows so many failures.
+    RunLater {
+        job: Job,
+        failures: u32,
+    },
     /// Tell the desk when the lane's reorder buffer has waited long enough.
     Watch {
         lane: OrderKey,
         watch: u64,
+    },
+    /// Tell the desk after this long, so that it looks at all that is kept.
+    Look {
+        look: u64,
+        after: Duration,
     },
 }
 
@@ -104,8 +120,8 @@ struct Lane {
     queue: Queue,
     /// The sequence of the last event that was queued or runs.
     tail: Option<u64>,
-    /// Events that came before their predecessor.
-    early: BTreeMap<u64, Job>,
+    /// Events that came before their predecessor, by sequence and id.
+    early: BTreeMap<(u64, u128), Job>,
     /// The timer that counts; older ones are void.
     watch: u64,
     watched: bool,
@@ -121,6 +137,11 @@ pub(super) struct Desk {
     replies: KeyMap<u128, SmallVec<[Reply; 1]>>,
     limits: Limits,
     waiting: Waiting,
+    shelf: Shelf,
+    /// When all that is kept is looked at next, and which look that is; older ones are void.
+    look: (Option<Timestamp>, u64),
+    /// Whether nothing is run any more.
+    refuses: bool,
 }
 
 /// What the desk goes by.
@@ -128,6 +149,10 @@ pub(super) struct Desk {
 pub(super) struct Limits {
     /// How many events of one key may wait for an earlier one.
     pub(super) reorder_capacity: usize,
+    /// How long they wait before they are kept; what is kept is looked at no more often either.
+    pub(super) reorder_timeout: Duration,
+    /// How many may be kept.
+    pub(super) room: Room,
     /// How long the first of a key that was never seen waits for the one before it.
     pub(super) unseen_timeout: Duration,
     /// How long an event waits for the one before it where its key was seen.
@@ -150,6 +175,9 @@ enum Standing {
 const LATE: &str = "it came when a later event of its key had been handled, which had waited for it as long as may be; \
                     whether its effect is still wanted, only somebody who looks at it can tell";
 
+/// Why an event is not replayed.
+const KEPT: &str = "it is kept, and is handled after the event before it";
+
 /// Why an event whose place in its key was given to another is not handled.
 const TAKEN: &str = "another event has its sequence, or a later one was handled before it, and it was never handled itself: \
                      its publisher may have been restored from a backup; whether its effect is wanted, only somebody who \
@@ -163,6 +191,9 @@ impl Desk {
             replies: KeyMap::default(),
             limits,
             waiting: Waiting::default(),
+            shelf: Shelf::new(limits.room),
+            look: (None, 0),
+            refuses: false,
         }
     }
 
@@ -178,6 +209,10 @@ impl Desk {
             // event that is brought again and again would take up all there is.
             waiting.retain(|waiting| !waiting.is_given_up());
             waiting.push(reply);
+            return Steps::new();
+        }
+        if self.shelf.holds(event) {
+            reply.give(if manner.replay { Err(again(KEPT)) } else { Ok(()) });
             return Steps::new();
         }
         if self.is_done(event, &manner) {
@@ -213,9 +248,10 @@ impl Desk {
             Standing::Passed => self.pass(&job),
             Standing::Late => self.line_up(unwanted(job, LATE)),
             Standing::Taken => self.line_up(unwanted(job, TAKEN)),
-            Standing::Early => return self.keep_early(job, now),
+            Standing::Early if self.shelf.holds(job.event) => self.set_early(job),
+            Standing::Early => return self.take_early(job, now),
         }
-        self.advance(key)
+        self.advance(key, now)
     }
 
     /// The order rule: an event runs when its predecessor is handled and itself is not.
@@ -251,6 +287,7 @@ impl Desk {
         let Envelope { id, source, sequence, .. } = &*job.envelope;
         metrics::counter!("annals_bus_passed_total").increment(1);
         tracing::debug!(%id, %source, sequence, "the event is older than ids are remembered, and its sequence has passed");
+        self.shelf.done(job.event);
         self.answer(job.event, &Ok(()));
     }
 
@@ -267,107 +304,34 @@ impl Desk {
         lane.queue.push_back(job);
     }
 
-    fn keep_early(&mut self, job: Job, now: Timestamp) -> Steps {
-        let (key, event) = (job.lane, job.event);
-        self.waiting.forget(self.limits.longest_wait(), now);
-        self.waiting.begin(key, now);
-        let sequence = job.envelope.sequence.unwrap_or_default();
-        let lane = self.lanes.entry(key).or_default();
-        if lane.early.contains_key(&sequence) {
-            self.send_back([job].into_iter(), "another event has its place among those that wait");
-            return Steps::new();
-        }
-        if lane.early.len() >= self.limits.reorder_capacity {
-            self.send_back([job].into_iter(), "too many events wait for an earlier one");
-            return Steps::new();
-        }
-        lane.early.insert(sequence, job);
-        debug_assert!(self.replies.contains_key(&event), "somebody waits for it");
-        lane.watch_if_needed(key).into_iter().collect()
-    }
-
     /// Lines up what is no longer early, and starts the lane's next event.
-    fn advance(&mut self, key: OrderKey) -> Steps {
+    fn advance(&mut self, key: OrderKey, now: Timestamp) -> Steps {
         self.release_early(key);
         let Some(lane) = self.lanes.get_mut(&key) else { return Steps::new() };
         let mut steps = Steps::new();
         if !lane.running {
             if let Some(job) = lane.queue.pop_front() {
                 lane.running = true;
-                steps.push(Step::Run(job));
+                steps.push(if self.shelf.holds(job.event) { Step::RunKept(job) } else { Step::Run(job) });
             } else if lane.early.is_empty() {
                 self.lanes.remove(&key);
                 return steps;
             }
         }
-        steps.extend(lane.watch_if_needed(key));
+        steps.extend(self.watch(key, now));
         steps
-    }
-
-    fn release_early(&mut self, key: OrderKey) {
-        while let Some(job) =
-            self.lanes.get_mut(&key).and_then(|lane| lane.early.pop_first()).map(|(_, job)| job)
-        {
-            match self.standing(&job) {
-                Standing::Next => self.line_up(job),
-                Standing::Passed => self.pass(&job),
-                Standing::Late => self.line_up(unwanted(job, LATE)),
-                Standing::Taken => self.line_up(unwanted(job, TAKEN)),
-                Standing::Early => {
-                    let sequence = job.envelope.sequence.unwrap_or_default();
-                    self.lanes.entry(key).or_default().early.insert(sequence, job);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The lane's early events have waited as long as they may at a time: they go back, and come again. Once that has gone
-    /// on for longer than any broker takes to bring the one before them, the first is taken without it.
-    pub(super) fn overdue(&mut self, key: OrderKey, watch: u64, now: Timestamp) -> Steps {
-        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.watch == watch) else {
-            return Steps::new();
-        };
-        lane.watched = false;
-        if self.has_waited(key, now) {
-            self.take_over_gap(key);
-        } else if let Some(lane) = self.lanes.get_mut(&key) {
-            let early = std::mem::take(&mut lane.early);
-            self.send_back(early.into_values(), "an earlier event of its key has not arrived");
-        }
-        self.advance(key)
-    }
-
-    /// Whether a key has waited long enough for an event, and notes it when somebody should know that it waits.
-    fn has_waited(&mut self, key: OrderKey, now: Timestamp) -> bool {
-        let Limits { unseen_timeout, gap_timeout, .. } = self.limits;
-        let lasts = self.waiting.lasts(key, now);
-        if lasts >= unseen_timeout {
-            self.waiting.stalls(key);
-        }
-        lasts >= if self.tail(key).is_none() { unseen_timeout } else { gap_timeout }
-    }
-
-    /// Takes the first early event without those before it, should they come after all, they are late.
-    fn take_over_gap(&mut self, key: OrderKey) {
-        let after = self.tail(key).unwrap_or(0);
-        let first = self.lanes.get_mut(&key).and_then(|lane| lane.early.pop_first());
-        if let Some((sequence, job)) = first {
-            let event = &job.envelope.id;
-            tracing::warn!(%event, after, sequence, "the events between never came; this one is handled without them");
-            metrics::counter!("annals_bus_gaps_total").increment(1);
-            self.index.gap(key, after, sequence);
-            self.line_up(Job { gap_after: Some(after), ..job });
-        }
     }
 
     /// Sends back everything that does not run yet.
     pub(super) fn refuse(&mut self) {
+        self.refuses = true;
+        self.shelf.refuse();
         let mut waiting = Vec::new();
         for lane in self.lanes.values_mut() {
             waiting.extend(lane.queue.take_all().chain(std::mem::take(&mut lane.early).into_values()));
         }
         for job in waiting {
+            // What is kept is there again at the next start.
             self.answer(job.event, &Err(DeliveryError::Stopping));
         }
     }
@@ -394,6 +358,12 @@ impl Desk {
 
     /// Takes note of what became of a run.
     pub(super) fn finish(&mut self, job: &Job, outcome: Outcome, now: Timestamp) -> Steps {
+        if let Outcome::Postponed { plan, .. } = &outcome
+            && self.shelf.holds(job.event)
+        {
+            self.keep_plan(job.event, plan.clone());
+            return self.put_off(job);
+        }
         if let Some(lane) = self.lanes.get_mut(&job.lane) {
             lane.running = false;
         }
@@ -413,7 +383,7 @@ impl Desk {
                 self.clear(job.lane);
             }
         }
-        self.advance(job.lane)
+        self.advance(job.lane, now)
     }
 
     fn settle(&mut self, job: &Job, seen: Seen, now: Timestamp) {
@@ -421,6 +391,7 @@ impl Desk {
         self.index.settle(job.event, seen, place, now);
         self.index.handled_here(now);
         self.index.forget_old(now);
+        self.shelf.done(job.event);
         self.answer(job.event, &Ok(()));
     }
 
@@ -430,16 +401,22 @@ impl Desk {
         }
     }
 
-    /// Sends the whole lane back: what follows an event that was not handled must not overtake it.
+    /// Sends back what follows an event that was not handled, and must not overtake it. What is kept waits for it.
     fn clear(&mut self, key: OrderKey) {
-        let Some(mut lane) = self.lanes.remove(&key) else { return };
-        let waiting = lane.queue.take_all().chain(lane.early.into_values());
-        self.send_back(waiting, "the event before it could not be handled yet");
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.tail = None;
+        let waiting = lane.queue.take_all().chain(std::mem::take(&mut lane.early).into_values());
+        let (kept, others): (Vec<_>, Vec<_>) = waiting.partition(|job| self.shelf.holds(job.event));
+        for job in kept {
+            self.answer(job.event, &Ok(()));
+            self.set_early(Job { gap_after: None, ..job });
+        }
+        self.send_back(others, "the event before it could not be handled yet");
     }
 
-    fn send_back(&mut self, jobs: impl Iterator<Item = Job>, reason: &str) {
+    fn send_back(&mut self, jobs: impl IntoIterator<Item = Job>, reason: &str) {
         for job in jobs {
-            self.answer(job.event, &Err(DeliveryError::Again { reason: reason.into() }));
+            self.answer(job.event, &Err(again(reason)));
         }
     }
 
@@ -450,21 +427,14 @@ impl Desk {
     }
 }
 
-impl Lane {
-    fn watch_if_needed(&mut self, key: OrderKey) -> Option<Step> {
-        if self.watched || self.early.is_empty() {
-            return None;
-        }
-        self.watched = true;
-        self.watch += 1;
-        Some(Step::Watch { lane: key, watch: self.watch })
-    }
-}
-
 impl Limits {
     fn longest_wait(&self) -> Duration {
         2 * self.gap_timeout.max(self.unseen_timeout)
     }
+}
+
+fn again(reason: &str) -> DeliveryError {
+    DeliveryError::Again { reason: reason.into() }
 }
 
 /// One that is not handled any more, but kept for somebody to look at.

@@ -10,6 +10,8 @@ impl Inlet {
     /// Gives up what is older than [`SubscriptionOptions::remember`](super::SubscriptionOptions::remember), in memory and in
     /// the journal; answers how many records that were.
     pub(crate) async fn tidy(&self) -> Result<usize, TidyError> {
+        // Early events have a stream of their own; a subscription that is gone tidies it up when it is there again.
+        drop(self.mailbox.put(Message::Tidy));
         let mut given_up = 0;
         loop {
             let old = self.core.inbox.old(self.core.options.remember).await?;

@@ -2,7 +2,9 @@
 
 use annals_parts::{Broker, Nats, Rabbit, Redis};
 
-use crate::pair::{customers, orders};
+use serde_json::json;
+
+use crate::pair::{PUBSUB, customers, orders, topic};
 use crate::support::{follow, move_customer, quick, streets, until};
 
 async fn addresses_follow(broker: &dyn Broker) {
@@ -43,4 +45,44 @@ async fn events_are_handled_once_and_in_order_over_jetstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_handled_once_and_in_order_over_rabbitmq() {
     addresses_follow(&Rabbit::start()).await;
+}
+
+/// More keys wait for an earlier event than the broker has deliveries without an answer.
+async fn keys_that_wait_stop_nobody_else(broker: &dyn Broker) {
+    let orders = orders(broker, quick(), follow).await;
+    let publish = |key: &str, sequence: u64| {
+        let body = json!({
+            "specversion": "1.0", "id": format!("{key}-{sequence}"), "source": "customer",
+            "type": "CustomerAddressUpdated.v1", "subject": key, "sequence": sequence.to_string(),
+            "prevsequence": (sequence - 1).to_string(), "datacontenttype": "application/json",
+            "data": {"customerId": key, "street": sequence.to_string()},
+        });
+        let (body, kind) = (body.to_string(), "application/cloudevents+json");
+        assert_eq!(orders.sidecar.publish(PUBSUB, topic().as_str(), kind, body.as_bytes()), 204);
+    };
+    let keys = |name: &str| (0..2 * 64).map(|key| format!("{name}-{key}")).collect::<Vec<_>>();
+    let (waiting, others) = (keys("waiting"), keys("other"));
+    waiting.iter().for_each(|key| publish(key, 2));
+    others.iter().for_each(|key| publish(key, 1));
+    for key in &others {
+        until("others are handled", || async { streets(&orders.node, key).await == ["1"] }).await;
+    }
+    let inlet = orders.bus.inlet("address").unwrap();
+    until("all that wait are kept", || async { inlet.kept() == waiting.len() }).await;
+    waiting.iter().for_each(|key| publish(key, 1));
+    for key in &waiting {
+        until("all is handled in order", || async { streets(&orders.node, key).await == ["1", "2"] }).await;
+    }
+    assert_eq!(inlet.kept(), 0);
+    orders.bus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_wait_hold_no_place_in_the_window_of_rabbitmq() {
+    keys_that_wait_stop_nobody_else(&Rabbit::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_wait_hold_no_place_in_the_window_of_jetstream() {
+    keys_that_wait_stop_nobody_else(&Nats::start()).await;
 }

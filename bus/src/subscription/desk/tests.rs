@@ -8,8 +8,12 @@ use super::*;
 use crate::Topic;
 use crate::identity::event_key;
 
+mod early;
+
 const LIMITS: Limits = Limits {
     reorder_capacity: 2,
+    reorder_timeout: Duration::from_millis(1),
+    room: Room { events: 0, bytes: usize::MAX },
     unseen_timeout: Duration::from_secs(9),
     gap_timeout: Duration::from_secs(90),
 };
@@ -43,12 +47,21 @@ fn envelope(id: &str, place: Option<(u64, u64)>) -> Arc<Envelope> {
 }
 
 impl Bench {
+    /// With a desk that keeps nothing, so that what is early goes back.
     fn new() -> Self {
+        Self::with(LIMITS)
+    }
+
+    fn with(limits: Limits) -> Self {
         let index = Index::new(Duration::from_secs(60), 1000);
-        Self { desk: Desk::new(index, LIMITS), room: Arc::new(Semaphore::new(100)) }
+        Self { desk: Desk::new(index, limits), room: Arc::new(Semaphore::new(100)) }
     }
 
     fn admit_as(&mut self, envelope: Arc<Envelope>, manner: Manner) -> (Steps, Answer) {
+        self.admit_at(envelope, manner, Timestamp(0))
+    }
+
+    fn admit_at(&mut self, envelope: Arc<Envelope>, manner: Manner, now: Timestamp) -> (Steps, Answer) {
         let (sender, answer) = oneshot::channel();
         let permit = Arc::clone(&self.room).try_acquire_owned().unwrap();
         let arrival = Arrival {
@@ -58,7 +71,7 @@ impl Bench {
             manner,
             reply: Reply { to: ReplyTo::Caller(sender), _permit: permit },
         };
-        (self.desk.admit(arrival, Timestamp(0)), answer)
+        (self.desk.admit(arrival, now), answer)
     }
 
     /// Events are called by their sequence.

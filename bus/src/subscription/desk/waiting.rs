@@ -26,6 +26,17 @@ impl Waiting {
         }
     }
 
+    /// The same for a key that has waited since then, however many others do. So it is only for keys of which an event is
+    /// kept, which are bounded otherwise.
+    pub(super) fn insist(&mut self, key: OrderKey, since: Timestamp) {
+        self.since.entry(key).or_insert(since);
+    }
+
+    /// Since when it has waited, if it does.
+    pub(super) fn since(&self, key: OrderKey) -> Option<Timestamp> {
+        self.since.get(&key).copied()
+    }
+
     /// What it waited for has come, or is not waited for any more.
     pub(super) fn end(&mut self, key: OrderKey) {
         if !self.since.is_empty() {

@@ -25,6 +25,9 @@ struct FlowItem {
     lag: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     in_flight: Option<usize>,
+    /// How many events are kept until an earlier one comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
 }
@@ -32,7 +35,8 @@ struct FlowItem {
 impl FlowItem {
     fn new(service: &'static str, kind: &'static str, name: impl Into<String>) -> Self {
         let (name, reasons) = (name.into(), Vec::new());
-        Self { service, kind, name, topic: None, state: "well", lag: None, in_flight: None, reasons }
+        let (lag, in_flight, kept) = (None, None, None);
+        Self { service, kind, name, topic: None, state: "well", lag, in_flight, kept, reasons }
     }
 
     fn broker(service: &'static str, bus: &Bus) -> Self {
@@ -63,6 +67,7 @@ impl FlowItem {
             // Only who feeds it in this process knows how far it is.
             lag: status.source.is_some().then(|| status.lag()),
             in_flight: Some(status.in_flight),
+            kept: Some(status.kept),
             reasons: fault.into_iter().chain(trouble).chain(last_error).collect(),
             ..Self::new(service, "subscription", &*status.name)
         }
@@ -111,11 +116,12 @@ mod tests {
                 durable,
                 in_flight: 0,
                 stalled,
+                kept: 3,
                 last_error: None,
                 ended,
             };
             let item = FlowItem::subscription("hearing", &status);
-            assert_eq!(item.state, state);
+            assert_eq!((item.state, item.kept), (state, Some(3)));
             assert_eq!(
                 item.reasons.len(),
                 usize::from(stalled > 0) + usize::from(ended),
