@@ -16,6 +16,7 @@ use crate::broker::Publisher;
 use crate::{Publications, RetryPolicy, Topic, ended};
 
 mod answer;
+mod aside;
 mod cursor;
 mod delivery;
 mod lanes;
@@ -46,11 +47,18 @@ pub struct RelayOptions {
     pub in_flight: usize,
     /// How many events may be parked, and wait behind what is parked, before the relay reads no further.
     pub parked_max: usize,
+    /// How much memory these may take, in bytes, before the relay reads no further.
+    pub parked_bytes_max: usize,
+    /// After how many failures that trying again may mend an event's key is parked, where other events have left since the
+    /// first of them. Where none has, it may be the broker that is gone, and nothing is.
+    pub aside_after: u32,
     /// The least time between two appends of the cursor.
     pub cursor_every: Duration,
     /// The pauses between attempts; a relay never gives up, so the number of attempts does not count.
     pub retry: RetryPolicy,
-    /// How long to wait before something that needs another configuration is tried again.
+    /// How long to wait before something that needs another configuration is tried again. Of many keys that wait for the
+    /// same, a few are tried, and the others as these succeed. What is parked for another reason waits for the longest of
+    /// the pauses instead.
     pub parked_retry: Duration,
     /// How many (stream, topic) pairs it remembers the last published event of.
     pub sequences: usize,
@@ -64,7 +72,9 @@ impl Default for RelayOptions {
     fn default() -> Self {
         Self {
             in_flight: 1024,
-            parked_max: 65_536,
+            parked_max: 131_072,
+            parked_bytes_max: 128 * 1024 * 1024,
+            aside_after: 8,
             cursor_every: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             parked_retry: Duration::from_secs(60),
@@ -121,10 +131,14 @@ pub struct RelayStatus {
     pub in_flight: usize,
     /// How many events it has published since it was started.
     pub published: u64,
-    /// How many of those have failed and are tried again.
+    /// How many of those have failed and are tried again, what is parked included.
     pub retrying: usize,
-    /// What needs somebody to change something, as long as something is parked; of several the one parked first.
+    /// Why something is parked, as long as that is so; of several reasons the first.
     pub parked: Option<String>,
+    /// How many keys are parked.
+    pub parked_keys: usize,
+    /// How many events are parked, wait behind such, or behind one that fails again and again; what is left of those too.
+    pub parked_events: usize,
     /// What failed last.
     pub last_error: Option<String>,
     /// Whether it has ended by itself: it publishes nothing until the service is started again.
@@ -148,11 +162,21 @@ impl RelayStatus {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         if let Some(reason) = &self.parked {
-            return Some(format!("relay \"{}\" is parked: {reason}", self.name));
+            return Some(self.parked_for(reason));
         }
         let last = self.last_error.as_deref().unwrap_or("no reason is known");
         (self.retrying > 0)
             .then(|| format!("relay \"{}\" tries {} events again: {last}", self.name, self.retrying))
+    }
+}
+
+impl RelayStatus {
+    fn parked_for(&self, reason: &str) -> String {
+        let Self { name, parked_keys: keys, parked_events: events, .. } = self;
+        match keys {
+            0 => format!("relay \"{name}\" is parked: {reason}"),
+            _ => format!("relay \"{name}\" has {events} events of {keys} keys parked: {reason}"),
+        }
     }
 }
 
@@ -223,6 +247,7 @@ struct Shared {
     floor: AtomicU64,
     in_flight: AtomicUsize,
     retrying: AtomicUsize,
+    parked_events: AtomicUsize,
     published: AtomicU64,
     ended: AtomicBool,
     trouble: Mutex<Trouble>,
@@ -261,6 +286,7 @@ impl Shared {
             floor: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),
+            parked_events: AtomicUsize::new(0),
             published: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             trouble: Mutex::default(),
@@ -276,9 +302,11 @@ impl Shared {
             cursor: self.cursor(),
             durable: self.written.journal.durable().borrow().external,
             in_flight: self.in_flight.load(Ordering::Relaxed),
-            retrying: self.retrying.load(Ordering::Relaxed),
+            retrying: self.retrying.load(Ordering::Relaxed) + trouble.parked.keys(),
             published: self.published.load(Ordering::Relaxed),
-            parked: trouble.parked.first().map(str::to_owned),
+            parked: trouble.parked.first(),
+            parked_keys: trouble.parked.keys(),
+            parked_events: self.parked_events.load(Ordering::Relaxed),
             last_error: trouble.last_error.clone(),
             ended: self.ended.load(Ordering::Acquire),
         }

@@ -10,6 +10,7 @@ use annals_persistence::{AppendError, CodecError, EventError, InvalidStreamId, R
 
 use crate::Topic;
 
+mod acceptor;
 mod checked;
 mod compatibility;
 mod expansion;

@@ -1,4 +1,4 @@
-//! One event until it is acknowledged.
+//! One event until it is acknowledged, or its key is set aside.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use tracing::{Instrument, Span};
 use super::Shared;
 use super::answer::{Answer, Answers};
 use super::lanes::{Job, LaneKey};
-use super::parking::Parking;
 use crate::broker::{PublishError, Publisher};
 use crate::{RelayOptions, RetryPolicy};
 
@@ -23,23 +22,40 @@ pub(super) enum Delivered {
         key: LaneKey,
         job: Job,
     },
+    /// Its key is to be set aside: trying again helps only when somebody has mended something, or it alone does not leave.
+    Refused {
+        key: LaneKey,
+        job: Job,
+        error: PublishError,
+    },
     /// The relay stops before it has.
     GivenUp,
 }
 
-/// An event that has failed and is tried again, for as long as this lives.
-struct Retrying(Arc<Shared>);
+/// The failures of an event that is tried again. It shows as such for as long as this lives.
+struct Failures {
+    shared: Arc<Shared>,
+    count: u32,
+    /// How many events had left at the first of them.
+    left: u64,
+}
 
-impl Retrying {
+impl Failures {
     fn begin(shared: &Arc<Shared>) -> Self {
         shared.retrying.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(shared))
+        let left = shared.published.load(Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), count: 0, left }
+    }
+
+    /// Whether others have left meanwhile.
+    fn is_alone(&self) -> bool {
+        self.shared.published.load(Ordering::Relaxed) > self.left
     }
 }
 
-impl Drop for Retrying {
+impl Drop for Failures {
     fn drop(&mut self) {
-        self.0.retrying.fetch_sub(1, Ordering::Relaxed);
+        self.shared.retrying.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -49,29 +65,30 @@ pub(super) struct Deliverer {
     pub(super) publisher: Arc<dyn Publisher>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) retry: RetryPolicy,
-    pub(super) parked_retry: Duration,
-    /// Told of each key that parks.
-    parked: mpsc::UnboundedSender<LaneKey>,
+    /// After how many failures a key is set aside.
+    aside_after: u32,
+    /// Told of each key whose event has failed as often while no other left.
+    failing: mpsc::UnboundedSender<LaneKey>,
 }
 
 impl Deliverer {
-    /// It comes with the keys that park, as they do.
+    /// It comes with the keys whose event fails again and again, as they do.
     pub(super) fn new(
         shared: &Arc<Shared>,
         publisher: Arc<dyn Publisher>,
         clock: Arc<dyn Clock>,
         options: &RelayOptions,
     ) -> (Self, mpsc::UnboundedReceiver<LaneKey>) {
-        let (parked, parks) = mpsc::unbounded_channel();
+        let (failing, failed) = mpsc::unbounded_channel();
         let deliverer = Self {
             shared: Arc::clone(shared),
             publisher,
             clock,
             retry: options.retry,
-            parked_retry: options.parked_retry,
-            parked,
+            aside_after: options.aside_after.max(1),
+            failing,
         };
-        (deliverer, parks)
+        (deliverer, failed)
     }
 
     /// Hands an event to the publisher without waiting for it; it comes back where that takes none, or somebody wants to
@@ -84,7 +101,8 @@ impl Deliverer {
         self.publisher.offer(envelope, Answer::new(answers, key, job)).and_then(Answer::take_back)
     }
 
-    /// Publishes until it is acknowledged, under the same id; first waits, where it `failed` before.
+    /// Publishes until it is acknowledged, under the same id, or its key is to be set aside; first waits, where it `failed`
+    /// before.
     pub(super) async fn deliver(
         self: Arc<Self>,
         key: LaneKey,
@@ -93,6 +111,15 @@ impl Deliverer {
     ) -> Delivered {
         let span = self.span(&job);
         self.publish(key, job, failed).instrument(span).await
+    }
+
+    /// Publishes an event whose key is set aside, once.
+    pub(super) async fn try_once(self: Arc<Self>, key: LaneKey, job: Job) -> Delivered {
+        let span = self.span(&job);
+        match self.attempt(&job).instrument(span).await {
+            Ok(()) => Delivered::Acknowledged { key, job },
+            Err(error) => Delivered::Refused { key, job, error },
+        }
     }
 
     fn span(&self, job: &Job) -> Span {
@@ -108,51 +135,56 @@ impl Deliverer {
     }
 
     async fn publish(self: Arc<Self>, key: LaneKey, job: Job, mut failed: Option<PublishError>) -> Delivered {
-        let (mut failures, mut parking) = (0, Parking::new(&self.shared));
-        let (mut retrying, mut aside) = (None, false);
+        let mut failures = None;
         loop {
             let result = match failed.take() {
                 Some(error) => Err(error),
                 None => self.attempt(&job).await,
             };
             let Err(error) = result else {
-                parking.leave();
                 tracing::debug!("the event was published");
                 return Delivered::Acknowledged { key, job };
             };
-            failures += 1;
-            retrying.get_or_insert_with(|| Retrying::begin(&self.shared));
-            if error.needs_mending() && !std::mem::replace(&mut aside, true) {
-                // A relay that is gone reads no further anyway.
-                let _gone = self.parked.send(key);
+            let failures = failures.get_or_insert_with(|| Failures::begin(&self.shared));
+            if self.is_to_be_set_aside(key, &error, failures) {
+                return Delivered::Refused { key, job, error };
             }
-            if self.wait_after(&error, failures, &mut parking).await {
+            if self.wait_after(&error, failures.count).await {
                 return Delivered::GivenUp;
             }
         }
+    }
+
+    /// Whether trying again helps only when somebody has mended something, or it is this event alone that fails.
+    fn is_to_be_set_aside(&self, key: LaneKey, error: &PublishError, failures: &mut Failures) -> bool {
+        failures.count += 1;
+        if failures.count == self.aside_after {
+            // A relay that is gone reads no further anyway.
+            let _gone = self.failing.send(key);
+        }
+        error.needs_mending() || (failures.count >= self.aside_after && failures.is_alone())
+    }
+
+    /// Waits before the next attempt; whether the relay is to stop instead.
+    async fn wait_after(&self, error: &PublishError, failures: u32) -> bool {
+        let resumed = self.resumed();
+        tracing::debug!(failures, %error, "publishing again later");
+        self.pause(resumed, self.retry.pause(failures)).await
     }
 
     /// A publisher may be anybody's: its panic is a failure like others.
     async fn attempt(&self, job: &Job) -> Result<(), PublishError> {
         let publishing = async { self.publisher.publish(&job.envelope).await };
         let panicked = |_| Err(PublishError::unavailable("the publisher panicked"));
-        AssertUnwindSafe(publishing).catch_unwind().await.unwrap_or_else(panicked)
+        let result = AssertUnwindSafe(publishing).catch_unwind().await.unwrap_or_else(panicked);
+        result.inspect_err(|error| self.failed(error))
     }
 
-    /// Waits as long as this error asks for; whether the relay is to stop instead.
-    async fn wait_after(&self, error: &PublishError, failures: u32, parking: &mut Parking) -> bool {
+    /// Counts a failure, and shows it.
+    pub(super) fn failed(&self, error: &PublishError) {
         metrics::counter!("annals_bus_publish_failures_total", "relay" => self.shared.name.to_string(), "code" => error.code())
             .increment(1);
-        let resumed = self.resumed();
-        let pause = if error.needs_mending() {
-            parking.park(&error.to_string());
-            self.parked_retry
-        } else {
-            self.shared.failed(&error.to_string());
-            tracing::debug!(failures, %error, "publishing again later");
-            self.retry.pause(failures)
-        };
-        self.pause(resumed, pause).await
+        self.shared.failed(&error.to_string());
     }
 
     /// What tells of calls to go on from now on; made before anything is parked.

@@ -1,13 +1,12 @@
 //! What is on its way: in order for each key, and how far everything is acknowledged.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use annals_persistence::Position;
 
 use crate::Envelope;
-use crate::identity::{AsItIs, KeyMap, in_memory};
+use crate::identity::{KeyMap, in_memory};
 
 /// How many acknowledged positions lie behind one that is not, before they are cleared away.
 const CLEARED_AT_ONCE: usize = 1024;
@@ -27,19 +26,66 @@ impl Job {
     fn key(&self) -> LaneKey {
         LaneKey(in_memory(&[self.envelope.topic.as_str(), self.envelope.key()]))
     }
+
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        let envelope = &self.envelope;
+        EVENT_BYTES + envelope.key().len() * 2 + envelope.data.as_ref().map_or(0, |data| data.get().len())
+    }
 }
+
+/// About how many bytes of memory an event takes beside its content and its names.
+const EVENT_BYTES: usize = size_of::<Envelope>() + 256;
 
 /// The keys with something on its way.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    /// What waits behind the event under way, for each key that has one.
-    waiting: KeyMap<LaneKey, VecDeque<Job>>,
+    lanes: KeyMap<LaneKey, Lane>,
     outstanding: Outstanding,
     count: usize,
-    /// Keys whose event under way waits until somebody mends something.
-    parked: HashSet<LaneKey, BuildHasherDefault<AsItIs>>,
-    /// How many events of these there are.
-    parked_count: usize,
+    /// What takes none of the room for what is in flight.
+    beside: Beside,
+}
+
+/// A key with an event under way, and what waits behind it.
+#[derive(Debug, Default)]
+struct Lane {
+    standing: Standing,
+    waiting: VecDeque<Job>,
+    /// What all of it takes in memory, the event under way included.
+    bytes: usize,
+}
+
+/// How a key's event under way is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Standing {
+    /// As it should.
+    #[default]
+    Flowing,
+    /// It fails again and again, and nobody knows yet whether others do not; or it is one of those that waited behind such.
+    Failing,
+    /// It is set aside.
+    Aside,
+}
+
+/// Events that keep nothing else up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Beside {
+    /// How many.
+    pub(super) events: usize,
+    /// What they take in memory.
+    pub(super) bytes: usize,
+}
+
+impl Lane {
+    fn beside(&self) -> Beside {
+        let events = match self.standing {
+            Standing::Flowing => return Beside::default(),
+            Standing::Failing => self.waiting.len(),
+            Standing::Aside => 1 + self.waiting.len(),
+        };
+        Beside { events, bytes: self.bytes }
+    }
 }
 
 impl Lanes {
@@ -47,40 +93,58 @@ impl Lanes {
     pub(super) fn admit(&mut self, job: Job) -> Option<(LaneKey, Job)> {
         self.outstanding.add(job.position);
         self.count += 1;
-        let key = job.key();
-        if let Some(queue) = self.waiting.get_mut(&key) {
-            queue.push_back(job);
-            self.parked_count += usize::from(self.parked.contains(&key));
+        let (key, bytes) = (job.key(), job.bytes());
+        if self.lanes.contains_key(&key) {
+            self.change(key, |lane| {
+                lane.waiting.push_back(job);
+                lane.bytes += bytes;
+            });
             return None;
         }
-        self.waiting.insert(key, VecDeque::new());
+        self.lanes.insert(key, Lane { bytes, ..Lane::default() });
         Some((key, job))
     }
 
     /// Takes note that the key's event under way was acknowledged; the next of the key, if any, may leave.
-    pub(super) fn acknowledge(&mut self, key: LaneKey, position: Position) -> Option<Job> {
-        self.unpark(key);
+    pub(super) fn acknowledge(&mut self, key: LaneKey, job: &Job) -> Option<Job> {
         self.count -= 1;
-        self.outstanding.remove(position);
-        let next = self.waiting.get_mut(&key).and_then(VecDeque::pop_front);
-        if next.is_none() {
-            self.waiting.remove(&key);
+        self.outstanding.remove(job.position);
+        let next = self.change(key, |lane| {
+            if lane.standing == Standing::Aside {
+                lane.standing = Standing::Failing;
+            }
+            lane.bytes -= job.bytes();
+            lane.waiting.pop_front()
+        });
+        if next.as_ref().is_some_and(Option::is_none) {
+            self.lanes.remove(&key);
         }
-        next
+        next.flatten()
     }
 
-    /// Takes note that a key waits until somebody mends something.
-    pub(super) fn park(&mut self, key: LaneKey) {
-        if let Some(queue) = self.waiting.get(&key) {
-            let events = 1 + queue.len();
-            self.parked_count += if self.parked.insert(key) { events } else { 0 };
-        }
+    /// Takes note that a key's event under way fails again and again: what waits behind it keeps nothing up.
+    pub(super) fn failing(&mut self, key: LaneKey) {
+        self.change(key, |lane| {
+            if lane.standing == Standing::Flowing {
+                lane.standing = Standing::Failing;
+            }
+        });
     }
 
-    fn unpark(&mut self, key: LaneKey) {
-        if self.parked.remove(&key) {
-            self.parked_count -= 1 + self.waiting.get(&key).map_or(0, VecDeque::len);
-        }
+    /// Takes note that a key is set aside.
+    pub(super) fn set_aside(&mut self, key: LaneKey) {
+        self.change(key, |lane| lane.standing = Standing::Aside);
+    }
+
+    /// Changes a key that has something on its way, and with it what keeps nothing up.
+    fn change<T>(&mut self, key: LaneKey, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let lane = self.lanes.get_mut(&key)?;
+        let before = lane.beside();
+        let changed = change(lane);
+        let after = lane.beside();
+        self.beside.events = self.beside.events + after.events - before.events;
+        self.beside.bytes = self.beside.bytes + after.bytes - before.bytes;
+        Some(changed)
     }
 
     /// How many are on their way.
@@ -88,9 +152,9 @@ impl Lanes {
         self.count
     }
 
-    /// How many of them wait until somebody mends something.
-    pub(super) fn parked(&self) -> usize {
-        self.parked_count
+    /// What of it is set aside, or waits behind what fails.
+    pub(super) fn beside(&self) -> Beside {
+        self.beside
     }
 
     /// The highest position below which all is acknowledged, when everything up to `read` was looked at.

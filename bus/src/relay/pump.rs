@@ -15,10 +15,11 @@ use metrics::Counter;
 use tokio::sync::{mpsc, watch};
 
 use super::answer::{Answered, Answers};
+use super::aside::Aside;
 use super::cursor::CursorStream;
 use super::delivery::{Delivered, Deliverer};
 use super::lanes::{Job, LaneKey, Lanes};
-use super::parking::Parking;
+use super::parking::{Gauges, Parking};
 use super::{RelayOptions, RelayParts, Shared, StartFrom};
 use crate::broker::PublishError;
 use crate::publication::{Begun, Sequences, seal};
@@ -41,8 +42,14 @@ pub(super) struct Pump {
     parking: Parking,
     sequences: Sequences,
     lanes: Lanes,
-    /// The keys that park, as they do.
-    parks: mpsc::UnboundedReceiver<LaneKey>,
+    /// The keys whose event fails again and again, as they do.
+    failing: mpsc::UnboundedReceiver<LaneKey>,
+    /// Those that are set aside.
+    aside: Aside,
+    /// Tells of calls to go on with them.
+    resumed: watch::Receiver<u64>,
+    /// Where it shows what keeps nothing up.
+    gauges: Gauges,
     /// What is published by being waited for.
     running: FuturesUnordered<BoxFuture<'static, Delivered>>,
     /// How many events the publisher has taken without being waited for, and not answered yet.
@@ -74,11 +81,14 @@ impl Pump {
         let RelayParts { journal, publications, topic, publisher, clock, options, .. } = parts;
         let started_at = journal.durable().borrow().position;
         let publisher = publications.publisher(publisher);
-        let (deliverer, parks) = Deliverer::new(&shared, publisher, Arc::clone(&clock), &options);
+        let (deliverer, failing) = Deliverer::new(&shared, publisher, Arc::clone(&clock), &options);
         Self {
+            aside: Aside::new(&shared, &clock, &options),
+            resumed: shared.resume.subscribe(),
+            gauges: Gauges::new(&shared),
             parking: Parking::new(&shared),
             deliverer: Arc::new(deliverer),
-            parks,
+            failing,
             cursor: shared.written.clone(),
             sequences: Sequences::new(options.sequences, false),
             lanes: Lanes::default(),
@@ -181,14 +191,23 @@ impl Pump {
                 self.take_delivered(delivered);
             }
             Some(saved) = OptionFuture::from(self.saving.as_mut()), if self.saving.is_some() => self.take_saved(saved),
-            Some(key) = self.parks.recv() => self.lanes.park(key),
+            Some(key) = self.failing.recv() => {
+                self.lanes.failing(key);
+                self.settle();
+            }
+            Ok(()) = self.resumed.changed() => self.aside.resume(),
+            () = self.aside.time_has_come() => {}
         }
+        self.try_aside();
     }
 
-    /// Whether another event may be read. What is parked keeps nothing else up, as long as there is not too much of it.
+    /// Whether another event may be read. What is set aside keeps nothing else up, nor what waits behind an event that fails
+    /// again and again, as long as there is not too much of it: what is read meanwhile shows whether others leave.
     fn has_room(&self) -> bool {
-        let (all, parked) = (self.lanes.len(), self.lanes.parked());
-        all - parked < self.options.in_flight && parked <= self.options.parked_max
+        let (all, beside) = (self.lanes.len(), self.lanes.beside());
+        all - beside.events < self.options.in_flight
+            && beside.events <= self.options.parked_max
+            && beside.bytes <= self.options.parked_bytes_max
     }
 
     /// Takes an event, and a few of those that lie ready behind it; `Some` ends the subscription.
@@ -298,7 +317,7 @@ impl Pump {
         for Answered { key, job, result } in taken.drain(..) {
             match result {
                 Ok(()) => self.acknowledged(key, &job),
-                Err(error) => self.deliver(key, job, Some(error)),
+                Err(error) => self.refused(key, job, error),
             }
         }
         self.taken = taken;
@@ -306,18 +325,49 @@ impl Pump {
         self.arm();
     }
 
+    /// What was offered and not taken is tried again, or set aside.
+    fn refused(&mut self, key: LaneKey, job: Job, error: PublishError) {
+        self.deliverer.failed(&error);
+        if error.needs_mending() || self.aside.is_trying(key) {
+            self.set_aside(key, job, error);
+        } else {
+            self.deliver(key, job, Some(error));
+        }
+    }
+
     fn take_delivered(&mut self, delivered: Delivered) {
-        // What was given up stays outstanding, so that the cursor stays below it.
-        let Delivered::Acknowledged { key, job } = delivered else { return };
-        self.acknowledged(key, &job);
+        match delivered {
+            Delivered::Acknowledged { key, job } => self.acknowledged(key, &job),
+            Delivered::Refused { key, job, error } => self.set_aside(key, job, error),
+            // It stays outstanding, so that the cursor stays below it.
+            Delivered::GivenUp => return,
+        }
         self.settle();
         self.arm();
+    }
+
+    fn set_aside(&mut self, key: LaneKey, job: Job, error: PublishError) {
+        self.lanes.set_aside(key);
+        self.aside.take(key, job, error);
+    }
+
+    /// Tries what is set aside and may be tried now.
+    fn try_aside(&mut self) {
+        while !self.shared.is_stopping()
+            && let Some((key, job)) = self.aside.next()
+        {
+            match self.deliverer.offer(key, job, &self.answers) {
+                Some((key, job)) => self.running.push(Arc::clone(&self.deliverer).try_once(key, job).boxed()),
+                None => self.offered += 1,
+            }
+        }
     }
 
     fn acknowledged(&mut self, key: LaneKey, job: &Job) {
         self.shared.published.fetch_add(1, Ordering::Relaxed);
         self.count(&job.envelope.topic);
-        if let Some(next) = self.lanes.acknowledge(key, job.position) {
+        self.aside.acknowledged(key);
+        if let Some(next) = self.lanes.acknowledge(key, job) {
             self.send(key, next);
         }
     }
@@ -331,10 +381,11 @@ impl Pump {
         self.published.insert(topic.clone(), counter);
     }
 
-    fn settle(&self) {
+    fn settle(&mut self) {
         let floor = if planted(Fault::CursorAhead) { self.read } else { self.lanes.floor(self.read) };
         self.shared.floor.store(floor.0, Ordering::Release);
         self.shared.in_flight.store(self.lanes.len(), Ordering::Relaxed);
+        self.gauges.show(self.lanes.beside());
     }
 
     /// Sees to it that the cursor is written down, at most once in a while: the writing takes the position as it is

@@ -11,6 +11,7 @@ use super::*;
 use crate::broker::PublishError;
 use crate::{Envelope, Outgoing, record};
 
+mod aside;
 mod offered;
 mod parking;
 
@@ -108,6 +109,14 @@ impl Bench {
         let event = record::record(&DotEvent::Drawn { number }, Timestamp(0)).unwrap();
         let stream = StreamId::aggregate("dot", key).unwrap();
         self.dynamic().append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
+    }
+
+    /// Many events of one key, with the numbers in this range.
+    async fn draw_all(&self, key: &str, numbers: std::ops::Range<u32>) {
+        let event = |number| record::record(&DotEvent::Drawn { number }, Timestamp(0)).unwrap();
+        let events: Vec<_> = numbers.map(event).collect();
+        let stream = StreamId::aggregate("dot", key).unwrap();
+        self.dynamic().append(Batch::of(stream, Expected::Any, events)).await.unwrap();
     }
 
     fn relay(&self) -> Relay {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::registry::Standing;
+use super::registry::{Current, Standing};
 use super::{LazyValidator, SchemaError, SchemaOptions, SchemaRegistry, all};
 use crate::broker::{PublishError, Publisher};
 use crate::publication::Outgoing;
@@ -32,7 +32,7 @@ impl Schemas {
             self.registry.register_own(topic, &outgoing.schema()?).await?;
             standing = self.registry.standing(topic).unwrap_or(standing);
         }
-        Ok(standing.current().map(|current| current.name))
+        Ok(standing.current().map(|current| Arc::clone(&current.name)))
     }
 
     /// Holds an event's content against its topic's schema.
@@ -40,7 +40,7 @@ impl Schemas {
         let topic = &envelope.topic;
         let standing = self.registry.standing(topic);
         let Some(current) = standing.and_then(Standing::current) else {
-            return Ok(Passed { name: unversioned(topic), schema: None });
+            return Ok(Passed(None));
         };
         let data = envelope.data.as_ref().map_or("null", |data| data.get());
         current.validator.validate_text(data).map_err(|faults| {
@@ -50,24 +50,16 @@ impl Schemas {
             );
             PublishError::Schema { reason }
         })?;
-        Ok(Passed { name: current.name, schema: Some(current.validator) })
+        Ok(Passed(Some(current)))
     }
 }
 
-/// What an event satisfies, and what that is called.
-struct Passed {
-    name: Arc<str>,
-    schema: Option<Arc<LazyValidator>>,
-}
+/// What an event satisfies; nothing on a topic that has no schema.
+struct Passed(Option<Arc<Current>>);
 
 /// What an event's schema is called on a topic that has none.
 pub(crate) fn unversioned(topic: &Topic) -> Arc<str> {
     format!("urn:annals:schema:{topic}").into()
-}
-
-/// The event under the name of the schema that it satisfies: it may have waited since it got another's.
-fn named(envelope: &Envelope, name: Arc<str>) -> Arc<Envelope> {
-    Arc::new(Envelope { data_schema: Some(name), ..envelope.clone() })
 }
 
 /// Publishes what satisfies its schema. What does not is refused until somebody changes the schema: it stays where it
@@ -79,9 +71,9 @@ pub(crate) struct Checked {
 
 impl Publisher for Checked {
     fn publish<'a>(&'a self, envelope: &'a Arc<Envelope>) -> BoxFuture<'a, Result<(), PublishError>> {
-        match self.schemas.check(envelope) {
-            Ok(passed) if passed.is_named_in(envelope) => self.publisher.publish(envelope),
-            Ok(passed) => async move { self.publisher.publish(&named(envelope, passed.name)).await }.boxed(),
+        match self.schemas.check(envelope).map(|passed| passed.renamed(envelope)) {
+            Ok(None) => self.publisher.publish(envelope),
+            Ok(Some(renamed)) => async move { self.publisher.publish(&renamed).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
@@ -98,14 +90,24 @@ impl Publisher for Checked {
                 return None;
             }
         };
-        let right = passed.is_named_in(&envelope);
-        let envelope = if right { envelope } else { named(&envelope, passed.name) };
-        self.publisher.offer(envelope, answer.satisfies(passed.schema))
+        let envelope = passed.renamed(&envelope).unwrap_or(envelope);
+        self.publisher.offer(envelope, answer.satisfies(passed.schema()))
     }
 }
 
 impl Passed {
-    fn is_named_in(&self, envelope: &Envelope) -> bool {
-        envelope.data_schema.as_ref() == Some(&self.name)
+    /// The event under the name of the schema that it satisfies: it may have waited since it got another's.
+    fn renamed(&self, envelope: &Envelope) -> Option<Arc<Envelope>> {
+        let has = envelope.data_schema.as_deref();
+        let name = match &self.0 {
+            Some(current) if has == Some(&*current.name) => return None,
+            Some(current) => Arc::clone(&current.name),
+            None => Some(unversioned(&envelope.topic)).filter(|name| has != Some(&**name))?,
+        };
+        Some(Arc::new(Envelope { data_schema: Some(name), ..envelope.clone() }))
+    }
+
+    fn schema(&self) -> Option<Arc<LazyValidator>> {
+        self.0.as_ref().map(|current| Arc::clone(&current.validator))
     }
 }

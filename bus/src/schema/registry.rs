@@ -62,7 +62,7 @@ pub struct TopicSchemas {
 }
 
 /// The last version, which is enforced.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) version: u32,
     pub(crate) name: Arc<str>,
@@ -77,12 +77,12 @@ pub(crate) enum Standing {
     /// There was one, and somebody removed it.
     Removed,
     /// This one.
-    Current(Current),
+    Current(Arc<Current>),
 }
 
 impl Standing {
     /// The schema, if there is one.
-    pub(crate) fn current(self) -> Option<Current> {
+    pub(crate) fn current(self) -> Option<Arc<Current>> {
         match self {
             Self::Current(current) => Some(current),
             Self::Never | Self::Removed => None,
@@ -400,9 +400,10 @@ async fn aside<T: Send + 'static>(
     }
 }
 
-fn enforced(topic: &Topic, entry: &Entry) -> Current {
+fn enforced(topic: &Topic, entry: &Entry) -> Arc<Current> {
     let name = format!("urn:annals:schema:{topic}:{}", entry.number).into();
-    Current { version: entry.number, name, validator: Arc::new(LazyValidator::new(entry.schema.clone())) }
+    let validator = Arc::new(LazyValidator::new(entry.schema.clone()));
+    Arc::new(Current { version: entry.number, name, validator })
 }
 
 fn shown(topic: &Topic, entry: &Entry) -> RegisteredSchema {

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::acceptor::Acceptor;
 use super::{SCHEMA_BYTES_MAX, SchemaError, expansion};
 
 /// How many faults of one event are told at most.
@@ -33,6 +34,8 @@ impl fmt::Display for SchemaFault {
 #[derive(Debug)]
 pub struct SchemaValidator {
     compiled: jsonschema::Validator,
+    /// Takes most of what is valid, as text.
+    acceptor: Option<Acceptor>,
 }
 
 impl SchemaValidator {
@@ -52,7 +55,7 @@ impl SchemaValidator {
             return Err(refused(fault));
         }
         let compiled = jsonschema::draft202012::new(schema).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { compiled })
+        Ok(Self { compiled, acceptor: Acceptor::new(schema) })
     }
 
     /// Whether the schema lets this through.
@@ -81,6 +84,9 @@ impl SchemaValidator {
     /// # Errors
     /// As there; text that is no JSON is a fault of the whole.
     pub fn validate_text(&self, text: &str) -> Result<(), Vec<SchemaFault>> {
+        if self.acceptor.as_ref().is_some_and(|acceptor| acceptor.accepts(text)) {
+            return Ok(());
+        }
         let content: Value = serde_json::from_str(text)
             .map_err(|error| vec![SchemaFault { path: String::new(), reason: error.to_string() }])?;
         self.validate(&content)

@@ -4,7 +4,7 @@ use super::*;
 
 /// Keeps what it is offered until somebody answers; what is not offered it takes at once.
 #[derive(Default)]
-struct Taking {
+pub(super) struct Taking {
     offered: Mutex<Vec<(Attempt, Answer)>>,
     waited_for: Mutex<Vec<(Attempt, String)>>,
     /// Whether there is no room for what is offered.
@@ -35,7 +35,7 @@ impl Publisher for Taking {
 }
 
 impl Taking {
-    fn offered(&self) -> Vec<Attempt> {
+    pub(super) fn offered(&self) -> Vec<Attempt> {
         self.offered.lock().iter().map(|(attempt, _)| attempt.clone()).collect()
     }
 
@@ -43,7 +43,7 @@ impl Taking {
         self.waited_for.lock().iter().map(|(attempt, _)| attempt.clone()).collect()
     }
 
-    fn answer(&self, number: u32, result: Result<(), PublishError>) {
+    pub(super) fn answer(&self, number: u32, result: Result<(), PublishError>) {
         let place = self.offered().iter().position(|(_, of)| *of == number).unwrap();
         let (_, answer) = self.offered.lock().remove(place);
         answer.give(result);
@@ -110,4 +110,29 @@ async fn a_relay_that_stops_waits_for_what_was_taken() {
     publisher.answer(1, Ok(()));
     stopped.await.unwrap();
     assert_eq!((relay.status().cursor, bench.cursors().await), (Position(1), 1));
+}
+
+#[tokio::test]
+async fn what_is_parked_is_offered_again_when_somebody_says_so() {
+    let (bench, publisher) = (Bench::new(), Arc::new(Taking::default()));
+    for (key, number) in [("a", 1), ("a", 2), ("b", 3)] {
+        bench.draw(key, number).await;
+    }
+    let relay = relay(&bench, &publisher);
+    until("both keys are offered", || publisher.offered().len() == 2).await;
+    publisher.answer(1, Err(PublishError::configuration("no such topic")));
+    publisher.answer(3, Err(PublishError::configuration("no such topic")));
+    until("both are parked", || relay.status().parked_keys == 2).await;
+    relay.resume();
+    until("both are offered again", || publisher.offered().len() == 2).await;
+    // Somebody mends it, and says so, while the publisher still goes by what was before.
+    relay.resume();
+    publisher.answer(1, Err(PublishError::unavailable("not yet")));
+    until("it is offered again", || publisher.offered() == [(key("b"), 3), (key("a"), 1)]).await;
+    publisher.answer(1, Ok(()));
+    publisher.answer(3, Ok(()));
+    until("the next of the key is offered", || publisher.offered() == [(key("a"), 2)]).await;
+    publisher.answer(2, Ok(()));
+    until("nothing is parked", || relay.status().parked.is_none()).await;
+    assert!(publisher.waited_for().is_empty());
 }

@@ -201,11 +201,15 @@ impl Journal for Unreadable {
 
 /// What the gauges of the test's thread show.
 #[derive(Debug, Default)]
-struct Gauges(Arc<Mutex<HashMap<String, f64>>>);
+pub(super) struct Gauges(Arc<Mutex<HashMap<String, f64>>>);
 
 impl Gauges {
-    fn parked(&self) -> Option<f64> {
-        self.0.lock().get("annals_bus_relay_parked").copied()
+    pub(super) fn get(&self, name: &str) -> Option<f64> {
+        self.0.lock().get(name).copied()
+    }
+
+    pub(super) fn parked(&self) -> Option<f64> {
+        self.get("annals_bus_relay_parked")
     }
 }
 
