@@ -1,7 +1,7 @@
 //! What can go wrong with a journal, one enum per kind of call.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::{Expected, StreamId, Version};
@@ -144,12 +144,17 @@ impl ReadError {
     }
 }
 
+/// The directory that a lock file locks.
+fn dir_of(lock: &Path) -> &Path {
+    lock.parent().unwrap_or(lock)
+}
+
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process, or another journal in this one, has the directory.
-    #[error("the journal in \"{}\" is in use; stop the process that has it, or name another directory", path.display())]
+    #[error("the journal in \"{}\" is in use; stop the process that has it, or name another directory", dir_of(path).display())]
     InUse {
         /// The lock file.
         path: PathBuf,
@@ -165,7 +170,7 @@ pub enum OpenError {
     /// Bytes that were once durable are not what was written.
     #[error(
         "\"{}\" is damaged at offset {offset}: {reason}; nothing was changed; restore the directory from a backup, \
-         or look at the damage with `log verify`",
+         or look at the damage with `log verify` and at what could be saved with `log repair`",
         file.display()
     )]
     Damaged {

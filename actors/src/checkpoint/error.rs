@@ -1,5 +1,7 @@
 //! What can be wrong with a checkpoint, and why none could be made.
 
+use std::fmt;
+
 use annals_persistence::{
     AppendError, CodecError, EventError, InvalidStreamId, Position, ReadError, StreamId,
 };
@@ -62,6 +64,18 @@ pub struct Held {
     pub position: Position,
 }
 
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, position } = self;
+        if *position == Position::START {
+            // Whether it is only late, or begins at the first event at every start, only it knows.
+            write!(f, "\"{by}\" needs the events from the first on: they cannot go as long as it does")
+        } else {
+            write!(f, "\"{by}\" has still to read the events behind position {position}: they cannot go yet")
+        }
+    }
+}
+
 /// Why no checkpoint was made.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -96,7 +110,7 @@ pub enum CheckpointError {
         most: usize,
     },
     /// Nothing of the stream may go, since somebody has still to read it. No checkpoint was made either.
-    #[error("\"{}\" has still to read the events behind position {}: they cannot go yet", .0.by, .0.position)]
+    #[error("{0}")]
     Held(Held),
     /// Somebody who reads the events cannot say how far it is.
     #[error("\"{reader}\" cannot say which events it still needs: {reason}")]

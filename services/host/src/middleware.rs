@@ -102,14 +102,15 @@ fn uniform(response: Response, path: &str) -> Response {
     problem
 }
 
-/// One line for a request that failed by our fault; for the others only at debug.
+/// One line for a request that failed by our fault; for the others only at debug, as for a page that says that the service
+/// is not ready: whoever asks for that asks often.
 fn report(response: &Response, path: &str) {
     let status = response.status();
     let problem = response.extensions().get::<Problem>();
     let (code, detail) = problem.map_or(("", ""), |problem| (problem.code(), problem.detail()));
     if status == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(path, code, detail, "a request failed");
-    } else if status.is_server_error() {
+    } else if status.is_server_error() && problem.is_some() {
         tracing::warn!(path, status = status.as_u16(), code, detail, "a request failed");
     } else {
         tracing::debug!(parent: Span::current(), path, status = status.as_u16(), code, "answered");

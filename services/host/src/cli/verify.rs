@@ -72,7 +72,8 @@ fn damage_error(damage: &LogDamage) -> CliError {
     CliError::Data {
         code: "journal_damaged".to_owned(),
         message: format!(
-            "\"{}\" is damaged at offset {offset}: {reason}; nothing was changed; restore the directory from a backup",
+            "\"{}\" is damaged at offset {offset}: {reason}; nothing was changed; restore the directory from a backup, or \
+             see with `log repair` what could be saved without one",
             file.display()
         ),
     }
