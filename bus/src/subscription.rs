@@ -240,6 +240,8 @@ pub struct Inlet {
     actor: ActorRef<Serve>,
     mailbox: Arc<Mailbox<Message>>,
     room: Arc<Semaphore>,
+    /// The places of kept events that run. Apart, since those behind them may have taken all the others.
+    kept_room: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Inlet {
@@ -253,12 +255,12 @@ impl fmt::Debug for Inlet {
 
 impl Inlet {
     pub(crate) async fn open(core: Core, index: Index, restored: Restored) -> Result<Self, ractor::SpawnErr> {
-        let room = Arc::new(Semaphore::new(core.options.in_flight));
+        let [room, kept_room] = [(); 2].map(|()| Arc::new(Semaphore::new(core.options.in_flight)));
         let (core, mailbox) = (Arc::new(core), Arc::new(Mailbox::default()));
         let arguments = Arguments {
             core: Arc::clone(&core),
             mailbox: Arc::clone(&mailbox),
-            room: Arc::clone(&room),
+            room: Arc::clone(&kept_room),
             index,
             restored,
         };
@@ -273,7 +275,7 @@ impl Inlet {
                 watched.ended.store(true, Ordering::Release);
             }
         });
-        Ok(Self { core, actor, mailbox, room })
+        Ok(Self { core, actor, mailbox, room, kept_room })
     }
 
     /// The subscription's name.
@@ -300,10 +302,10 @@ impl Inlet {
         &self.core.options
     }
 
-    /// How many events are under way.
+    /// How many events are under way, those among them that were kept until the one before them came.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.core.options.in_flight - self.room.available_permits()
+        2 * self.core.options.in_flight - self.room.available_permits() - self.kept_room.available_permits()
     }
 
     /// How many keys wait for an earlier event, for longer than [`SubscriptionOptions::unseen_timeout`].
@@ -456,7 +458,7 @@ impl Inlet {
     pub(crate) async fn drained(&self, deadline: Duration) {
         let all = u32::try_from(self.core.options.in_flight).unwrap_or(u32::MAX);
         tokio::select! {
-            _ = self.room.acquire_many(all) => {}
+            _ = futures_util::future::join(self.room.acquire_many(all), self.kept_room.acquire_many(all)) => {}
             () = self.core.clock.sleep(deadline) => {
                 tracing::warn!(subscription = %self.core.name, in_flight = self.in_flight(), "stopped with events under way");
             }

@@ -58,7 +58,7 @@ pub(super) struct SubscriptionActor;
 pub(super) struct Arguments {
     pub(super) core: Arc<Core>,
     pub(super) mailbox: Arc<Mailbox<Message>>,
-    /// The places of events under way.
+    /// The places of kept events that run.
     pub(super) room: Arc<Semaphore>,
     pub(super) index: Index,
     pub(super) restored: Restored,
@@ -272,7 +272,7 @@ async fn run_all(core: Arc<Core>, jobs: Vec<Job>, mailbox: Arc<Mailbox<Message>>
     }
 }
 
-/// Runs an event that is kept. Nobody who has brought it holds a place for it, so it takes one.
+/// Runs an event that is kept. Nobody who has brought it holds a place for it, so it takes one of those that are for them.
 async fn run_kept(core: Arc<Core>, room: Arc<Semaphore>, job: Job, mailbox: Arc<Mailbox<Message>>) {
     let place = room.acquire().await;
     let (job, outcome) = if place.is_err() || core.is_stopping() {

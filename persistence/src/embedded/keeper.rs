@@ -269,6 +269,9 @@ impl Keeper {
     /// Names it, and leaves it to the writer, who may have made a segment of its own meanwhile: so under the lock.
     fn hand_over(&self, spare: Spare) -> io::Result<()> {
         let mut next = self.shared.next.lock();
+        if !self.may_write() {
+            return self.files.vfs.remove(&self.files.dir.join(SPARE));
+        }
         name_spare(&*self.files.vfs, &self.files.dir, next.number)?;
         next.spare = Some(spare);
         Ok(())

@@ -10,7 +10,6 @@ use super::hash::NameSecret;
 use super::index::Index;
 use super::keeper::Spare;
 use super::recover::{Recovery, Torn, Unfinished, missing_segment, unreadable};
-use super::scan::is_blank;
 use super::segment::{Room, SPARE, Segment, fill, read_up_to, segment_bytes};
 use super::walk::LastWritten;
 use super::watermark::{Mark, Watermark};
@@ -111,8 +110,8 @@ fn clear_up(
     let follows = recovery.walk.index.last_segment().is_some();
     let of_that_length = |(_, bytes): &(_, u64)| follows && *bytes == segment_bytes(options.segment_bytes, 0);
     if let Some((file, bytes)) = blank.filter(of_that_length)
-        // Without even the beginning of a header.
-        && is_blank(&*file, 0)?
+        // Without even the beginning of a header; that there is nothing behind it is known.
+        && read_up_to(&*file, 0, HEADER_BYTES)?.iter().all(|byte| *byte == 0)
     {
         return Ok(Some(Spare { file, bytes }));
     }

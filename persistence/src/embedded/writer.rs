@@ -264,8 +264,18 @@ impl Writer {
 
     /// Goes on in a new segment, which is durable before this one is sealed, and this one before the new is used.
     fn rotate(&mut self, first_group: usize) -> Result<(), Failure> {
-        let (next, capacity) = self.create_next(first_group)?;
-        self.seal().map_err(|source| self.fatal("sealing", source))?;
+        let shared = Arc::clone(&self.shared);
+        // Until the seal is durable the keeper names no file: behind a segment that is not used yet none may stand.
+        let mut ahead = shared.next.lock();
+        let (next, capacity) = self.create_next(first_group, &mut ahead)?;
+        if let Err(source) = self.seal() {
+            let failure = self.fatal("sealing", source);
+            if let Failure::Fatal(error) = &failure {
+                shared.poison(error);
+            }
+            return Err(failure);
+        }
+        drop(ahead);
         let end = HEADER_BYTES as u64;
         {
             let mut index = self.shared.index.write();
@@ -277,7 +287,7 @@ impl Writer {
         Ok(())
     }
 
-    fn create_next(&self, first_group: usize) -> Result<(Arc<Segment>, u64), Failure> {
+    fn create_next(&self, first_group: usize, next: &mut Next) -> Result<(Arc<Segment>, u64), Failure> {
         let shared = &self.shared;
         let before = &self.active.segment.header;
         let header = Header {
@@ -293,7 +303,6 @@ impl Writer {
             forked_from: None,
         };
         let bytes = segment_bytes(shared.options.segment_bytes, first_group);
-        let mut next = shared.next.lock();
         let made = match next.spare_of(bytes).map_err(|error| self.not_made(error))? {
             Some(Spare { file, bytes }) => {
                 let begun = Segment::from_spare(&shared.files.dir, header, file);

@@ -29,7 +29,7 @@ const NOTES: [&str; 9] = [
 pub(super) fn compile(schema: &Value) -> Option<Vec<Node>> {
     let anything = Node { types: Types::ALL, ..Node::default() };
     let nodes = vec![Node::default(), anything.with_any_members()];
-    let mut compiler = Compiler { root: schema, nodes, references: HashMap::new() };
+    let mut compiler = Compiler { root: schema, nodes, references: HashMap::new(), depth: 0 };
     compiler.nodes[0] = compiler.node(schema.as_object()?)?;
     Some(compiler.nodes)
 }
@@ -41,11 +41,16 @@ impl Node {
     }
 }
 
+/// How deep schemas may stand in one another; deeper ones are for the validator.
+const DEPTH_MAX: usize = 64;
+
 struct Compiler<'a> {
     root: &'a Value,
     nodes: Vec<Node>,
     /// What was met already, or is being made.
     references: HashMap<&'a str, Place>,
+    /// How many schemas the one that is being read stands in, by way of references too.
+    depth: usize,
 }
 
 impl<'a> Compiler<'a> {
@@ -88,6 +93,17 @@ impl<'a> Compiler<'a> {
     }
 
     fn node(&mut self, schema: &'a Map<String, Value>) -> Option<Node> {
+        // A schema of somebody else's must not use up the stack.
+        if self.depth == DEPTH_MAX {
+            return None;
+        }
+        self.depth += 1;
+        let node = self.node_at(schema);
+        self.depth -= 1;
+        node
+    }
+
+    fn node_at(&mut self, schema: &'a Map<String, Value>) -> Option<Node> {
         if let Some(texts) = one_of_texts(schema) {
             return Some(texts);
         }

@@ -255,6 +255,7 @@ impl Desk {
         let job = Job::kept(&early, &self.index);
         self.shelf.hold(version, early);
         if self.refuses {
+            self.answer(event, &Ok(()));
             return Steps::new();
         }
         if self.lanes.get(&key).is_some_and(|lane| lane.early.contains_key(&place)) {
