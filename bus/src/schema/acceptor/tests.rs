@@ -113,6 +113,20 @@ fn what_is_not_known_here_is_left_to_the_validator() {
 }
 
 /// Whatever is accepted is valid; and what is valid is accepted, but for what is left to the validator on purpose.
+
+/// On the stack of a thread that a runtime has for what blocks.
+#[test]
+fn a_chain_of_references_of_any_length_is_left_to_the_validator() {
+    const LENGTH: usize = 100_000;
+    let next = |at: usize| json!({"items": {"$ref": format!("#/$defs/a{}", at + 1)}});
+    let mut defs: serde_json::Map<_, _> = (0..LENGTH).map(|at| (format!("a{at}"), next(at))).collect();
+    defs.insert(format!("a{LENGTH}"), json!({"type": "string"}));
+    let schema = json!({"$defs": defs, "items": {"$ref": "#/$defs/a0"}});
+    let compiled =
+        std::thread::Builder::new().stack_size(2 << 20).spawn(move || compile::compile(&schema).is_some());
+    assert!(!compiled.unwrap().join().unwrap());
+}
+
 #[test]
 fn what_is_accepted_is_valid() {
     let seed =
