@@ -112,8 +112,6 @@ fn what_is_not_known_here_is_left_to_the_validator() {
     }
 }
 
-/// Whatever is accepted is valid; and what is valid is accepted, but for what is left to the validator on purpose.
-
 /// On the stack of a thread that a runtime has for what blocks.
 #[test]
 fn a_chain_of_references_of_any_length_is_left_to_the_validator() {
@@ -127,6 +125,7 @@ fn a_chain_of_references_of_any_length_is_left_to_the_validator() {
     assert!(!compiled.unwrap().join().unwrap());
 }
 
+/// Whatever is accepted is valid; and what is valid is accepted, but for what is left to the validator on purpose.
 #[test]
 fn what_is_accepted_is_valid() {
     let seed =
