@@ -274,7 +274,7 @@ async fn the_end_of_the_service_breaks_a_replay_of_all_off() {
 }
 
 #[tokio::test]
-async fn data_in_use_is_three_and_names_the_file() {
+async fn data_in_use_is_three_and_names_the_directory() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().to_str().unwrap();
     let notes = Program::start(&["dev", "--data", dir]);
@@ -287,7 +287,8 @@ async fn data_in_use_is_three_and_names_the_file() {
     ] {
         let output = run(&args);
         assert_eq!(exit_code(&output), 3, "{args:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains("LOCK"), "{}", stderr(&output));
+        let journal = data.path().join("notes").join("journal");
+        assert!(stderr(&output).contains(&format!("\"{}\"", journal.display())), "{}", stderr(&output));
         assert!(stderr(&output).contains("journal_in_use"), "{}", stderr(&output));
     }
     assert!(notes.stop().success());
