@@ -39,6 +39,7 @@ mod report;
 mod rounds;
 pub mod scale;
 pub mod scenarios;
+mod settle;
 mod table;
 pub mod workload;
 

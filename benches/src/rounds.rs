@@ -3,7 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::settle::settle;
 use crate::{Failure, Goal, Plan};
+
+/// How many windows long a turn waits at most for what others left to be done.
+const PATIENCE_WINDOWS: u32 = 10;
 
 type Run<'a> = Box<dyn FnMut(Duration) -> Result<f64, Failure> + 'a>;
 
@@ -56,7 +60,8 @@ pub struct Comparison {
     pub goal: Option<Goal>,
 }
 
-/// Runs systems in turns, each beginning a round once in a while, and after one turn that does not count.
+/// Runs systems in turns, each beginning a round once in a while, and after one turn that does not count. A turn begins
+/// when nothing of the one before goes on in the background, as the making of files ahead.
 ///
 /// # Errors
 /// The first failure of a system, with its name.
@@ -72,6 +77,7 @@ pub fn alternate(
         let window = if round == 0 { plan.window / 4 } else { plan.window };
         for turn in 0..systems.len() {
             let at = (round + turn) % systems.len();
+            settle(PATIENCE_WINDOWS * plan.window);
             let rate = (systems[at].run)(window).map_err(|e| format!("{name}, {}: {e}", systems[at].name))?;
             if round > 0 {
                 rates[at].1.push(rate);
