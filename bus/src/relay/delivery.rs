@@ -36,20 +36,24 @@ pub(super) enum Delivered {
 struct Failures {
     shared: Arc<Shared>,
     count: u32,
-    /// How many events had left at the first of them.
-    left: u64,
+    /// How many events had left at the last but one of them, and at the last.
+    left: [u64; 2],
 }
 
 impl Failures {
     fn begin(shared: &Arc<Shared>) -> Self {
         shared.retrying.fetch_add(1, Ordering::Relaxed);
         let left = shared.published.load(Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), count: 0, left }
+        Self { shared: Arc::clone(shared), count: 0, left: [left; 2] }
     }
 
-    /// Whether others have left meanwhile.
-    fn is_alone(&self) -> bool {
-        self.shared.published.load(Ordering::Relaxed) > self.left
+    /// Counts one more; whether others have left lately. What left before that says nothing: a broker may have gone since.
+    fn add(&mut self) -> bool {
+        self.count += 1;
+        let left = self.shared.published.load(Ordering::Relaxed);
+        let [before, last] = self.left;
+        self.left = [last, left];
+        left > before
     }
 }
 
@@ -157,12 +161,12 @@ impl Deliverer {
 
     /// Whether trying again helps only when somebody has mended something, or it is this event alone that fails.
     fn is_to_be_set_aside(&self, key: LaneKey, error: &PublishError, failures: &mut Failures) -> bool {
-        failures.count += 1;
+        let is_alone = failures.add();
         if failures.count == self.aside_after {
             // A relay that is gone reads no further anyway.
             let _gone = self.failing.send(key);
         }
-        error.needs_mending() || (failures.count >= self.aside_after && failures.is_alone())
+        error.needs_mending() || (failures.count >= self.aside_after && is_alone)
     }
 
     /// Waits before the next attempt; whether the relay is to stop instead.

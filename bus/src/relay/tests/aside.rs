@@ -117,6 +117,27 @@ async fn nothing_is_parked_while_nothing_leaves_at_all() {
 }
 
 #[tokio::test]
+async fn nothing_is_parked_when_a_broker_goes_while_an_event_is_tried_again() {
+    let (bench, tried) = (Bench::new(), AtomicUsize::new(0));
+    // The others leave behind its first failure, and from its second on nothing does.
+    let publisher = Refusing::new(move |of| {
+        let is_first = of == key("0");
+        let before = tried.fetch_add(usize::from(is_first), Ordering::Relaxed);
+        (is_first || before > 1).then(|| PublishError::unavailable("the broker goes"))
+    });
+    for number in 0..200 {
+        bench.draw(&format!("{number}"), 0).await;
+    }
+    let relay = start(&bench, &publisher, RelayOptions { aside_after: 4, in_flight: 10, ..options() });
+    until("each was tried often", || publisher.attempts() > 500).await;
+    assert!(publisher.taken_all() > 0, "nothing left before");
+    assert_eq!((relay.status().parked, relay.status().parked_keys), (None, 0));
+    publisher.mend();
+    until("all arrive", || publisher.taken_all() == 200).await;
+    until("nothing shows any more", || relay.status().trouble().is_none()).await;
+}
+
+#[tokio::test]
 async fn what_is_parked_is_bounded_by_its_memory_too() {
     let bench = Bench::new();
     let publisher =
