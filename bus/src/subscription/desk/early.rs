@@ -186,6 +186,9 @@ impl Desk {
             }
             steps.extend(self.advance(key, now));
         }
+        // Each may have asked for an earlier moment than those before it: only the earliest counts.
+        let last = self.look.1;
+        steps.retain(|step| !matches!(step, Step::Look { look, .. } if *look != last));
         steps
     }
 

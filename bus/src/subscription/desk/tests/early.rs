@@ -325,14 +325,20 @@ fn the_first_of_a_key_that_was_never_seen_is_taken_sooner() {
 #[test]
 fn one_look_is_for_all_keys() {
     let mut it = Shelved::new(100);
-    let mut looks = 0;
+    let mut looks = Steps::new();
     for key in 0..50 {
-        let (steps, _) = it.admit_in(&key.to_string(), 1, 2, at(key));
+        let first = in_key(&key.to_string(), 0, 1);
+        it.desk().index.reached(OrderKey::of(&first), 1);
+        let (steps, _) = it.admit_in(&key.to_string(), 2, 3, at(key));
         let (lane, number) = watch(&steps);
-        looks += it.desk().overdue(lane, number, at(key)).len();
+        looks.extend(it.desk().overdue(lane, number, at(key)));
         it.write();
     }
-    assert_eq!(looks, 1);
+    // The next one too, which is for whichever is due first.
+    let (first, after) = look(&looks);
+    assert_eq!(after, Duration::from_secs(9));
+    let (_, after) = look(&it.desk().look(first, at(80)));
+    assert_eq!(after, Duration::from_secs(10));
 }
 
 #[test]
