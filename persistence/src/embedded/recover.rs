@@ -220,10 +220,11 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let blank = is_blank(&*last.file, HEADER_BYTES as u64);
-        if blank.map_err(|source| unreadable(&last.path, source))? {
-            self.unfinished = candidates
-                .pop()
-                .map(|Candidate { path, file, len, .. }| Unfinished { path, blank: Some((file, len)) });
+        if blank.map_err(|source| unreadable(&last.path, source))?
+            && let Some(Candidate { path, file, len, .. }) = candidates.pop()
+        {
+            self.bytes -= len;
+            self.unfinished = Some(Unfinished { path, blank: Some((file, len)) });
         }
         Ok(())
     }

@@ -18,6 +18,10 @@ use super::walk::{End, Versions};
 use super::writer::new_salt;
 use crate::{JournalId, OpenError, Position, Timestamp};
 
+mod lost;
+
+use lost::{Lost, lost};
+
 /// What a repair cuts off, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -40,8 +44,12 @@ pub struct CutPiece {
     pub file: PathBuf,
     /// From where on, in bytes.
     pub offset: u64,
-    /// How many bytes.
+    /// How many bytes, zeros that nothing was written to yet included.
     pub bytes: u64,
+    /// How many of them are in use.
+    pub used: u64,
+    /// How many events in them are whole, and go all the same; `None` where the file's header is damaged.
+    pub events: Option<u64>,
 }
 
 /// A repair that was looked for and is yet to be done.
@@ -159,18 +167,22 @@ fn pieces(files: &Files, open: Option<(&Segment, u64)>, from: u64) -> Result<Vec
     let mut cut = Vec::new();
     if let Some((segment, offset)) = open {
         let len = segment.file.len().map_err(|source| segment.unreadable(source))?;
-        let bytes = len.saturating_sub(offset);
-        cut.push(CutPiece { file: segment.path.clone(), offset, bytes });
+        cut.push(piece(files, segment.path.clone(), offset, len)?);
     }
     let mut numbers: Vec<u64> = files.list()?.iter().filter_map(|name| segment_number(name)).collect();
     numbers.sort_unstable();
     for number in numbers.into_iter().filter(|number| *number >= from) {
         let file = segment_path(&files.dir, number);
         let opened = files.vfs.open(&file, false).and_then(|opened| opened.len());
-        let bytes = opened.map_err(|source| unreadable(&file, source))?;
-        cut.push(CutPiece { file, offset: 0, bytes });
+        let len = opened.map_err(|source| unreadable(&file, source))?;
+        cut.push(piece(files, file, 0, len)?);
     }
     Ok(cut)
+}
+
+fn piece(files: &Files, file: PathBuf, offset: u64, len: u64) -> Result<CutPiece, OpenError> {
+    let Lost { used, events } = lost(files, &file, offset)?;
+    Ok(CutPiece { file, offset, bytes: len.saturating_sub(offset), used, events })
 }
 
 /// In an order in which the log is refused until it is done, and a repair that was interrupted can be done again.

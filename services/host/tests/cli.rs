@@ -338,7 +338,10 @@ async fn a_log_is_verified_and_damage_is_three() {
 
     let planned = items(&["log", "repair", "--data", dir, "--service", "notes", "--json"]);
     assert_eq!((&planned[0]["damaged"], &planned[0]["repaired"]), (&json!(true), &json!(false)));
-    assert!(planned[0]["cut"][0]["bytes"].as_u64().unwrap() > 1000, "{planned:?}");
+    let piece = &planned[0]["cut"][0];
+    assert!(piece["bytes"].as_u64().unwrap() > 1000, "{planned:?}");
+    assert!((1..1000).contains(&piece["usedBytes"].as_u64().unwrap()), "{planned:?}");
+    assert_eq!(piece["wholeEvents"], json!(0), "there was one, and it is damaged: {planned:?}");
     assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 3, "nothing was changed");
     let text = stdout(&run(&["log", "repair", "--data", dir, "--yes"]));
     assert!(text.contains("counts: nothing to repair") && text.contains("is kept in"), "{text}");

@@ -54,7 +54,12 @@ async fn damage_and_everything_behind_it_is_cut_off_and_kept() {
     let first =
         frames(&log_file(dir.path(), 1)).iter().filter(|(_, kind, _)| *kind == format::Kind::Record).count();
     let done = repairs(dir.path(), &events, first as u64 + 2, "in the middle").await;
-    assert_eq!((done.damage.file, done.damage.offset), (file.clone(), at));
+    assert_eq!((done.damage.file.clone(), done.damage.offset), (file.clone(), at));
+    let whole: u64 = done.cut.iter().map(|piece| piece.events.unwrap()).sum();
+    assert_eq!(whole, events.len() as u64 - done.last.0 - 1, "all but the damaged one and those that stay");
+    let used: Vec<_> = done.cut.iter().map(|piece| piece.used).collect();
+    assert!(used[..3].iter().all(|used| *used > 0), "{used:?}");
+    assert!(done.cut.iter().all(|piece| piece.used < piece.bytes), "{:?}", done.cut);
     let kept = fs::read(done.kept_in.join(format!("0000000002.log.from-{at}"))).unwrap();
     assert_eq!(kept.len(), original.len() - at as usize);
     assert_eq!(kept[21..], original[at as usize + 21..]);
@@ -78,7 +83,8 @@ async fn a_segment_that_is_gone_or_has_no_header_ends_the_log() {
     assert_eq!(done.damage.reason, "the segment is missing");
     let copy = copy_of(dir.path());
     spoil(&log_file(copy.path(), 3), |bytes| bytes[20] ^= 1);
-    repairs(copy.path(), &events, first_two, "a header").await;
+    let done = repairs(copy.path(), &events, first_two, "a header").await;
+    assert_eq!(done.cut[0].events, None, "{:?}", done.cut);
     let copy = copy_of(dir.path());
     spoil(&log_file(copy.path(), 1), |bytes| bytes[20] ^= 1);
     repairs(copy.path(), &events, 0, "the first header").await;
@@ -97,6 +103,16 @@ async fn a_lost_end_can_be_accepted() {
 async fn what_is_whole_is_left_alone() {
     let (dir, _) = prepared(small(), 60).await;
     let before = everything_in(dir.path());
+    let report = EmbeddedJournal::verify(dir.path(), real(), |_| {}).unwrap();
+    let begun = (1..).take_while(|number| is_begun(dir.path(), *number));
+    let bytes: Vec<_> =
+        begun.map(|number| fs::metadata(log_file(dir.path(), number)).unwrap().len()).collect();
+    assert_eq!(
+        (report.segments, report.bytes),
+        (bytes.len(), bytes.iter().sum()),
+        "a file made ahead is none"
+    );
+    assert!(log_file(dir.path(), bytes.len() as u64 + 1).exists(), "there is one");
     assert_eq!(EmbeddedJournal::repair(dir.path(), real(), true).unwrap(), None);
     assert_eq!(everything_in(dir.path()), before);
     let journal = open(dir.path(), small());

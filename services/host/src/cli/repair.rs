@@ -38,9 +38,9 @@ fn repair_json(service: &str, repair: Option<&LogRepair>, done: bool) -> Value {
     let Some(LogRepair { damage, last, cut, kept_in, .. }) = repair else {
         return json!({ "service": service, "damaged": false, "repaired": false });
     };
-    let cut = cut.iter().map(
-        |CutPiece { file, offset, bytes, .. }| json!({ "file": file, "offset": offset, "bytes": bytes }),
-    );
+    let cut = cut.iter().map(|CutPiece { file, offset, bytes, used, events, .. }| {
+        json!({ "file": file, "offset": offset, "bytes": bytes, "usedBytes": used, "wholeEvents": events })
+    });
     json!({
         "service": service,
         "damaged": true,
@@ -59,8 +59,13 @@ fn repair_text(service: &str, repair: Option<&LogRepair>, done: bool) -> String 
     let LogDamage { file, offset, reason, .. } = damage;
     let mut text = format!("{service}: \"{}\" is damaged at offset {offset}: {reason}\n", file.display());
     let verb = if done { "cut off" } else { "would be cut off" };
-    for CutPiece { file, offset, bytes, .. } in cut {
-        text.push_str(&format!("  {verb}: {bytes} bytes of \"{}\" from offset {offset}\n", file.display()));
+    for CutPiece { file, offset, used, events, .. } in cut {
+        let events = events.map_or_else(
+            || "events that cannot be counted, since its header is damaged".to_owned(),
+            |events| format!("{events} whole events"),
+        );
+        let file = file.display();
+        text.push_str(&format!("  {verb}: {used} bytes of \"{file}\" from offset {offset}, with {events}\n"));
     }
     text.push_str(&format!("  events up to position {last} stay; what is behind them is lost\n"));
     text.push_str(&match done {
