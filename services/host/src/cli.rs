@@ -72,6 +72,9 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         Command::Dlq { command: DlqCommand::Ls(target) } => {
             runtime(false)?.block_on(inspect::dead_letters(services, target, output))
         }
+        Command::Dlq { command: DlqCommand::Show { id, target } } => {
+            runtime(false)?.block_on(inspect::dead_letter(services, &id, target, output))
+        }
         Command::Dlq { command: DlqCommand::Replay(args) } => {
             runtime(false)?.block_on(inspect::replay(services, args, output))
         }

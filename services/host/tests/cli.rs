@@ -210,12 +210,17 @@ async fn a_dead_letter_is_listed_and_replayed() {
     assert_eq!(letters.len(), 1);
     assert_eq!((&letters[0]["service"], &letters[0]["attempts"]), (&json!("counts"), &json!(1)));
     let id = letters[0]["id"].as_str().unwrap();
+    assert_eq!(items(&["dlq", "show", id, "--json", "--url", &notes.address]), letters);
+    let shown = stdout(&run(&["dlq", "show", id, "--url", &notes.address]));
+    assert!(shown.contains("some poison") && shown.contains("reason: "), "{shown}");
     let replayed = items(&["dlq", "replay", id, "--json", "--url", &notes.address]);
     assert_eq!(replayed, [json!({ "service": "counts", "id": id, "outcome": "handled" })]);
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
-    let again = run(&["dlq", "replay", id, "--url", &notes.address]);
-    assert_eq!(exit_code(&again), 1);
-    assert!(stderr(&again).contains("dead_letter_not_found"));
+    for command in ["replay", "show"] {
+        let again = run(&["dlq", command, id, "--url", &notes.address]);
+        assert_eq!(exit_code(&again), 1);
+        assert!(stderr(&again).contains("dead_letter_not_found"), "{}", stderr(&again));
+    }
 }
 
 /// Three dead letters, in this order; the replay of the second does not end.
@@ -340,8 +345,8 @@ async fn a_log_is_verified_and_damage_is_three() {
     assert_eq!((&planned[0]["damaged"], &planned[0]["repaired"]), (&json!(true), &json!(false)));
     let piece = &planned[0]["cut"][0];
     assert!(piece["bytes"].as_u64().unwrap() > 1000, "{planned:?}");
-    assert!((1..1000).contains(&piece["usedBytes"].as_u64().unwrap()), "{planned:?}");
-    assert_eq!(piece["wholeEvents"], json!(0), "there was one, and it is damaged: {planned:?}");
+    assert!((1000..100_000).contains(&piece["usedBytes"].as_u64().unwrap()), "{planned:?}");
+    assert!(piece["wholeEvents"].as_u64().unwrap() > 1, "the bus has written too: {planned:?}");
     assert_eq!(exit_code(&run(&["log", "verify", "--data", dir])), 3, "nothing was changed");
     let text = stdout(&run(&["log", "repair", "--data", dir, "--yes"]));
     assert!(text.contains("counts: nothing to repair") && text.contains("is kept in"), "{text}");

@@ -398,6 +398,13 @@ pub(super) struct GivenSchema {
 pub(super) enum DlqCommand {
     /// List dead letters.
     Ls(Target),
+    /// Show a dead letter, with the event as it arrived.
+    Show {
+        /// Its id.
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Handle a dead letter again, or all of them.
     // Left to itself, the usage shows the id alone as what is required.
     #[command(override_usage = "annals dlq replay [OPTIONS] <ID>\n       annals dlq replay [OPTIONS] --all")]

@@ -145,6 +145,36 @@ pub(super) async fn dead_letters(
     Ok(())
 }
 
+pub(super) async fn dead_letter(
+    services: &[Arc<dyn Service>],
+    id: &str,
+    target: Target,
+    output: Output,
+) -> Result<(), CliError> {
+    let source = Source::of(services, &target)?;
+    let mut letters = source.dead_letters().await?;
+    while let Some(letter) = letters.try_next().await? {
+        let item: Value =
+            serde_json::from_str(&letter).map_err(|error| CliError::failed("invalid_answer", &error))?;
+        if item["id"].as_str() == Some(id) {
+            output.document(&letter, || letter_text(&item))?;
+            source.close().await;
+            return Ok(());
+        }
+    }
+    source.close().await;
+    let message = format!("there is no dead letter \"{id}\"; `dlq ls` lists all");
+    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message })
+}
+
+fn letter_text(item: &Value) -> String {
+    let names =
+        ["id", "service", "subscription", "topic", "eventId", "attempts", "firstTime", "lastTime", "reason"];
+    let lines = names.map(|name| format!("{name}: {}\n", field(item, name)));
+    let event = serde_json::to_string_pretty(&item["event"]).unwrap_or_default();
+    format!("{}event: {event}\n", lines.concat())
+}
+
 pub(super) async fn replay(
     services: &[Arc<dyn Service>],
     args: ReplayArgs,
