@@ -24,6 +24,8 @@ mod filled;
 mod golden;
 mod golden_derived;
 mod indexes;
+#[cfg(target_os = "linux")]
+mod keeper;
 mod repair;
 mod rotation;
 mod scavenge;
