@@ -9,11 +9,13 @@ mod counting;
 mod real;
 #[cfg(any(test, feature = "conformance"))]
 mod simulated;
+mod urgency;
 
 pub use counting::{CountingVfs, VfsCall};
 pub use real::RealVfs;
 #[cfg(any(test, feature = "conformance"))]
 pub use simulated::{SimVfs, SimulatedFault, Survival};
+pub(crate) use urgency::step_back;
 
 /// A file system.
 pub trait Vfs: fmt::Debug + Send + Sync + 'static {

@@ -18,6 +18,7 @@ use super::segment::{SPARE, Segment, fill_while, name_spare, next_wanted_from};
 use super::watermark::{Mark, Watermark};
 use super::writer::is_no_space;
 use crate::planted::{Fault, off_by};
+use crate::vfs::step_back;
 use crate::{AppendError, JournalHealth, VfsFile};
 
 /// How often it is noted how far the log goes, while it grows.
@@ -162,6 +163,7 @@ impl Keeper {
     }
 
     fn run(mut self) {
+        // An index file that is put together keeps a processor busy for longer than many groups take.
         step_back();
         // Nothing else notices when index files are written no more, and every start takes longer.
         let _last = LastWords(Arc::clone(&self.shared));
@@ -314,24 +316,6 @@ impl Pace<'_> {
         self.since = Some(Instant::now());
     }
 }
-
-/// By how much the keeper's thread is less urgent than others.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
-
-/// Leaves the processor to those whom somebody waits for: an index file that is put together keeps one busy for longer than
-/// many groups take.
-#[cfg(target_os = "linux")]
-fn step_back() {
-    // Only of this thread: on Linux each has its own.
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "the journal's keeper is as urgent as its writer");
-    }
-}
-
-/// Elsewhere it would be that of the whole process.
-#[cfg(not(target_os = "linux"))]
-fn step_back() {}
 
 /// Runs when the keeper's thread ends: where it panicked, the log takes no more writes.
 struct LastWords(Arc<Shared>);
