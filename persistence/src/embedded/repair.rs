@@ -48,7 +48,8 @@ pub struct CutPiece {
     pub bytes: u64,
     /// How many of them are in use.
     pub used: u64,
-    /// How many events in them are whole, and go all the same; `None` where the file's header is damaged.
+    /// How many events in them are whole, and go all the same; `None` where that cannot be told, as in a file whose
+    /// header is damaged.
     pub events: Option<u64>,
 }
 

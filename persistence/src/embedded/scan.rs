@@ -35,7 +35,7 @@ impl<'a> FrameReader<'a> {
     }
 
     /// The group and the size that the header at this offset says, if there may be a frame.
-    fn header(&mut self, at: u64) -> io::Result<Option<(u32, usize)>> {
+    pub(super) fn header(&mut self, at: u64) -> io::Result<Option<(u32, usize)>> {
         self.fill(at, FRAME_HEADER_BYTES)?;
         let available = self.len.saturating_sub(at);
         Ok(format::parse_header(&self.window[self.within(at)..], available))
@@ -109,7 +109,7 @@ pub(super) fn look_at_tail(segment: &Segment, from: u64, len: u64, torn: u64) ->
 }
 
 /// How many times the bytes of a tail are hashed at most, all look-alikes of frames in it together.
-const HASHES_OF_TAIL: u64 = 16;
+pub(super) const HASHES_OF_TAIL: u64 = 16;
 
 /// The search for a frame of a later group in a tail.
 struct Search<'a> {

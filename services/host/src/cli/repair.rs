@@ -61,7 +61,7 @@ fn repair_text(service: &str, repair: Option<&LogRepair>, done: bool) -> String 
     let verb = if done { "cut off" } else { "would be cut off" };
     for CutPiece { file, offset, used, events, .. } in cut {
         let events = events.map_or_else(
-            || "events that cannot be counted, since its header is damaged".to_owned(),
+            || "events that cannot be counted".to_owned(),
             |events| format!("{events} whole events"),
         );
         let file = file.display();
