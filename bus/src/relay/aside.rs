@@ -136,6 +136,10 @@ impl Aside {
         let trial = self.trying.remove(&key);
         self.group(&cause, &error).take(key, job, error);
         if let Some(Trial { cause: before, resumes }) = trial {
+            if before != cause {
+                // Before it is gone from the other, so that at no moment it seems to be parked nowhere.
+                self.show(&cause);
+            }
             self.tried(&before, key, before != cause, 0);
             // Somebody said meanwhile that it may go, and the refusal may be from before that.
             self.grant(&cause, usize::from(resumes < self.resumes));

@@ -25,7 +25,10 @@ pub(super) struct Parked {
 #[derive(Debug)]
 struct Shown {
     keys: usize,
-    first: Told,
+    /// One of them, where it is known of one that is still there why it failed.
+    key: Option<Arc<str>>,
+    /// Why one of them failed, which may have left since.
+    error: Arc<PublishError>,
 }
 
 /// A key, and why its event failed.
@@ -56,7 +59,7 @@ impl Parked {
         self.reading.is_none() && self.aside.is_empty()
     }
 
-    /// Shows how many keys wait for the same, and why the first of them failed, where that is known anew.
+    /// Shows how many keys wait for the same, and why the first of them failed, where that is known of one that is there.
     pub(super) fn show(&mut self, group: u64, code: &'static str, keys: usize, first: Option<&Told>) {
         let before = self.aside.get(&group).map_or(0, |shown| shown.keys);
         let all = self.keys.entry(code).or_default();
@@ -65,19 +68,21 @@ impl Parked {
             self.aside.remove(&group);
         } else if let Some(shown) = self.aside.get_mut(&group) {
             shown.keys = keys;
-            shown.first = first.unwrap_or(&shown.first).clone();
-        } else if let Some(first) = first.cloned() {
-            self.aside.insert(group, Shown { keys, first });
+            shown.key = first.map(|told| Arc::clone(&told.key));
+            shown.error = Arc::clone(first.map_or(&shown.error, |told| &told.error));
+        } else if let Some(Told { key, error }) = first.cloned() {
+            self.aside.insert(group, Shown { keys, key: Some(key), error });
         }
     }
 }
 
 impl Shown {
     fn text(&self) -> String {
-        let Told { key, error } = &self.first;
-        match self.keys {
-            1 => format!("{error} (key \"{key}\")"),
-            keys => format!("{error} (key \"{key}\", as {} others)", keys - 1),
+        let error = &self.error;
+        match (&self.key, self.keys) {
+            (Some(key), 1) => format!("{error} (key \"{key}\")"),
+            (Some(key), keys) => format!("{error} (key \"{key}\", as {} others)", keys - 1),
+            (None, keys) => format!("{error} (of {keys} keys)"),
         }
     }
 }

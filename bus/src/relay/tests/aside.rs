@@ -210,6 +210,32 @@ async fn a_key_that_is_parked_among_others_that_are_not_mended_has_its_turn() {
 }
 
 #[tokio::test]
+async fn a_key_that_has_left_is_not_named_any_more() {
+    let (bench, held) = (Bench::new(), Arc::new(Taking::default()));
+    for number in 0..40 {
+        bench.draw(&format!("{number}"), number).await;
+    }
+    let relay = bench.relay_to(Arc::clone(&held) as Arc<dyn Publisher>);
+    until("all are offered", || held.offered().len() == 40).await;
+    for number in 0..40 {
+        held.answer(number, Err(PublishError::configuration("no such topic")));
+    }
+    until("all are parked", || relay.status().parked_keys == 40).await;
+    relay.resume();
+    until("all are offered again", || held.offered().len() == 40).await;
+    // More leave than those of whom it is known why they failed, and of the others nothing is heard.
+    for number in 0..24 {
+        held.answer(number, Ok(()));
+    }
+    until("they have left", || relay.status().parked_keys == 16).await;
+    assert_eq!(relay.status().parked.unwrap(), "the broker refuses the event: no such topic (of 16 keys)");
+    held.answer(30, Err(PublishError::configuration("no such topic")));
+    let named = format!("(key \"{}\", as 15 others)", key("30"));
+    until("one of them is named", || relay.status().parked.is_some_and(|parked| parked.ends_with(&named)))
+        .await;
+}
+
+#[tokio::test]
 async fn what_waited_behind_a_parked_key_keeps_nothing_up_while_it_leaves() {
     let (bench, held) = (Bench::new(), Arc::new(Taking::default()));
     bench.draw_all("a", 0..1000).await;

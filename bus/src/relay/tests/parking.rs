@@ -97,6 +97,25 @@ async fn what_is_parked_shows_until_the_last_of_it_goes_on() {
 }
 
 #[tokio::test]
+async fn what_is_refused_for_another_reason_is_parked_all_along() {
+    let gauges = Gauges::default();
+    let _recording = metrics::set_default_local_recorder(&gauges);
+    let bench = Bench::new();
+    bench.publisher.fail(1, &PublishError::configuration("no such topic"), 1);
+    bench.draw("a", 1).await;
+    let relay = bench.relay();
+    let is_parked_for = |words| relay.status().parked.is_some_and(|reason| reason.contains(words));
+    until("it is parked", || is_parked_for("no such topic")).await;
+    bench.publisher.fail(1, &PublishError::unavailable("the broker is gone"), usize::from(u16::MAX));
+    relay.resume();
+    until("it is parked for the other reason", || is_parked_for("the broker is gone")).await;
+    assert_eq!((gauges.freed(), relay.status().parked_keys), (0, 1));
+    bench.publisher.failures.lock().clear();
+    until("it goes on", || bench.publisher.taken().len() == 1).await;
+    until("the alarm is over", || gauges.freed() == 1).await;
+}
+
+#[tokio::test]
 async fn a_read_error_parks_until_the_journal_can_be_read() {
     let gauges = Gauges::default();
     let _recording = metrics::set_default_local_recorder(&gauges);
@@ -199,22 +218,32 @@ impl Journal for Unreadable {
     }
 }
 
+/// All that each gauge has shown.
+type History = Arc<Mutex<HashMap<String, Vec<f64>>>>;
+
 /// What the gauges of the test's thread show.
 #[derive(Debug, Default)]
-pub(super) struct Gauges(Arc<Mutex<HashMap<String, f64>>>);
+pub(super) struct Gauges(History);
 
 impl Gauges {
     pub(super) fn get(&self, name: &str) -> Option<f64> {
-        self.0.lock().get(name).copied()
+        self.0.lock().get(name)?.last().copied()
     }
 
     pub(super) fn parked(&self) -> Option<f64> {
         self.get("annals_bus_relay_parked")
     }
+
+    /// How often it was said that all is free, after it had not been.
+    fn freed(&self) -> usize {
+        let history = self.0.lock();
+        let shown = history.get("annals_bus_relay_parked").map_or(&[][..], Vec::as_slice);
+        shown.windows(2).filter(|pair| *pair == [1.0, 0.0]).count()
+    }
 }
 
 struct Shown {
-    gauges: Arc<Mutex<HashMap<String, f64>>>,
+    gauges: History,
     name: String,
 }
 
@@ -224,7 +253,7 @@ impl GaugeFn for Shown {
     fn decrement(&self, _: f64) {}
 
     fn set(&self, value: f64) {
-        self.gauges.lock().insert(self.name.clone(), value);
+        self.gauges.lock().entry(self.name.clone()).or_default().push(value);
     }
 }
 
