@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::journal::{BATCH_BYTES_MAX, batch_bytes, validate_batch};
@@ -22,6 +21,7 @@ use crate::{
     ViewPage,
 };
 
+mod aside;
 mod files;
 mod format;
 mod hash;
@@ -56,6 +56,7 @@ pub use scavenge::{ExpiringStreams, ScavengeError, ScavengeOptions, ScavengeProg
 pub use usage::DiskUsage;
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
+use aside::Aside;
 use files::Files;
 use hash::NameSecret;
 use index::{Index, IndexFault, SealedPart};
@@ -108,6 +109,7 @@ const MENDED_MAX: usize = 1000;
 pub struct EmbeddedJournal {
     shared: Arc<Shared>,
     driven: Driven,
+    aside: Aside,
 }
 
 /// What the journal and its writer have in common.
@@ -246,7 +248,7 @@ impl EmbeddedJournal {
             }
             None => Driven::nobody(),
         };
-        Ok(Self { shared, driven })
+        Ok(Self { shared, driven, aside: Aside::new() })
     }
 
     /// Gives back the space of what is no longer kept (see [`Retention`](crate::Retention)), beside whatever else goes on.
@@ -283,6 +285,18 @@ impl EmbeddedJournal {
         self.driven.turn()
     }
 
+    /// Reads where a wait for the disk holds nobody up; where somebody drives the journal by hand, here.
+    async fn aside<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<R, ReadError> + Send + 'static,
+    ) -> Result<R, ReadError> {
+        if self.shared.options.driver == Driver::Manual {
+            return read(&self.shared);
+        }
+        let shared = Arc::clone(&self.shared);
+        self.aside.run(move || read(&shared)).await.unwrap_or(Err(ReadError::Closed))
+    }
+
     /// Reads a page of a stream as `read` has it: here, where that is soon done, else where it holds nobody up.
     async fn read_stream_page<P: Send + 'static>(
         &self,
@@ -293,22 +307,18 @@ impl EmbeddedJournal {
         self.shared.readable()?;
         let plan = || Plan::new(&self.shared.index.read(), stream, from, direction, limit);
         let first = plan();
-        match self.shared.aside() {
-            Some(runtime) if !first.is_short() => {
-                let (shared, stream) = (Arc::clone(&self.shared), stream.clone());
-                aside(&runtime, move || {
-                    shared.mending(|| {
-                        let plan = Plan::new(&shared.index.read(), &stream, from, direction, limit);
-                        read(plan, &stream)
-                    })
-                })
-                .await
-            }
-            _ => {
-                let mut first = Some(first);
-                self.shared.mending(|| read(first.take().unwrap_or_else(plan), stream))
-            }
+        if first.is_short() {
+            let mut first = Some(first);
+            return self.shared.mending(|| read(first.take().unwrap_or_else(plan), stream));
         }
+        let stream = stream.clone();
+        let read = move |shared: &Shared| {
+            shared.mending(|| {
+                let plan = Plan::new(&shared.index.read(), &stream, from, direction, limit);
+                read(plan, &stream)
+            })
+        };
+        self.aside(read).await
     }
 
     /// Where the journal has no thread of its own, what waits is written here.
@@ -343,11 +353,6 @@ impl Shared {
         let thread = thread::Builder::new().name("annals-journal".into()).spawn(move || writer.run())?;
         *running = Some(thread.thread().id());
         Ok(Driven::nobody())
-    }
-
-    /// The runtime whose threads a long read waits on, so that it holds up nobody else.
-    fn aside(&self) -> Option<Handle> {
-        (self.options.driver == Driver::Thread).then(Handle::try_current)?.ok()
     }
 
     /// Tells readers that more is durable.
@@ -496,15 +501,13 @@ impl Journal for EmbeddedJournal {
     ) -> BoxFuture<'a, Result<AllPage, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
-            let short = read::is_short(&self.shared.index.read(), from);
-            match self.shared.aside() {
-                Some(runtime) if !short => {
-                    let (shared, filter) = (Arc::clone(&self.shared), filter.clone());
-                    let read = move || shared.mending(|| read::all_page(&shared.index, from, &filter, limit));
-                    aside(&runtime, read).await
-                }
-                _ => self.shared.mending(|| read::all_page(&self.shared.index, from, filter, limit)),
+            if read::is_short(&self.shared.index.read(), from) {
+                return self.shared.mending(|| read::all_page(&self.shared.index, from, filter, limit));
             }
+            let filter = filter.clone();
+            let read =
+                move |shared: &Shared| shared.mending(|| read::all_page(&shared.index, from, &filter, limit));
+            self.aside(read).await
         })
     }
 
@@ -526,22 +529,16 @@ impl Journal for EmbeddedJournal {
     ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
         Box::pin(async move {
             self.shared.readable()?;
-            let is_long = !self.shared.index.read().sealed.is_empty();
-            match self.shared.aside() {
-                Some(runtime) if is_long => {
-                    let shared = Arc::clone(&self.shared);
-                    let (prefix, after) = (prefix.to_owned(), after.cloned());
-                    let read = move || {
-                        let page = || index::page(&shared.index, &prefix, after.as_ref(), limit);
-                        shared.mending(|| page().map_err(Unread::Index))
-                    };
-                    aside(&runtime, read).await
-                }
-                _ => {
-                    let page = || index::page(&self.shared.index, prefix, after, limit);
-                    self.shared.mending(|| page().map_err(Unread::Index))
-                }
+            if self.shared.index.read().sealed.is_empty() {
+                let page = || index::page(&self.shared.index, prefix, after, limit);
+                return self.shared.mending(|| page().map_err(Unread::Index));
             }
+            let (prefix, after) = (prefix.to_owned(), after.cloned());
+            let read = move |shared: &Shared| {
+                let page = || index::page(&shared.index, &prefix, after.as_ref(), limit);
+                shared.mending(|| page().map_err(Unread::Index))
+            };
+            self.aside(read).await
         })
     }
 
@@ -610,18 +607,6 @@ fn read_error(error: OpenError) -> ReadError {
         OpenError::InUse { path } | OpenError::Format { file: path, .. } => {
             ReadError::Damaged { file: path, offset: 0, reason: "it cannot be read as a segment".into() }
         }
-    }
-}
-
-/// Reads where a wait for the disk does not hold up others.
-async fn aside<R: Send + 'static>(
-    runtime: &Handle,
-    read: impl FnOnce() -> Result<R, ReadError> + Send + 'static,
-) -> Result<R, ReadError> {
-    match runtime.spawn_blocking(read).await {
-        Ok(page) => page,
-        // The runtime is shutting down.
-        Err(_) => Err(ReadError::Closed),
     }
 }
 

@@ -249,8 +249,9 @@ impl Reader for Viewer {
         Ok(Some(page))
     }
 
+    /// A replay goes on to the end, however little was read already.
     fn has_more(&self) -> bool {
-        self.0.has_more()
+        self.0.next.is_some()
     }
 }
 
