@@ -376,7 +376,7 @@ impl SchemaRegistry {
 /// Finds out whether a schema is one.
 async fn proven(schema: &Value) -> Result<(), SchemaError> {
     let schema = schema.clone();
-    aside(move || SchemaValidator::new(&schema).map(drop)).await
+    aside(move || SchemaValidator::for_values(&schema).map(drop)).await
 }
 
 /// Why a schema may not follow this one.

@@ -44,18 +44,12 @@ impl SchemaValidator {
     /// # Errors
     /// [`SchemaError::NotASchema`], also for one that is larger than [`SCHEMA_BYTES_MAX`] or refers to another document.
     pub fn new(schema: &Value) -> Result<Self, SchemaError> {
-        let refused = |reason: String| SchemaError::NotASchema { reason };
-        if !(schema.is_object() || schema.is_boolean()) {
-            return Err(refused("a schema is an object, or true or false".to_owned()));
-        }
-        if schema.to_string().len() > SCHEMA_BYTES_MAX {
-            return Err(refused(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
-        }
-        if let Some(fault) = expansion::fault(schema) {
-            return Err(refused(fault));
-        }
-        let compiled = jsonschema::draft202012::new(schema).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { compiled, acceptor: Acceptor::new(schema) })
+        Ok(Self { compiled: compiled(schema)?, acceptor: Acceptor::new(schema) })
+    }
+
+    /// As [`SchemaValidator::new`], for a few values that are no text.
+    pub(super) fn for_values(schema: &Value) -> Result<Self, SchemaError> {
+        Ok(Self { compiled: compiled(schema)?, acceptor: None })
     }
 
     /// Whether the schema lets this through.
@@ -91,6 +85,20 @@ impl SchemaValidator {
             .map_err(|error| vec![SchemaFault { path: String::new(), reason: error.to_string() }])?;
         self.validate(&content)
     }
+}
+
+fn compiled(schema: &Value) -> Result<jsonschema::Validator, SchemaError> {
+    let refused = |reason: String| SchemaError::NotASchema { reason };
+    if !(schema.is_object() || schema.is_boolean()) {
+        return Err(refused("a schema is an object, or true or false".to_owned()));
+    }
+    if schema.to_string().len() > SCHEMA_BYTES_MAX {
+        return Err(refused(format!("it is larger than {SCHEMA_BYTES_MAX} bytes")));
+    }
+    if let Some(fault) = expansion::fault(schema) {
+        return Err(refused(fault));
+    }
+    jsonschema::draft202012::new(schema).map_err(|error| refused(error.to_string()))
 }
 
 /// A schema that is compiled when the first content comes: a service that only waits needs none of that memory.

@@ -267,7 +267,7 @@ impl<'a> Comparison<'a> {
             self.refusals += 1;
             return;
         }
-        let Ok(validator) = SchemaValidator::new(&whole) else {
+        let Ok(validator) = SchemaValidator::for_values(&whole) else {
             return self.refuse(path, format!("{} cannot be compiled here", self.reader_name));
         };
         let refused: Vec<_> = values.iter().filter(|value| !validator.accepts(value)).copied().collect();
