@@ -309,6 +309,23 @@ async fn a_kept_event_that_the_journal_does_not_take_is_tried_again_without_the_
 }
 
 #[tokio::test]
+async fn a_kept_event_gives_its_place_back_when_it_is_tried_again_in_the_only_one() {
+    let orders = Orders::start(SubscriptionOptions { in_flight: 1, ..at_once() }).await;
+    for sequence in [3, 2] {
+        orders.deliver("1", sequence).await.unwrap();
+    }
+    // The effects of both that were kept fail at first.
+    for nth in 3..=6 {
+        orders.journal.fail_append(nth, AppendError::Busy { bytes: 1 });
+    }
+    orders.deliver("1", 1).await.unwrap();
+    orders.until_got("1", &[1, 2, 3]).await;
+    until("no place is taken", || async { orders.inlet().in_flight() == 0 }).await;
+    orders.deliver("2", 1).await.unwrap();
+    orders.until_got("2", &[1]).await;
+}
+
+#[tokio::test]
 async fn the_journal_has_no_more_of_early_events_than_it_needs() {
     let orders = Orders::start(at_once()).await;
     orders.deliver("waits", 2).await.unwrap();
