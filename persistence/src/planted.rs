@@ -67,6 +67,8 @@ faults! {
     FramesUncheckedInReads = "frames-unchecked-in-reads",
     /// A sealed segment's footer is believed whatever its checksum says.
     FooterUnchecked = "footer-unchecked",
+    /// A last file without a whole header is taken for one that was made ahead, whatever is in it.
+    SpareNotLookedAt = "spare-not-looked-at",
     /// It is noted that one event more is durable than is.
     MarkAhead = "mark-ahead",
     /// Nobody reads how far the log was noted to go.
@@ -147,6 +149,8 @@ faults! {
     PublishedBesideTheCommit = "published-beside-the-commit",
     /// A relay notes what it has read for published.
     CursorAhead = "cursor-ahead",
+    /// A relay notes as published what is parked.
+    ParkedPassed = "parked-passed",
     /// An event runs whether the one before it of its key was handled or not.
     OrderUnchecked = "order-unchecked",
     /// A schema is registered whatever was registered meanwhile (W23).
@@ -188,6 +192,12 @@ pub const fn planted(_fault: Fault) -> bool {
 #[inline]
 pub(crate) fn unless(fault: Fault, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     if planted(fault) { Ok(()) } else { step() }
+}
+
+/// Looks whether it is so; with the fault it always is.
+#[inline]
+pub(crate) fn any_is(fault: Fault, look: impl FnOnce() -> io::Result<bool>) -> io::Result<bool> {
+    if planted(fault) { Ok(true) } else { look() }
 }
 
 /// Takes a step that only the fault takes.

@@ -12,7 +12,7 @@ use super::scan::{Tail, is_blank, look_at_tail};
 use super::segment::{Segment, read_up_to, segment_number, segment_path};
 use super::verify::LogDamage;
 use super::walk::{End, LastWritten, Versions, Walk};
-use crate::planted::{Fault, planted, unless};
+use crate::planted::{Fault, any_is, planted, unless};
 use crate::{OpenError, VfsFile};
 
 const MISSING: &str = "the segment is missing";
@@ -219,7 +219,7 @@ impl<'a> Recovery<'a> {
         if !matches!(header_of(last)?, Err(HeaderFault::Broken(_))) {
             return Ok(());
         }
-        let blank = is_blank(&*last.file, HEADER_BYTES as u64);
+        let blank = any_is(Fault::SpareNotLookedAt, || is_blank(&*last.file, HEADER_BYTES as u64));
         if blank.map_err(|source| unreadable(&last.path, source))?
             && let Some(Candidate { path, file, len, .. }) = candidates.pop()
         {

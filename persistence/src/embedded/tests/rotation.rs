@@ -107,6 +107,19 @@ async fn a_torn_seal_is_no_damage() {
 }
 
 #[tokio::test]
+async fn a_broken_header_in_front_of_groups_is_damage() {
+    let (dir, _, _) = two_segments().await;
+    unmark(dir.path());
+    unseal(dir.path());
+    let second = log_file(dir.path(), 2);
+    let mut bytes = fs::read(&second).unwrap();
+    bytes[..HEADER_BYTES].fill(0);
+    fs::write(&second, bytes).unwrap();
+    let OpenError::Damaged { file, .. } = refused(dir.path()) else { panic!("no damage") };
+    assert_eq!(file, second);
+}
+
+#[tokio::test]
 async fn a_missing_seal_in_front_of_groups_is_damage() {
     let (dir, _, _) = two_segments().await;
     let at = unseal(dir.path());
