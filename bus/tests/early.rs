@@ -320,6 +320,7 @@ async fn a_kept_event_gives_its_place_back_when_it_is_tried_again_in_the_only_on
     }
     orders.deliver("1", 1).await.unwrap();
     orders.until_got("1", &[1, 2, 3]).await;
+    assert!(orders.inlet().last_error().is_some(), "they have failed before");
     until("no place is taken", || async { orders.inlet().in_flight() == 0 }).await;
     orders.deliver("2", 1).await.unwrap();
     orders.until_got("2", &[1]).await;

@@ -21,7 +21,6 @@ use crate::{
     ViewPage,
 };
 
-mod aside;
 mod files;
 mod format;
 mod hash;
@@ -36,6 +35,7 @@ mod paged;
 mod prepared;
 mod queue;
 mod read;
+mod read_threads;
 mod record;
 mod recover;
 mod repair;
@@ -56,7 +56,6 @@ pub use scavenge::{ExpiringStreams, ScavengeError, ScavengeOptions, ScavengeProg
 pub use usage::DiskUsage;
 pub use verify::{LogDamage, TornTail, VerifyProgress, VerifyReport};
 
-use aside::Aside;
 use files::Files;
 use hash::NameSecret;
 use index::{Index, IndexFault, SealedPart};
@@ -66,6 +65,7 @@ use paged::PageFault;
 use prepared::Prepared;
 use queue::{Queue, Submission};
 use read::Plan;
+use read_threads::ReadThreads;
 use recover::{Recovery, part_of, unreadable};
 use scavenge::CleanSegments;
 use walk::Versions;
@@ -109,7 +109,7 @@ const MENDED_MAX: usize = 1000;
 pub struct EmbeddedJournal {
     shared: Arc<Shared>,
     driven: Driven,
-    aside: Aside,
+    read_threads: ReadThreads,
 }
 
 /// What the journal and its writer have in common.
@@ -248,7 +248,7 @@ impl EmbeddedJournal {
             }
             None => Driven::nobody(),
         };
-        Ok(Self { shared, driven, aside: Aside::new() })
+        Ok(Self { shared, driven, read_threads: ReadThreads::new() })
     }
 
     /// Gives back the space of what is no longer kept (see [`Retention`](crate::Retention)), beside whatever else goes on.
@@ -286,7 +286,7 @@ impl EmbeddedJournal {
     }
 
     /// Reads where a wait for the disk holds nobody up; where somebody drives the journal by hand, here.
-    async fn aside<R: Send + 'static>(
+    async fn read_aside<R: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<R, ReadError> + Send + 'static,
     ) -> Result<R, ReadError> {
@@ -294,7 +294,11 @@ impl EmbeddedJournal {
             return read(&self.shared);
         }
         let shared = Arc::clone(&self.shared);
-        self.aside.run(move || read(&shared)).await.unwrap_or(Err(ReadError::Closed))
+        let panicked = || {
+            let source = Arc::new(io::Error::other("the read panicked"));
+            Err(ReadError::Io { file: self.shared.files.dir.clone(), source })
+        };
+        self.read_threads.run(move || read(&shared)).await.unwrap_or_else(panicked)
     }
 
     /// Reads a page of a stream as `read` has it: here, where that is soon done, else where it holds nobody up.
@@ -305,20 +309,19 @@ impl EmbeddedJournal {
         read: fn(Plan, &StreamId) -> Result<P, Unread>,
     ) -> Result<P, ReadError> {
         self.shared.readable()?;
-        let plan = || Plan::new(&self.shared.index.read(), stream, from, direction, limit);
-        let first = plan();
-        if first.is_short() {
-            let mut first = Some(first);
-            return self.shared.mending(|| read(first.take().unwrap_or_else(plan), stream));
-        }
-        let stream = stream.clone();
-        let read = move |shared: &Shared| {
-            shared.mending(|| {
-                let plan = Plan::new(&shared.index.read(), &stream, from, direction, limit);
-                read(plan, &stream)
-            })
+        let plan = move |shared: &Shared, stream: &StreamId| {
+            Plan::new(&shared.index.read(), stream, from, direction, limit)
         };
-        self.aside(read).await
+        let mut first = Some(plan(&self.shared, stream));
+        let is_short = first.as_ref().is_some_and(Plan::is_short);
+        let stream = stream.clone();
+        let mut read = move |shared: &Shared| {
+            shared.mending(|| read(first.take().unwrap_or_else(|| plan(shared, &stream)), &stream))
+        };
+        if is_short {
+            return read(&self.shared);
+        }
+        self.read_aside(read).await
     }
 
     /// Where the journal has no thread of its own, what waits is written here.
@@ -507,7 +510,7 @@ impl Journal for EmbeddedJournal {
             let filter = filter.clone();
             let read =
                 move |shared: &Shared| shared.mending(|| read::all_page(&shared.index, from, &filter, limit));
-            self.aside(read).await
+            self.read_aside(read).await
         })
     }
 
@@ -538,7 +541,7 @@ impl Journal for EmbeddedJournal {
                 let page = || index::page(&shared.index, &prefix, after.as_ref(), limit);
                 shared.mending(|| page().map_err(Unread::Index))
             };
-            self.aside(read).await
+            self.read_aside(read).await
         })
     }
 

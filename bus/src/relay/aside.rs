@@ -136,21 +136,22 @@ impl Aside {
         let trial = self.trying.remove(&key);
         self.group(&cause, &error).take(key, job, error);
         if let Some(Trial { cause: before, resumes }) = trial {
-            if before != cause {
-                // Before it is gone from the other, so that at no moment it seems to be parked nowhere.
-                self.show(&cause);
-            }
-            self.tried(&before, key, before != cause, 0);
+            self.tried(&before, key, before != cause);
             // Somebody said meanwhile that it may go, and the refusal may be from before that.
             self.grant(&cause, usize::from(resumes < self.resumes));
+            if before != cause {
+                return self.show(&[&before, &cause]);
+            }
         }
-        self.show(&cause);
+        self.show(&[&cause]);
     }
 
     /// Takes note that a key's event was acknowledged; where it was tried, others with its cause may be too.
     pub(super) fn acknowledged(&mut self, key: LaneKey) {
         if let Some(trial) = self.trying.remove(&key) {
-            self.tried(&trial.cause, key, true, FOLLOWERS);
+            self.tried(&trial.cause, key, true);
+            self.grant(&trial.cause, FOLLOWERS);
+            self.show(&[&trial.cause]);
         }
     }
 
@@ -215,27 +216,30 @@ impl Aside {
         }
     }
 
-    /// A key of a group was tried, and may be gone from it; some others may be tried for that.
-    fn tried(&mut self, cause: &Cause, key: LaneKey, is_gone: bool, turns: usize) {
+    /// A key of a group was tried, and may be gone from it.
+    fn tried(&mut self, cause: &Cause, key: LaneKey, is_gone: bool) {
         let Some(group) = self.groups.get_mut(cause) else { return };
         group.trying -= 1;
         if is_gone {
             group.told.retain(|(of, _)| *of != key);
         }
-        self.grant(cause, turns);
-        self.show(cause);
     }
 
-    /// Shows how a group is, and forgets it where nothing is left of it.
-    fn show(&mut self, cause: &Cause) {
-        let Some(group) = self.groups.get(cause) else { return };
-        let (number, keys) = (group.number, group.len());
-        let first = group.told.first().map(|(_, told)| told);
-        self.shared.trouble.lock().parked.show(number, cause.code, keys, first);
-        if keys == 0 {
-            self.groups.remove(cause);
+    /// Shows how groups are, all at once so that at no moment a key is in none of them or in two, and forgets those of which
+    /// nothing is left.
+    fn show(&mut self, causes: &[&Cause]) {
+        let mut trouble = self.shared.trouble.lock();
+        for cause in causes {
+            let Some(group) = self.groups.get(*cause) else { continue };
+            let first = group.told.first().map(|(_, told)| told);
+            trouble.parked.show(group.number, cause.code, group.len(), first);
+            if group.len() == 0 {
+                self.groups.remove(*cause);
+            }
         }
-        if show_gauges(&self.shared, cause.code) {
+        drop(trouble);
+        let is_free = causes.iter().fold(false, |_, cause| show_gauges(&self.shared, cause.code));
+        if is_free {
             tell_free(&self.shared);
         }
     }

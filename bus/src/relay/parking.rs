@@ -82,6 +82,7 @@ impl Shown {
         match (&self.key, self.keys) {
             (Some(key), 1) => format!("{error} (key \"{key}\")"),
             (Some(key), keys) => format!("{error} (key \"{key}\", as {} others)", keys - 1),
+            (None, 1) => format!("{error} (of one key)"),
             (None, keys) => format!("{error} (of {keys} keys)"),
         }
     }

@@ -2,7 +2,6 @@
 //! taken: what reads page after page stays on one thread, and with it on one processor, while the pages are used on another.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,13 +18,25 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads of one journal. They end when it is dropped, after what was asked of them.
-pub(super) struct Aside(Arc<Crew>);
+/// The threads of one journal. They end when it is dropped: nobody waits for a read of it any more.
+pub(super) struct ReadThreads(Arc<Crew>);
 
 struct Crew {
     state: Mutex<State>,
+    limits: Limits,
+}
+
+struct Limits {
     threads_max: usize,
     kept_for: Duration,
+    /// Starts a thread.
+    start: fn(Arc<Crew>) -> io::Result<()>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { threads_max: THREADS_MAX, kept_for: KEPT_FOR, start }
+    }
 }
 
 #[derive(Default)]
@@ -54,13 +65,13 @@ enum Handed {
     End,
 }
 
-impl Aside {
+impl ReadThreads {
     pub(super) fn new() -> Self {
-        Self::with(THREADS_MAX, KEPT_FOR)
+        Self::with(Limits::default())
     }
 
-    fn with(threads_max: usize, kept_for: Duration) -> Self {
-        Self(Arc::new(Crew { state: Mutex::default(), threads_max, kept_for }))
+    fn with(limits: Limits) -> Self {
+        Self(Arc::new(Crew { state: Mutex::default(), limits }))
     }
 
     /// Has it done on one of the threads; `None` where it panicked.
@@ -69,23 +80,25 @@ impl Aside {
         work: impl FnOnce() -> R + Send + 'static,
     ) -> Option<R> {
         let (done, result) = oneshot::channel();
-        // Whoever is not waiting any more does not want it.
-        Crew::take(&self.0, Box::new(move || drop(done.send(work()))));
+        let job = move || {
+            // Whoever is not waiting any more does not want it.
+            if !done.is_closed() {
+                drop(done.send(work()));
+            }
+        };
+        Crew::take(&self.0, Box::new(job));
         result.await.ok()
     }
 }
 
-impl Drop for Aside {
+impl Drop for ReadThreads {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.is_over = true;
         state.free.drain(..).for_each(|hand| hand.give(Handed::End));
-    }
-}
-
-impl fmt::Debug for Aside {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Aside").field("threads", &self.0.state.lock().threads).finish_non_exhaustive()
+        let unwanted = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(unwanted);
     }
 }
 
@@ -96,29 +109,24 @@ impl Crew {
             return hand.give(Handed::Job(job));
         }
         state.waiting.push_back(job);
-        if state.threads == self.threads_max {
+        if state.threads == self.limits.threads_max {
             return;
         }
         state.threads += 1;
         drop(state);
-        if let Err(error) = self.start() {
-            self.go_without(&error);
+        if let Err(error) = (self.limits.start)(Arc::clone(self)) {
+            tracing::warn!(%error, "the journal gets no other thread to read on");
+            self.state.lock().threads -= 1;
+            while let Some(job) = self.left_alone() {
+                do_one(job);
+            }
         }
     }
 
-    fn start(self: &Arc<Self>) -> io::Result<()> {
-        let crew = Arc::clone(self);
-        thread::Builder::new().name("annals-reader".into()).spawn(move || crew.work()).map(drop)
-    }
-
-    /// There is no thread to be had: others do it when they can, and where there are none whoever asked does it himself.
-    fn go_without(&self, error: &io::Error) {
-        tracing::warn!(%error, "the journal gets no other thread to read on");
+    /// What waits although there is no thread, and none to be had: whoever asked does it himself, and what others asked for.
+    fn left_alone(&self) -> Option<Job> {
         let mut state = self.state.lock();
-        state.threads -= 1;
-        let own = if state.threads == 0 { state.waiting.pop_front() } else { None };
-        drop(state);
-        own.into_iter().for_each(do_one);
+        if state.threads == 0 { state.waiting.pop_front() } else { None }
     }
 
     fn work(&self) {
@@ -140,7 +148,7 @@ impl Crew {
             }
             state.free.push(Arc::clone(hand));
         }
-        hand.wait(self.kept_for).or_else(|| self.dismiss(hand))
+        hand.wait(self.limits.kept_for).or_else(|| self.dismiss(hand))
     }
 
     /// Lets a thread go that nobody handed anything, unless somebody is just about to.
@@ -153,6 +161,10 @@ impl Crew {
             Handed::Nothing | Handed::End => state.leave(),
         }
     }
+}
+
+fn start(crew: Arc<Crew>) -> io::Result<()> {
+    thread::Builder::new().name("annals-reader".into()).spawn(move || crew.work()).map(drop)
 }
 
 impl State {
@@ -186,6 +198,7 @@ impl Hand {
 /// A job that panics does not take the thread along; whoever waits for it is told.
 fn do_one(job: Job) {
     if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        // What it said was told by the panic's own hook.
         tracing::error!("a read of the journal panicked");
     }
 }
