@@ -78,7 +78,7 @@ pub enum SchemaError {
     )]
     TooComplex,
     /// The topic has no schema, or not this version.
-    #[error("topic \"{topic}\" has no such schema")]
+    #[error("topic \"{topic}\" has no schema, or none of that version")]
     NotFound {
         /// The topic.
         topic: Topic,

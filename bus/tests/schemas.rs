@@ -179,6 +179,21 @@ async fn w23_a_changed_event_that_may_not_follow_keeps_the_service_from_starting
 }
 
 #[tokio::test]
+async fn a_service_starts_whatever_was_registered_since_its_own_schema() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (sink, mut taken) = Sink::new();
+    let (_, bus) = customers_to(&sink, &journal).await;
+    // It takes whatever is an object, and what the service knows may not follow that.
+    bus.schemas().unwrap().register(&topic(), &json!({"type": "object"})).await.unwrap();
+    bus.shutdown().await;
+    let (customers, bus) = customers_to(&sink, &journal).await;
+    assert_eq!(bus.schemas().unwrap().get(&topic(), None).await.unwrap().version, 2);
+    move_customer(&customers, "1", "1 Elm").await;
+    assert_eq!(taken.recv().await.unwrap().data_schema.as_deref(), Some(name(":2").as_str()));
+    bus.shutdown().await;
+}
+
+#[tokio::test]
 async fn an_event_that_nobody_declared_is_registered_by_its_first_publication() {
     let (broker, journal) = (InProcessBroker::new(), Arc::new(MemoryJournal::new()));
     let elsewhere = TopicArguments::default().topic("elsewhere");

@@ -152,12 +152,24 @@ impl SchemaRegistry {
     }
 
     /// As [`SchemaRegistry::register`], for a schema made from a Rust type, which needs no proof that it is one. A topic
-    /// whose schema somebody removed is left without.
+    /// whose schema somebody removed is left without, and one with a later version that this schema may not follow keeps it:
+    /// an earlier release starts whatever was registered since, and what it publishes is held against the last version.
     pub(crate) async fn register_own(&self, topic: &Topic, schema: &Value) -> Result<(), SchemaError> {
         loop {
             let fold = self.read(topic).await?;
-            if fold.removed || self.attempt(topic, &fold, schema, None).await?.is_some() {
+            if fold.removed {
                 return Ok(());
+            }
+            match self.attempt(topic, &fold, schema, None).await {
+                Ok(None) => {}
+                Ok(Some(_)) => return Ok(()),
+                Err(SchemaError::Incompatible { version, .. }) if fold.has(schema) => {
+                    tracing::warn!(
+                        %topic, version, "events are published under an earlier schema; those that the last does not take wait"
+                    );
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             }
         }
     }

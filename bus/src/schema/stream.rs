@@ -56,6 +56,11 @@ impl TopicFold {
         self.entries.last().filter(|_| !self.removed)
     }
 
+    /// Whether this was ever registered.
+    pub(super) fn has(&self, schema: &Value) -> bool {
+        self.entries.iter().any(|entry| entry.schema == *schema)
+    }
+
     /// What sets this mode, where it is another than the topic's.
     pub(super) fn mode_set(&self, mode: Option<Compatibility>) -> Option<SchemaEvent> {
         mode.filter(|mode| self.mode != Some(*mode)).map(|mode| SchemaEvent::ModeSet { mode })
