@@ -139,12 +139,30 @@ fn a_request_under_way_is_told_of_and_answered() {
 }
 
 #[test]
-fn asked_twice_a_service_waits_for_nothing() {
+fn signals_that_come_at_once_are_one_wish() {
     let notes = Logged::start();
+    let mut request = notes.request_under_way();
+    // Stopped meanwhile, it gets both at the same moment.
+    ["STOP", "TERM", "INT", "CONT"].iter().for_each(|name| signal(&notes.child, name));
+    line_with(&notes.log, "second Ctrl-C");
+    request.write_all(NOTE.as_bytes()).unwrap();
+    let answer = std::io::read_to_string(request).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    notes.stops_soon_with(0);
+}
+
+#[test]
+fn asked_twice_a_service_waits_for_nothing() {
+    let mut notes = Logged::start();
     let _request = notes.request_under_way();
     signal(&notes.child, "INT");
     line_with(&notes.log, "second Ctrl-C");
-    signal(&notes.child, "INT");
+    let begin = Instant::now();
+    while notes.child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < SOON, "it goes on however often it is asked");
+        signal(&notes.child, "INT");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let log = notes.stops_soon_with(1);
     assert!(log.contains("stopped_early"), "{log}");
 }

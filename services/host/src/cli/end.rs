@@ -10,6 +10,9 @@ use super::error::CliError;
 /// How long a process may take to end by itself when it was told to end at once, or was to have ended already.
 const LEEWAY: Duration = Duration::from_millis(500);
 
+/// Within how long signals are one wish: what ends groups of processes may send it twice.
+const ONE_WISH: Duration = Duration::from_millis(200);
+
 /// How often the end was asked for. Signals are listened to on a thread of its own, since handlers that never end may hold
 /// all that tasks run on: a second signal, or the end of the time to stop in, then ends the process from there.
 pub(super) struct End(watch::Receiver<u8>);
@@ -69,10 +72,19 @@ async fn attend(mut signals: Signals, times: watch::Sender<u8>, stop_within: Dur
         () = times.closed() => return,
         () = signals.next() => times.send_replace(1),
     };
+    let one_wish = tokio::time::sleep(ONE_WISH.min(stop_within));
+    tokio::pin!(one_wish);
+    loop {
+        tokio::select! {
+            () = times.closed() => return,
+            () = &mut one_wish => break,
+            () = signals.next() => {}
+        }
+    }
     tokio::select! {
         () = times.closed() => return,
         () = signals.next() => times.send_replace(2),
-        () = tokio::time::sleep(stop_within) => 1,
+        () = tokio::time::sleep(stop_within.saturating_sub(ONE_WISH)) => 1,
     };
     tokio::select! {
         () = times.closed() => {}
