@@ -160,7 +160,8 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is of a format that this release cannot read.
-    #[error("\"{}\" is of another format: {reason}; open it with the release that wrote it", file.display())]
+    #[error("\"{}\" is of another format, or its first bytes are damaged: {reason}; open it with the release that wrote it, or restore \
+             the directory from a backup", file.display())]
     Format {
         /// The file.
         file: PathBuf,

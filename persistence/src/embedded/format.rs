@@ -89,7 +89,9 @@ impl Header {
             return Err(HeaderFault::Broken("the segment's header is incomplete"));
         }
         if bytes[..8] != SEGMENT_MAGIC {
-            return Err(HeaderFault::Foreign("it is no segment of an Annals journal".into()));
+            return Err(HeaderFault::Foreign(
+                "it does not begin as a segment of an Annals journal does".into(),
+            ));
         }
         match u32_at(bytes, 8) {
             0 => Err(HeaderFault::Broken(

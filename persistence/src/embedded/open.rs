@@ -80,8 +80,12 @@ impl Opened {
 /// Whether the log reaches as far as it was once noted that it is durable.
 pub(super) fn check_mark(recovery: &Recovery<'_>, files: &Files) -> Result<(), OpenError> {
     let mark = Watermark::read(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
-    let Some(mark) = mark.filter(|_| !planted(Fault::MarkNotRead)) else { return Ok(()) };
     let index = &recovery.walk.index;
+    if mark.is_none() && index.durable.position > Position::START {
+        let dir = files.dir.display();
+        tracing::warn!(%dir, "it is not noted how far the log goes, so that a lost end would not be noticed");
+    }
+    let Some(mark) = mark.filter(|_| !planted(Fault::MarkNotRead)) else { return Ok(()) };
     let Some(last) = index.last_segment() else { return Err(missing_segment(&files.dir, 1)) };
     let reaches = index.durable.position >= mark.position && index.group >= mark.group;
     if reaches || last.header.journal != mark.journal {

@@ -11,6 +11,7 @@ use super::paged::PageFault;
 use super::recover::{Found, Recovery, Torn, unreadable};
 use super::segment::Segment;
 use super::walk::{End, Versions};
+use super::watermark::Watermark;
 use crate::OpenError;
 use crate::planted::{Fault, planted};
 
@@ -52,6 +53,9 @@ pub struct VerifyReport {
     /// Index files that do not say what the log says. No event is concerned: they are made anew when the journal is
     /// opened without them.
     pub index_faults: Vec<LogDamage>,
+    /// Whether there are events, and it is not noted how far they go: in the first second of a journal, or since the note was
+    /// lost. That the log has lost its end would not be noticed.
+    pub unmarked: bool,
 }
 
 /// A last group that is not whole: what a crash leaves of one that was never acknowledged. Damage since to what was
@@ -105,7 +109,9 @@ pub(super) fn verify(
         }
         Err(error) => return Err(error),
     }
+    let mark = Watermark::read(files).map_err(|source| unreadable(&Watermark::path(&files.dir), source))?;
     Ok(VerifyReport {
+        unmarked: verification.told.events > 0 && mark.is_none(),
         segments: verification.told.segments,
         events: verification.told.events,
         streams: recovery.walk.index.streams.len(),

@@ -155,6 +155,17 @@ async fn random_bytes_never_panic() {
 }
 
 #[tokio::test]
+async fn verification_says_where_it_is_not_noted_how_far_the_log_goes() {
+    let (dir, _) = prepared(small(), 40).await;
+    let unmarked = || EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap().unmarked;
+    assert!(!unmarked());
+    spoil(&super::watermark::Watermark::path(dir.path()), |bytes| bytes.fill(7));
+    assert!(unmarked());
+    unmark(dir.path());
+    assert!(unmarked());
+}
+
+#[tokio::test]
 async fn verification_goes_on_behind_a_broken_header_and_a_missing_segment() {
     let (dir, events) = prepared(small(), 400).await;
     let last = log_file(dir.path(), 8);

@@ -87,6 +87,7 @@ fn report_json(service: &str, report: &VerifyReport) -> Value {
         "events": report.events,
         "streams": report.streams,
         "bytes": report.bytes,
+        "unmarked": report.unmarked,
         "tornTail": report.torn_tail.as_ref().map(|TornTail { file, offset, bytes, reason, .. }| json!({
             "file": file, "offset": offset, "bytes": bytes, "reason": reason,
         })),
@@ -112,6 +113,12 @@ fn report_text(service: &str, report: &VerifyReport) -> String {
              acknowledged, as a crash leaves it; the next start cuts it off\n",
             torn.reason
         ));
+    }
+    if report.unmarked {
+        text.push_str(
+            "  it is not noted how far the log goes, as in a journal's first second or when the file \"watermark\" was lost: \
+             whether its end is missing cannot be told\n",
+        );
     }
     for LogDamage { file, offset, reason, .. } in &report.damage {
         text.push_str(&format!("  \"{}\" is damaged at offset {offset}: {reason}\n", file.display()));
