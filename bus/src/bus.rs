@@ -105,10 +105,13 @@ impl Bus {
         self.0.attachment.as_ref().map(|attachment| attachment.relays()).unwrap_or_default()
     }
 
-    /// How the broker is doing, and what of the events does not flow; well where there is none.
+    /// How the broker is doing, and what of the events does not flow; where there is none, a note says so.
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
-        let Some(attachment) = &self.0.attachment else { return BrokerHealth::default() };
+        let Some(attachment) = &self.0.attachment else {
+            let note = "there is no broker: integration events wait in the journal, and none arrive";
+            return BrokerHealth { notes: vec![note.to_owned()], ..BrokerHealth::default() };
+        };
         let mut health = attachment.health();
         let relays = attachment.relays();
         health.reasons.extend(relays.iter().filter_map(RelayStatus::fault));

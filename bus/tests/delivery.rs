@@ -260,6 +260,11 @@ async fn without_a_broker_nothing_leaves_the_journal() {
     let bus =
         Bus::builder(orders, "order").subscribe::<CustomerAddressUpdated>("a", follow).start().await.unwrap();
     assert_eq!((bus.broker(), bus.relays().len(), bus.subscriptions().len()), ("none", 0, 1));
+    assert!(
+        bus.health().is_ready() && bus.health().notes[0].contains("there is no broker"),
+        "{:?}",
+        bus.health()
+    );
     bus.shutdown().await;
 }
 

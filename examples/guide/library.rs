@@ -64,6 +64,9 @@ async fn lend(
 
 async fn show(State(node): State<Node>, Path(id): Path<String>) -> Result<Response, Problem> {
     let book = node.aggregate::<Book>(&id).state().await?;
+    if book.version == Version::NONE {
+        return Err(Problem::not_found(format!("nothing is known of a book \"{id}\"")));
+    }
     Ok(json_response(StatusCode::OK, Some(book.version), &book.state))
 }
 

@@ -407,7 +407,7 @@ pub(super) enum DlqCommand {
     },
     /// Handle a dead letter again, or all of them.
     // Left to itself, the usage shows the id alone as what is required.
-    #[command(override_usage = "annals dlq replay [OPTIONS] <ID>\n       annals dlq replay [OPTIONS] --all")]
+    #[command(override_usage = "dlq replay [OPTIONS] <ID>\n       dlq replay [OPTIONS] --all")]
     Replay(ReplayArgs),
 }
 

@@ -69,6 +69,7 @@ fn repair_text(service: &str, repair: Option<&LogRepair>, done: bool) -> String 
     }
     text.push_str(&format!("  events up to position {last} stay; what is behind them is lost\n"));
     text.push_str(&match done {
+        true if cut.is_empty() => "  nothing was there to be cut off\n".to_owned(),
         true => format!("  what was cut off is kept in \"{}\"\n", kept_in.display()),
         false => "  nothing was changed; run it again with --yes to do it, or restore a backup\n".to_owned(),
     });

@@ -30,12 +30,16 @@ impl StorageArgs {
 }
 
 fn pause(text: &str) -> Result<Pause, String> {
-    if text == "off" { Ok(Pause(None)) } else { duration(text).map(|every| Pause(Some(every))) }
+    if text == "off" {
+        Ok(Pause(None))
+    } else {
+        duration(text).map_err(|wrong| format!("{wrong}, nor \"off\"")).map(|every| Pause(Some(every)))
+    }
 }
 
 /// Reads a whole number of seconds, minutes, hours or days.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is no duration such as 90s, 15m, 24h or 7d");
+    let wrong = || format!("\"{text}\" is no time above zero, such as 90s, 15m, 24h or 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds: u64 = match unit {
         's' => 1,
