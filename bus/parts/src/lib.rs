@@ -48,3 +48,14 @@ pub trait Broker: Send + Sync {
     /// Starts it again with what it had written down.
     fn restart(&mut self);
 }
+
+/// How long something is to be gone: as many seconds as `ANNALS_OUTAGE_SECONDS` says, else as many as these.
+///
+/// # Panics
+/// Where the variable is no number.
+#[must_use]
+pub fn outage(otherwise: u64) -> Duration {
+    let told = std::env::var("ANNALS_OUTAGE_SECONDS").ok();
+    let seconds = told.map_or(otherwise, |text| text.parse().expect("ANNALS_OUTAGE_SECONDS is a number"));
+    Duration::from_secs(seconds)
+}

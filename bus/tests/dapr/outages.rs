@@ -2,8 +2,6 @@
 //!
 //! `ANNALS_OUTAGE_SECONDS` says how long something is gone.
 
-use std::time::Duration;
-
 use annals_parts::{App, Broker, Redis, Resources, Sidecar};
 
 use crate::pair::{self, PUBSUB, Party, until_ready};
@@ -13,9 +11,8 @@ use crate::support::{follow, move_customer, quick, streets, until};
 const CUSTOMERS: usize = 50;
 
 async fn outage() {
-    let seconds = std::env::var("ANNALS_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     // The outage itself is what takes the time.
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    tokio::time::sleep(annals_parts::outage(2)).await;
 }
 
 async fn move_all(customers: &Party, street: &str) {

@@ -1,9 +1,11 @@
 //! What is gone for a while, forbidden or missing, as whoever runs the services sees it: on the health page, in the metrics,
 //! and by the command line. Nothing is lost, and nothing is started again but what was gone.
+//!
+//! `ANNALS_OUTAGE_SECONDS` says how long something stays gone after it has shown.
 
 use std::time::Instant;
 
-use annals_parts::{App, Broker, Redis, Resources, Sidecar, free_port};
+use annals_parts::{App, Broker, Redis, Resources, Sidecar, free_port, outage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -113,6 +115,7 @@ async fn a_sidecar_that_is_gone_shows_everywhere_and_costs_nothing_but_time() {
     customer.sidecar.kill();
     let order = world.moves(&customer).await;
     shows(&customer, false, "does not answer", "annals_bus_sidecar_ready{service=\"customer\"} 0").await;
+    tokio::time::sleep(outage(0)).await;
     customer.sidecar.restart();
     world.has_arrived(&order).await;
     all_is_well(&customer).await;
@@ -126,6 +129,7 @@ async fn a_broker_that_is_gone_shows_everywhere_and_costs_nothing_but_time() {
     world.redis.kill();
     let order = world.moves(&customer).await;
     shows(&customer, true, "events again", "annals_bus_publish_failures_total{").await;
+    tokio::time::sleep(outage(0)).await;
     world.redis.restart();
     world.has_arrived(&order).await;
     all_is_well(&customer).await;
