@@ -209,8 +209,8 @@ fn snapshots_ahead_of_the_log_are_doubted_and_change_nothing() {
 #[test]
 fn a_failing_call_leaves_no_snapshot_that_is_wrong() {
     let mut found = Found::default();
-    for (call, fault) in
-        (1..60).flat_map(|call| [(call, SimulatedFault::Io), (call, SimulatedFault::NoSpace)])
+    let calls = 1..=number("ANNALS_FAILURES", 60);
+    for (call, fault) in calls.flat_map(|call| [(call, SimulatedFault::Io), (call, SimulatedFault::NoSpace)])
     {
         let disk = SimVfs::new();
         disk.fail_at(call, fault);

@@ -85,7 +85,7 @@ async fn index_files_that_are_gone_are_made_anew() {
     assert_eq!(derived(dir.path()), Vec::<PathBuf>::new());
 }
 
-/// Every bit, of one page of each kind; then what a disk may do to whole sectors.
+/// Every bit, of one page of each kind.
 #[tokio::test]
 async fn a_flipped_bit_in_an_index_file_is_noticed_and_mended() {
     let (dir, events) = many_segments().await;
