@@ -238,7 +238,10 @@ impl Aside {
             }
         }
         drop(trouble);
-        let is_free = causes.iter().fold(false, |_, cause| show_gauges(&self.shared, cause.code));
+        let mut is_free = false;
+        for cause in causes {
+            is_free = show_gauges(&self.shared, cause.code);
+        }
         if is_free {
             tell_free(&self.shared);
         }

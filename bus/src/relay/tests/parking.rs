@@ -10,11 +10,17 @@ use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Record
 
 use super::*;
 
-#[tokio::test]
-async fn a_configuration_error_parks_until_somebody_mends_it() {
+/// Where one event is refused once.
+async fn with_one_refused() -> Bench {
     let bench = Bench::new();
     bench.publisher.fail(1, &PublishError::configuration("no such topic"), 1);
     bench.draw("a", 1).await;
+    bench
+}
+
+#[tokio::test]
+async fn a_configuration_error_parks_until_somebody_mends_it() {
+    let bench = with_one_refused().await;
     let relay = bench.relay();
     until("it is parked", || relay.status().parked.is_some_and(|reason| reason.contains("no such topic")))
         .await;
@@ -100,9 +106,7 @@ async fn what_is_parked_shows_until_the_last_of_it_goes_on() {
 async fn what_is_refused_for_another_reason_is_parked_all_along() {
     let gauges = Gauges::default();
     let _recording = metrics::set_default_local_recorder(&gauges);
-    let bench = Bench::new();
-    bench.publisher.fail(1, &PublishError::configuration("no such topic"), 1);
-    bench.draw("a", 1).await;
+    let bench = with_one_refused().await;
     let relay = bench.relay();
     let is_parked_for = |words| relay.status().parked.is_some_and(|reason| reason.contains(words));
     until("it is parked", || is_parked_for("no such topic")).await;
@@ -137,9 +141,7 @@ async fn a_read_error_parks_until_the_journal_can_be_read() {
 async fn a_relay_that_is_gone_is_not_parked() {
     let gauges = Gauges::default();
     let _recording = metrics::set_default_local_recorder(&gauges);
-    let bench = Bench::new();
-    bench.publisher.fail(1, &PublishError::configuration("no such topic"), 1);
-    bench.draw("a", 1).await;
+    let bench = with_one_refused().await;
     let relay = bench.relay();
     until("it is parked", || gauges.parked() == Some(1.0)).await;
     drop(relay);
