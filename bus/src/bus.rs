@@ -22,6 +22,9 @@ pub use builder::BusBuilder;
 /// How long stopping waits for events under way: longer than a delivery may wait for its effect.
 const DRAIN: Duration = Duration::from_millis(8500);
 
+/// What is said where there is none.
+const NO_BROKER: &str = "there is no broker: integration events wait in the journal, and none arrive";
+
 /// A service's running bus. Cloning is cheap; when the last clone is dropped, everything stops at once, as in a crash.
 /// [`Bus::shutdown`] finishes what is under way.
 #[derive(Clone)]
@@ -108,18 +111,17 @@ impl Bus {
     /// How the broker is doing, and what of the events does not flow; where there is none, a note says so.
     #[must_use]
     pub fn health(&self) -> BrokerHealth {
-        let Some(attachment) = &self.0.attachment else {
-            let note = "there is no broker: integration events wait in the journal, and none arrive";
-            return BrokerHealth { notes: vec![note.to_owned()], ..BrokerHealth::default() };
+        let mut health = match &self.0.attachment {
+            Some(attachment) => attachment.health(),
+            None => BrokerHealth { notes: vec![NO_BROKER.to_owned()], ..BrokerHealth::default() },
         };
-        let mut health = attachment.health();
-        let relays = attachment.relays();
+        let relays = self.relays();
         health.reasons.extend(relays.iter().filter_map(RelayStatus::fault));
         health.reasons.extend(self.0.inlets.iter().filter_map(|inlet| inlet.unfed().fault()));
         // One subscription has an entry for each source.
-        let mut troubles: Vec<_> = self.0.inlets.iter().filter_map(|inlet| inlet.unfed().trouble()).collect();
-        troubles.extend(relays.iter().filter_map(RelayStatus::trouble));
-        health.degraded.extend(troubles);
+        health.degraded.extend(self.0.inlets.iter().flat_map(|inlet| inlet.unfed().troubles()));
+        health.degraded.extend(relays.iter().filter_map(RelayStatus::trouble));
+        health.degraded.extend(self.0.dead_letters.troubles());
         health
     }
 

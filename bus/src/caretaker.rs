@@ -13,23 +13,25 @@ use crate::subscription::Inlet;
 const FIRST_AFTER: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Gives up what inboxes and dead letters need not remember. Dropping it stops it.
+/// Gives up what inboxes and dead letters need not remember, and counts those that wait. Dropping it stops it.
 #[derive(Debug)]
-pub(crate) struct Caretaker(JoinHandle<()>);
+pub(crate) struct Caretaker([JoinHandle<()>; 2]);
 
 impl Caretaker {
     pub(crate) fn start(inlets: Arc<[Arc<Inlet>]>, letters: DeadLetters, clock: Arc<dyn Clock>) -> Self {
-        Self(tokio::spawn(async move {
+        let counting = tokio::spawn(letters.clone().watch(Arc::clone(&clock)));
+        let tidying = tokio::spawn(async move {
             clock.sleep(FIRST_AFTER).await;
             loop {
                 look_after(&inlets, &letters).await;
                 clock.sleep(EVERY).await;
             }
-        }))
+        });
+        Self([counting, tidying])
     }
 
     pub(crate) fn stop(&self) {
-        self.0.abort();
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{Envelope, Topic, record};
 mod ledger;
 mod replay;
 mod tidy;
+mod unresolved;
 mod walk;
 
 pub use replay::{DeadLetters, ReplayStream, ReplaySummary, Replayed};

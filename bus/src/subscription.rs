@@ -120,6 +120,8 @@ pub struct SubscriptionStatus {
     pub stalled: usize,
     /// How many events are kept in the journal until the one before each comes; the broker has no part in it any more.
     pub kept: usize,
+    /// How many of its events are dead letters that nobody has replayed yet.
+    pub dead_letters: usize,
     /// What failed last.
     pub last_error: Option<String>,
     /// Whether it has ended by itself: it takes nothing until the service is started again.
@@ -139,16 +141,23 @@ impl SubscriptionStatus {
         self.durable.0.saturating_sub(self.cursor.0)
     }
 
-    /// What of its events does not flow, if anything does not.
+    /// What of its events does not flow, or wants somebody's hand.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let Self { name, stalled, kept, .. } = self;
-        (*stalled > 0).then(|| {
+    pub fn troubles(&self) -> Vec<String> {
+        let Self { name, stalled, kept, dead_letters, .. } = self;
+        let waiting = (*stalled > 0).then(|| {
             format!(
                 "subscription \"{name}\": {stalled} keys wait for an earlier event that does not come; {kept} events are kept \
                  here until theirs comes"
             )
-        })
+        });
+        let dead = (*dead_letters > 0).then(|| {
+            format!(
+                "subscription \"{name}\": {dead_letters} of its events could not be handled and are dead letters; `dlq ls` says \
+                 why, `dlq replay` handles them again"
+            )
+        });
+        waiting.into_iter().chain(dead).collect()
     }
 }
 
@@ -213,6 +222,8 @@ pub(crate) struct Core {
     pub(crate) stalled: AtomicUsize,
     /// How many events are kept until an earlier one comes.
     pub(crate) kept: AtomicUsize,
+    /// How many of its dead letters nobody has replayed yet, as was counted last.
+    pub(crate) dead_letters: AtomicUsize,
     /// Whether the actor has ended by itself.
     pub(crate) ended: AtomicBool,
 }
@@ -320,6 +331,12 @@ impl Inlet {
         self.core.kept.load(Ordering::Relaxed)
     }
 
+    /// How many of its events are dead letters that nobody has replayed yet, as of half a second ago.
+    #[must_use]
+    pub fn dead_letters(&self) -> usize {
+        self.core.dead_letters.load(Ordering::Relaxed)
+    }
+
     /// What failed last.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
@@ -416,9 +433,18 @@ impl Inlet {
             in_flight: self.in_flight(),
             stalled: self.stalled(),
             kept: self.kept(),
+            dead_letters: self.dead_letters(),
             last_error: self.last_error(),
             ended: self.core.ended.load(Ordering::Acquire),
         }
+    }
+
+    /// Keeps how many of its dead letters are unresolved.
+    pub(crate) fn note_dead_letters(&self, count: usize) {
+        self.core.dead_letters.store(count, Ordering::Relaxed);
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        let count = count as f64;
+        metrics::gauge!("annals_bus_dead_letters", "subscription" => self.name().to_string()).set(count);
     }
 
     pub(crate) fn letters(&self) -> &LetterBox {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use support::{
     CustomerAddressUpdated, Order, SetAddress, caught_up, customer_service, follow, move_customer, node,
-    quick, streets,
+    quick, streets, until,
 };
 
 /// Fails over the street "bad" until it is mended.
@@ -91,6 +91,47 @@ async fn a_dead_letter_can_be_replayed_while_its_key_flows_on() {
     assert_eq!(*picky.replays.lock(), [false, false, false, true, true]);
     let gone = world.bus.dead_letters().replay(letter.id).await;
     assert!(matches!(gone, Err(DeadLetterError::NotFound { .. })));
+}
+
+/// Fails over every event until it is mended.
+fn until_mended(mended: &Arc<AtomicBool>) -> impl Handler<CustomerAddressUpdated> {
+    let mended = Arc::clone(mended);
+    move |event: CustomerAddressUpdated, delivery: Delivery| {
+        let mended = mended.load(Ordering::Relaxed);
+        async move { if mended { follow(event, delivery).await } else { Err(HandlerError::retry("not yet")) } }
+    }
+}
+
+#[tokio::test]
+async fn dead_letters_show_in_health_until_they_are_replayed() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let world = world(until_mended(&mended)).await;
+    assert_eq!(world.bus.health().degraded, [""; 0]);
+    for customer in ["1", "2"] {
+        move_customer(&world.customers, customer, "Elm").await;
+    }
+    let says = async |part: &str| world.bus.health().degraded.iter().any(|one| one.contains(part));
+    until("they show", || says("\"address\": 2 of its events could not be handled")).await;
+    assert!(world.bus.health().is_ready(), "other events flow: {:?}", world.bus.health());
+    world.bus.shutdown().await;
+
+    // Whoever starts later sees them too; those of a subscription that is gone, by its name.
+    let later = Bus::builder(world.orders.clone(), "order").start().await.unwrap();
+    let says = async |part: &str| later.health().degraded.iter().any(|one| one.contains(part));
+    until("they show again", || says("\"address\" is none any more, and has 2 dead letters")).await;
+    later.shutdown().await;
+    drop(later);
+    let builder = Bus::builder(world.orders.clone(), "order");
+    let again = builder.subscribe_with::<CustomerAddressUpdated>("address", quick(), until_mended(&mended));
+    let again = again.start().await.unwrap();
+    let count = async |wanted| again.inlet("address").unwrap().dead_letters() == wanted;
+    until("they are counted again", || count(2)).await;
+    mended.store(true, Ordering::Relaxed);
+    let letter = again.dead_letters().list().await.unwrap().remove(0);
+    again.dead_letters().replay(letter.id).await.unwrap();
+    until("one is done with", || count(1)).await;
+    again.dead_letters().replay_all().await.unwrap();
+    until("all are", async || count(0).await && again.health().degraded.is_empty()).await;
 }
 
 #[tokio::test]

@@ -239,7 +239,7 @@ async fn an_event_whose_predecessor_never_comes_is_taken_in_the_end_also_after_a
     early.await.unwrap().unwrap();
     clock.advance(Duration::from_secs(20 * 60));
     until("the key shows", || async { orders.inlet().stalled() == 1 }).await;
-    let trouble = orders.bus.subscriptions()[0].trouble().unwrap();
+    let trouble = orders.bus.subscriptions()[0].troubles().remove(0);
     assert!(trouble.contains("1 keys wait") && trouble.contains("1 events are kept"), "{trouble}");
 
     let orders = orders.killed().await;

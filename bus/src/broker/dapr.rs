@@ -17,12 +17,13 @@ use parking_lot::Mutex;
 use super::{Attachment, Broker, ServicePort};
 use crate::relay::{Relay, RelayParts};
 use crate::subscription::Inlet;
-use crate::{BusStartError, StartFrom};
+use crate::{BusStartError, StartFrom, Topic};
 
 mod app;
 mod attached;
 mod ca;
 mod callback;
+mod components;
 mod endpoint;
 mod health_api;
 mod http_endpoint;
@@ -31,6 +32,7 @@ mod probe;
 mod publish;
 mod secret;
 mod sidecar;
+mod state;
 mod version;
 mod wire;
 
@@ -101,6 +103,7 @@ impl DaprBroker {
             return Err(BusStartError::ServiceTaken { service });
         };
         port.subscriptions.iter().for_each(|inlet| warn_of_start(inlet));
+        self.warn_of_unused(&port);
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
@@ -120,6 +123,20 @@ impl DaprBroker {
         let connected =
             Connected { app: self.app.clone(), id, inlets: port.subscriptions, relay, callback, probe };
         Ok(Attached::new(service, connected))
+    }
+
+    /// A topic that is misspelt there would go by the usual component without a word.
+    fn warn_of_unused(&self, port: &ServicePort) {
+        let handled = |topic: &Topic| port.subscriptions.iter().any(|inlet| inlet.topic() == topic);
+        let published = |topic: &Topic| port.publications.declared().any(|declared| declared == topic);
+        for (topic, component) in &self.options.topic_pubsubs {
+            if !handled(topic) && !published(topic) {
+                tracing::warn!(
+                    service = %port.service, %topic, %component,
+                    "a component is named for a topic that the service neither publishes nor handles"
+                );
+            }
+        }
     }
 
     fn health_api(&self) -> Result<Option<HealthApi>, String> {

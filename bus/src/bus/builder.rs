@@ -256,6 +256,7 @@ async fn open(node: &Node, service: &Arc<str>, described: Described) -> Result<I
         last_error: Mutex::new(None),
         stalled: AtomicUsize::new(0),
         kept: AtomicUsize::new(0),
+        dead_letters: AtomicUsize::new(0),
         actor: format!("subscription:{name}").into(),
         counted: Counted::new(&name),
         ended: AtomicBool::new(false),

@@ -105,6 +105,12 @@ impl Ledger {
         Ok(letter)
     }
 
+    /// How many letters of each subscription are unresolved, as far as was read.
+    pub(super) async fn unresolved(&self) -> BTreeMap<String, usize> {
+        let folds = self.folds.lock().await;
+        folds.iter().map(|(stream, fold)| (stream.instance().to_owned(), fold.places.len())).collect()
+    }
+
     /// The stream's first version that an unresolved letter needs; behind its last where none does.
     pub(super) async fn first_needed(&self, stream: &StreamId, last: Version) -> Version {
         let folds = self.folds.lock().await;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
+use parking_lot::Mutex;
 
 use super::ledger::Ledger;
+use super::unresolved::Unresolved;
 use super::walk::{DeadLetterStream, walk};
 use super::{DeadLetter, DeadLetterError, DeadLetterId};
 use crate::Envelope;
@@ -14,8 +16,9 @@ use crate::subscription::{DeliveryError, Inlet, unreadable};
 /// A running service's dead letters. Cloning is cheap; all clones share what they know of the journal.
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
-    inlets: Arc<[Arc<Inlet>]>,
-    ledger: Arc<Ledger>,
+    pub(super) inlets: Arc<[Arc<Inlet>]>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) unresolved: Arc<Mutex<Unresolved>>,
 }
 
 /// What came of replaying several.
@@ -57,7 +60,7 @@ pub type ReplayStream = BoxStream<'static, Result<Replayed, DeadLetterError>>;
 
 impl DeadLetters {
     pub(crate) fn new(inlets: Arc<[Arc<Inlet>]>, journal: Arc<dyn annals_persistence::Journal>) -> Self {
-        Self { inlets, ledger: Arc::new(Ledger::new(journal)) }
+        Self { inlets, ledger: Arc::new(Ledger::new(journal)), unresolved: Arc::default() }
     }
 
     /// Every unresolved dead letter, by subscription, oldest first, in memory all at once.

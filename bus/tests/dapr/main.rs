@@ -17,3 +17,4 @@ mod letters;
 mod outages;
 mod pair;
 mod real;
+mod topics;

@@ -1,11 +1,13 @@
 //! Over real sidecars and real brokers.
 
+use annals_actors::Aggregate;
 use annals_parts::{Broker, Nats, Rabbit, Redis};
-
+use annals_persistence::{Direction, JournalExt, StreamId, TraceContext, Version};
+use futures_util::TryStreamExt;
 use serde_json::json;
 
 use crate::pair::{PUBSUB, customers, orders, topic};
-use crate::support::{follow, move_customer, quick, streets, until};
+use crate::support::{Customer, CustomerCommand, Order, follow, move_customer, quick, streets, until};
 
 async fn addresses_follow(broker: &dyn Broker) {
     let orders = orders(broker, quick(), follow).await;
@@ -45,6 +47,32 @@ async fn events_are_handled_once_and_in_order_over_jetstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_handled_once_and_in_order_over_rabbitmq() {
     addresses_follow(&Rabbit::start()).await;
+}
+
+/// The trace of a command goes with what comes of it, as W3C's trace context, whatever the sidecars put on top.
+async fn a_trace_goes_along(broker: &dyn Broker) {
+    let orders = orders(broker, quick(), follow).await;
+    let customers = customers(broker).await;
+    let trace = TraceContext { trace_id: 0x4bf9_2f35_77b3_4da6, span_id: 0x00f0_67aa, flags: 1 };
+    let command = CustomerCommand::Move { street: "Elm".into() };
+    customers.node.aggregate::<Customer>("1").send(command).trace(trace).await.unwrap();
+    until("it is handled", || async { streets(&orders.node, "1").await == ["Elm"] }).await;
+    let order = StreamId::aggregate(Order::TYPE, "1").unwrap();
+    let effect = orders.node.journal().read_stream(&order, Version(1), Direction::Forward).try_next().await;
+    let found = effect.unwrap().unwrap().command.trace;
+    assert_eq!(found.map(|found| found.trace_id), Some(trace.trace_id), "{}", broker.name());
+    customers.bus.shutdown().await;
+    orders.bus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_along_over_redis() {
+    a_trace_goes_along(&Redis::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_along_over_rabbitmq() {
+    a_trace_goes_along(&Rabbit::start()).await;
 }
 
 /// More keys wait for an earlier event than the broker has deliveries without an answer.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::Method;
 use program::{Answer, Program, items, send_raw};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const TOPIC: &str = "v1.NoteWritten";
@@ -129,10 +129,21 @@ async fn who_has_not_the_app_token_is_refused_unread() {
     assert_eq!(counts.program.get("/healthz").await.status, 204);
 }
 
+/// Flags, variables, and what the sidecar is told.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], Value);
+
 #[tokio::test]
 async fn who_says_what_is_subscribed_to_is_told_on_the_command_line_or_beside_it() {
-    let told = json!([{ "pubsubname": "bus", "topic": TOPIC, "route": format!("/dapr/events/{TOPIC}") }]);
-    let cases: [(&[&str], &[_], _); 4] = [
+    // Where no sidecar says what it is, it is told where to put what it gives up.
+    let by = |component: &str| {
+        let (route, dead) = (format!("/dapr/events/{TOPIC}"), format!("{TOPIC}.dapr-dead"));
+        json!([{ "pubsubname": component, "topic": TOPIC, "route": route, "deadLetterTopic": dead }])
+    };
+    let (told, other) = (by("bus"), by("own"));
+    let own = format!("v1.other=third,{TOPIC}=own");
+    let cases: [Case<'_>; 6] = [
+        (&["--pubsub", "bus", "--topic-pubsub", own.as_str()], &[], other.clone()),
+        (&["--pubsub", "bus"], &[("ANNALS_TOPIC_PUBSUB", own.as_str())], other),
         (&["--pubsub", "bus"], &[], told.clone()),
         (&["--pubsub", "bus"], &[("ANNALS_SUBSCRIPTIONS", "declarative")], json!([])),
         (&["--subscriptions", "declarative"], &[], json!([])),

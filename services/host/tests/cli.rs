@@ -209,6 +209,14 @@ async fn a_dead_letter_is_listed_and_replayed() {
     let letters = items(&["dlq", "ls", "--json", "--url", &notes.address]);
     assert_eq!(letters.len(), 1);
     assert_eq!((&letters[0]["service"], &letters[0]["attempts"]), (&json!("counts"), &json!(1)));
+    let told = "\"count-words\": 1 of its events could not be handled";
+    let told = told.replace('"', "\\\"");
+    notes.until("/readyz", |answer| answer.status == 200 && answer.text.contains(&told)).await;
+    notes
+        .until("/metrics", |answer| answer.text.contains("dead_letters{subscription=\"count-words\"} 1"))
+        .await;
+    let flow = stdout(&run(&["bus", "--url", &notes.address]));
+    assert!(flow.contains("1 of its events could not be handled"), "{flow}");
     let id = letters[0]["id"].as_str().unwrap();
     assert_eq!(items(&["dlq", "show", id, "--json", "--url", &notes.address]), letters);
     let shown = stdout(&run(&["dlq", "show", id, "--url", &notes.address]));
@@ -216,6 +224,7 @@ async fn a_dead_letter_is_listed_and_replayed() {
     let replayed = items(&["dlq", "replay", id, "--json", "--url", &notes.address]);
     assert_eq!(replayed, [json!({ "service": "counts", "id": id, "outcome": "handled" })]);
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
+    notes.until("/readyz", |answer| !answer.text.contains("could not be handled")).await;
     for command in ["replay", "show"] {
         let again = run(&["dlq", command, id, "--url", &notes.address]);
         assert_eq!(exit_code(&again), 1);

@@ -12,7 +12,9 @@ use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::probe::{SidecarState, Watcher};
+use super::components::Components;
+use super::probe::Watcher;
+use super::state::SidecarState;
 use super::wire::{ENVELOPE_TYPE, Unreadable};
 use super::{AppChannel, DaprOptions, Secret};
 use crate::subscription::{DeliveryError, Inlet};
@@ -62,7 +64,7 @@ pub struct AppSubscription {
 pub struct DaprApp(Arc<Inner>);
 
 struct Inner {
-    pubsub: Arc<str>,
+    components: Components,
     token: Option<Secret>,
     programmatic: bool,
     over_grpc: bool,
@@ -96,14 +98,14 @@ struct Attachments {
 
 impl fmt::Debug for DaprApp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DaprApp").field("pubsub", &self.0.pubsub).finish_non_exhaustive()
+        f.debug_struct("DaprApp").field("components", &self.0.components).finish_non_exhaustive()
     }
 }
 
 impl DaprApp {
     pub(super) fn new(options: &DaprOptions) -> Self {
         Self(Arc::new(Inner {
-            pubsub: Arc::clone(&options.pubsub),
+            components: Components::new(options),
             token: options.app_token.clone(),
             programmatic: options.programmatic,
             over_grpc: matches!(options.app_channel, AppChannel::Grpc(_)),
@@ -167,19 +169,22 @@ impl DaprApp {
         if !self.0.programmatic {
             return Vec::new();
         }
-        let drops = self.drops_what_fails().await;
-        self.topics().into_iter().map(|topic| self.described(topic, drops)).collect()
+        let state = self.asked().await;
+        self.topics().into_iter().map(|topic| self.described(topic, state.as_ref())).collect()
     }
 
-    /// Whether the sidecar that asks drops what it gives up. It asks once, as soon as it is there, so what was known before
-    /// may be of another.
-    async fn drops_what_fails(&self) -> bool {
+    /// What the sidecar says that it is. One that asks for subscriptions asks once, as soon as it is there, so what was known
+    /// before may be of another.
+    async fn asked(&self) -> Option<SidecarState> {
         let watcher = self.0.attached.read().watcher.clone();
         let asked = OptionFuture::from(watcher.as_ref().map(|watcher| watcher.ask()));
-        let state = tokio::time::timeout(ASKED_BACK, asked).await.ok().flatten();
-        let known = state.as_ref().and_then(SidecarState::drops_what_fails);
+        tokio::time::timeout(ASKED_BACK, asked).await.ok().flatten()
+    }
+
+    fn drops_what_fails(&self, component: &str, asked: Option<&SidecarState>) -> bool {
+        let drops = asked.and_then(|state| state.drops_what_fails(component));
         // Where nobody knows, it is better moved than dropped.
-        known.or_else(|| self.0.state.borrow().drops_what_fails()).unwrap_or(true)
+        drops.or_else(|| self.0.state.borrow().drops_what_fails(component)).unwrap_or(true)
     }
 
     /// Where an app that is reached over HTTP takes a topic's events.
@@ -193,9 +198,11 @@ impl DaprApp {
         attached.current.iter().flat_map(|(_, handlers)| handlers.keys()).cloned().collect()
     }
 
-    fn described(&self, topic: Topic, needed: bool) -> AppSubscription {
+    fn described(&self, topic: Topic, asked: Option<&SidecarState>) -> AppSubscription {
+        let component = self.0.components.of(&topic);
+        let needed = self.drops_what_fails(component, asked);
         AppSubscription {
-            pubsubname: Arc::clone(&self.0.pubsub),
+            pubsubname: Arc::clone(component),
             route: Self::route(topic.as_str()),
             dead_letter_topic: needed.then(|| format!("{topic}.dapr-dead")),
             topic,

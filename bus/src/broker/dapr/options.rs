@@ -1,11 +1,12 @@
 //! How a service and its sidecar work together.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Authorities, HttpEndpoint, Secret, SidecarEndpoint};
-use crate::{RelayOptions, RetryPolicy};
+use crate::{RelayOptions, RetryPolicy, Topic};
 
 /// How long connecting may take.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -56,8 +57,11 @@ pub struct DaprOptions {
     pub api_token: Option<Secret>,
     /// What the sidecar shows with deliveries, where it was given one (`APP_API_TOKEN`).
     pub app_token: Option<Secret>,
-    /// The name of the pub/sub component.
+    /// The name of the pub/sub component that carries the topics.
     pub pubsub: Arc<str>,
+    /// The topics that another component carries. NATS JetStream wants one for each topic that a service handles, since a
+    /// durable consumer takes one topic only.
+    pub topic_pubsubs: BTreeMap<Topic, Arc<str>>,
     /// Where deliveries come in.
     pub app_channel: AppChannel,
     /// Whether the sidecar is told what the service subscribes to when it asks. Where operators write `Subscription`
@@ -91,6 +95,7 @@ impl DaprOptions {
             api_token: None,
             app_token: None,
             pubsub: pubsub.into(),
+            topic_pubsubs: BTreeMap::new(),
             app_channel: AppChannel::Grpc(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             programmatic: true,
             publish: PublishCalls::Bulk { calls: 4, events: 100 },

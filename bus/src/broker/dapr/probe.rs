@@ -1,5 +1,6 @@
 //! Watches the sidecar: whether it is there, what it is, whether it has what the service needs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,94 +10,22 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use super::components::Components;
 use super::endpoint::with_sources;
 use super::health_api::HealthApi;
 use super::sidecar::Sidecar;
+use super::state::{Known, SidecarState};
 use super::{AppChannel, DaprApp, DaprOptions, SidecarVersion};
-use crate::Topic;
-use crate::broker::{BrokerHealth, ServicePort};
+use crate::broker::ServicePort;
 use crate::ended;
 use crate::relay::Relay;
+use crate::{Publications, Topic};
 
 /// What it is called when it has ended.
 const WHAT: &str = "what watches the sidecar";
 
 /// How soon a sidecar that is not ready is asked again.
 const SOON: Duration = Duration::from_millis(250);
-
-/// What is known of the sidecar.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SidecarState {
-    /// It was not asked yet.
-    Unknown,
-    /// It does not answer.
-    Unreachable { reason: String },
-    /// It answers, and must not be used: a release known to lose something.
-    Refused { reason: String },
-    /// It answers, and lacks something.
-    Lacking { reason: String, known: Known },
-    /// It has all that is needed; what of its configuration is not as the service would have it shows all the same.
-    Ready { known: Known, doubts: Vec<String> },
-}
-
-/// What a sidecar that answers has said of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    /// `None` for a build that is no release.
-    version: Option<SidecarVersion>,
-    /// Whether the component is one for Redis.
-    on_redis: bool,
-}
-
-impl SidecarState {
-    pub(super) fn version(&self) -> Option<SidecarVersion> {
-        match self {
-            Self::Ready { known, .. } | Self::Lacking { known, .. } => known.version,
-            Self::Unknown | Self::Unreachable { .. } | Self::Refused { .. } => None,
-        }
-    }
-
-    /// Whether it acknowledges what it gives up, as it does with Redis from 1.17 on: then it has to be told where else to
-    /// put it. Everywhere else what is put elsewhere is lost to its key.
-    /// `None` where it has not said what it is.
-    pub(super) fn drops_what_fails(&self) -> Option<bool> {
-        let (Self::Ready { known, .. } | Self::Lacking { known, .. }) = self else { return None };
-        Some(known.on_redis && known.version.is_none_or(SidecarVersion::has_safe_dead_letters))
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Unknown => Some("the sidecar has not answered yet"),
-            Self::Unreachable { reason } | Self::Refused { reason } | Self::Lacking { reason, .. } => {
-                Some(reason)
-            }
-            Self::Ready { .. } => None,
-        }
-    }
-
-    fn doubts(&self) -> &[String] {
-        let Self::Ready { doubts, .. } = self else { return &[] };
-        doubts
-    }
-
-    /// What an operator has to see to with Redis, since no sidecar says whether it was.
-    fn redis_note(&self) -> Option<&'static str> {
-        self.drops_what_fails().unwrap_or(false).then_some(
-            "from 1.17 on the sidecar moves an event on Redis to <topic>.dapr-dead, which nobody reads, as soon as it is told \
-             \"again\", unless its resources retry without end: take those of deploy/dapr/redis-1.17",
-        )
-    }
-
-    pub(super) fn health(&self) -> BrokerHealth {
-        let costs = self.version().map(SidecarVersion::costs).unwrap_or_default();
-        BrokerHealth {
-            version: self.version().map(|version| version.to_string()),
-            reasons: self.reason().map(str::to_owned).into_iter().collect(),
-            degraded: self.doubts().to_vec(),
-            notes: costs.into_iter().chain(self.redis_note()).map(str::to_owned).collect(),
-        }
-    }
-}
 
 /// Asks the sidecar, again and again, for as long as this lives.
 pub(super) struct Probe {
@@ -116,7 +45,8 @@ pub(super) struct Watcher {
     programmatic: bool,
     over_http: bool,
     app: DaprApp,
-    pubsub: Arc<str>,
+    components: Components,
+    publications: Arc<Publications>,
     service: Arc<str>,
     state: watch::Sender<SidecarState>,
     relay: Option<Arc<Relay>>,
@@ -136,7 +66,8 @@ impl Probe {
             programmatic: options.programmatic,
             over_http: options.app_channel == AppChannel::Http,
             app: app.clone(),
-            pubsub: Arc::clone(&options.pubsub),
+            components: Components::new(options),
+            publications: Arc::clone(&port.publications),
             service: Arc::clone(&port.service),
             state: app.state(),
             relay,
@@ -186,7 +117,7 @@ impl Watcher {
             return judged;
         };
         match api.fault().await {
-            Some(reason) => SidecarState::Lacking { reason, known: *known },
+            Some(reason) => SidecarState::Lacking { reason, known: known.clone() },
             None => judged,
         }
     }
@@ -196,31 +127,27 @@ impl Watcher {
         if let Some(reason) = version.and_then(SidecarVersion::fault) {
             return SidecarState::Refused { reason };
         }
-        let known =
-            Known { version, on_redis: self.component(metadata).is_some_and(|kind| kind == "pubsub.redis") };
+        let known = Known { version, redis: self.on_redis(metadata) };
         match self.lacking(metadata) {
             Some(reason) => SidecarState::Lacking { reason, known },
             None => SidecarState::Ready { known, doubts: self.doubts(metadata) },
         }
     }
 
-    /// What kind of component carries the events.
-    fn component<'a>(&self, metadata: &'a GetMetadataResponse) -> Option<&'a str> {
-        let mut components = metadata.registered_components.iter();
-        components
-            .find(|component| *component.name == *self.pubsub)
-            .map(|component| component.r#type.as_str())
+    /// The components that carry the service's events.
+    fn needed(&self) -> BTreeSet<Arc<str>> {
+        self.components.carrying(self.app.topics().iter().chain(self.publications.declared()))
+    }
+
+    fn on_redis(&self, metadata: &GetMetadataResponse) -> BTreeSet<Arc<str>> {
+        let mut needed = self.needed();
+        needed.retain(|component| kind_of(metadata, component) == Some("pubsub.redis"));
+        needed
     }
 
     fn lacking(&self, metadata: &GetMetadataResponse) -> Option<String> {
-        let pubsub = &self.pubsub;
-        let Some(component) = self.component(metadata) else {
-            return Some(format!(
-                "the sidecar has no component \"{pubsub}\"; look for it in its log and its resources"
-            ));
-        };
-        if !component.starts_with("pubsub.") {
-            return Some(format!("the sidecar's component \"{pubsub}\" is a {component}, no pub/sub"));
+        if let Some(reason) = self.needed().iter().find_map(|component| unfit(metadata, component)) {
+            return Some(reason);
         }
         if !self.programmatic {
             return None;
@@ -232,35 +159,57 @@ impl Watcher {
         ))
     }
 
-    /// The subscriptions on the component that carries the events.
-    fn subscriptions<'a>(
-        &self,
-        metadata: &'a GetMetadataResponse,
-    ) -> impl Iterator<Item = &'a PubsubSubscription> {
-        metadata.subscriptions.iter().filter(|one| *one.pubsub_name == *self.pubsub)
-    }
-
     /// The topics that the service handles and the sidecar does not bring.
     fn unsubscribed(&self, metadata: &GetMetadataResponse) -> Vec<Topic> {
-        let brought = |topic: &Topic| self.subscriptions(metadata).any(|one| one.topic == topic.as_str());
+        let brought = |topic: &Topic| {
+            let component = self.components.of(topic);
+            let mut subscriptions = metadata.subscriptions.iter();
+            subscriptions.any(|one| *one.pubsub_name == **component && one.topic == topic.as_str())
+        };
         self.app.topics().into_iter().filter(|topic| !brought(topic)).collect()
     }
 
-    /// What of its subscriptions is not as the service would have it, where others say what they are.
+    /// What of its configuration is not as the service would have it.
     fn doubts(&self, metadata: &GetMetadataResponse) -> Vec<String> {
-        if self.programmatic {
-            return Vec::new();
+        let mut doubts = self.shared_consumers(metadata);
+        if !self.programmatic {
+            doubts.extend(self.declared_otherwise(metadata));
         }
+        doubts
+    }
+
+    /// Durable consumers that are to take more than one topic, as none does: the sidecar says so in its log alone.
+    fn shared_consumers(&self, metadata: &GetMetadataResponse) -> Vec<String> {
+        let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let handled = self.app.topics();
+        for topic in &handled {
+            topics.entry(self.components.of(topic)).or_default().push(format!("\"{topic}\""));
+        }
+        let on_jetstream = |component: &str| kind_of(metadata, component) == Some("pubsub.jetstream");
+        let shared =
+            topics.into_iter().filter(|(component, topics)| topics.len() > 1 && on_jetstream(component));
+        let told = shared.map(|(component, topics)| {
+            format!(
+                "a durable consumer of JetStream takes one topic, and \"{component}\" is to bring {}: give each a component \
+                 of its own (`DaprOptions::topic_pubsubs`, --topic-pubsub)",
+                topics.join(", ")
+            )
+        });
+        told.collect()
+    }
+
+    /// What of its subscriptions is not as the service would have it, where others say what they are.
+    fn declared_otherwise(&self, metadata: &GetMetadataResponse) -> Vec<String> {
         let missing = self.unsubscribed(metadata).into_iter().map(|topic| {
             format!(
                 "the sidecar does not bring \"{topic}\": there is no Subscription resource for it on \"{}\", it names \
                  other apps in its scopes, or the sidecar was started before it was written",
-                self.pubsub
+                self.components.of(&topic)
             )
         });
-        let handled = self.app.topics();
-        let others = self.subscriptions(metadata).filter_map(|one| self.doubt(one, &handled));
-        missing.chain(others).collect()
+        let (handled, needed) = (self.app.topics(), self.needed());
+        let ours = metadata.subscriptions.iter().filter(|one| needed.contains(one.pubsub_name.as_str()));
+        missing.chain(ours.filter_map(|one| self.doubt(one, &handled))).collect()
     }
 
     fn doubt(&self, subscription: &PubsubSubscription, handled: &[Topic]) -> Option<String> {
@@ -313,6 +262,23 @@ impl Watcher {
             other => tracing::warn!(%service, reason = other.reason(), "the sidecar is not ready"),
         }
     }
+}
+
+/// What kind of component this is, if the sidecar has it.
+fn kind_of<'a>(metadata: &'a GetMetadataResponse, component: &str) -> Option<&'a str> {
+    let mut components = metadata.registered_components.iter();
+    components.find(|one| one.name == component).map(|one| one.r#type.as_str())
+}
+
+/// Why a component can carry no events.
+fn unfit(metadata: &GetMetadataResponse, component: &str) -> Option<String> {
+    let Some(kind) = kind_of(metadata, component) else {
+        return Some(format!(
+            "the sidecar has no component \"{component}\"; look for it in its log and its resources"
+        ));
+    };
+    (!kind.starts_with("pubsub."))
+        .then(|| format!("the sidecar's component \"{component}\" is a {kind}, no pub/sub"))
 }
 
 fn unreachable(status: &Status) -> String {

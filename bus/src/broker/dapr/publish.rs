@@ -13,8 +13,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
-use super::probe::SidecarState;
+use super::components::Components;
 use super::sidecar::Sidecar;
+use super::state::SidecarState;
 use super::wire::{self, ENVELOPE_TYPE};
 use super::{DaprOptions, PublishCalls};
 use crate::broker::{PublishError, Publisher};
@@ -42,7 +43,7 @@ pub(super) struct DaprPublisher {
 struct Caller {
     sidecar: Sidecar,
     state: watch::Sender<SidecarState>,
-    pubsub: Arc<str>,
+    components: Components,
 }
 
 impl DaprPublisher {
@@ -51,9 +52,9 @@ impl DaprPublisher {
             PublishCalls::Single { calls } => (calls, 1),
             PublishCalls::Bulk { calls, events } => (calls, events),
         };
-        let pubsub = Arc::clone(&options.pubsub);
+        let components = Components::new(options);
         Self {
-            caller: Caller { sidecar, state, pubsub },
+            caller: Caller { sidecar, state, components },
             queue: Arc::new(Queue::new(calls, events)),
             calls: Mutex::default(),
         }
@@ -125,7 +126,7 @@ impl Caller {
 
     async fn publish(&self, envelope: &Envelope, data: Vec<u8>) -> Taken {
         let event = PublishEventRequest {
-            pubsub_name: self.pubsub.to_string(),
+            pubsub_name: self.components.of(&envelope.topic).to_string(),
             topic: envelope.topic.to_string(),
             data,
             data_content_type: ENVELOPE_TYPE.to_owned(),
@@ -166,7 +167,7 @@ impl Caller {
                 Err(error) => one.reply.give(Err(error)),
             }
         }
-        let (pubsub_name, topic) = (self.pubsub.to_string(), topic.to_string());
+        let (pubsub_name, topic) = (self.components.of(topic).to_string(), topic.to_string());
         (BulkPublishRequest { pubsub_name, topic, entries, metadata: HashMap::new() }, written)
     }
 }

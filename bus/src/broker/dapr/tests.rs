@@ -21,6 +21,7 @@ use crate::{
     SubscriptionOptions,
 };
 
+mod components;
 mod declared;
 mod fake;
 mod health;

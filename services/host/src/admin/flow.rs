@@ -59,16 +59,16 @@ impl FlowItem {
     }
 
     fn subscription(service: &'static str, status: &SubscriptionStatus) -> Self {
-        let (fault, trouble) = (status.fault(), status.trouble());
+        let (fault, troubles) = (status.fault(), status.troubles());
         let last_error = status.last_error.iter().map(|error| format!("last error: {error}"));
         Self {
-            state: word(fault.is_some(), trouble.is_some()),
+            state: word(fault.is_some(), !troubles.is_empty()),
             topic: Some(status.topic.to_string()),
             // Only who feeds it in this process knows how far it is.
             lag: status.source.is_some().then(|| status.lag()),
             in_flight: Some(status.in_flight),
             kept: Some(status.kept),
-            reasons: fault.into_iter().chain(trouble).chain(last_error).collect(),
+            reasons: fault.into_iter().chain(troubles).chain(last_error).collect(),
             ..Self::new(service, "subscription", &*status.name)
         }
     }
@@ -105,7 +105,13 @@ mod tests {
 
     #[test]
     fn a_subscription_shows_as_health_judges_it() {
-        for (stalled, ended, state) in [(0, false, "well"), (2, false, "degraded"), (2, true, "down")] {
+        let cases = [
+            (0, 0, false, "well"),
+            (2, 0, false, "degraded"),
+            (0, 1, false, "degraded"),
+            (2, 1, true, "down"),
+        ];
+        for (stalled, dead_letters, ended, state) in cases {
             let (cursor, durable) = (Position::START, Position::START);
             let (name, topic) = ("hear".into(), Topic::named("v1.heard"));
             let status = SubscriptionStatus {
@@ -117,6 +123,7 @@ mod tests {
                 in_flight: 0,
                 stalled,
                 kept: 3,
+                dead_letters,
                 last_error: None,
                 ended,
             };
@@ -124,7 +131,7 @@ mod tests {
             assert_eq!((item.state, item.kept), (state, Some(3)));
             assert_eq!(
                 item.reasons.len(),
-                usize::from(stalled > 0) + usize::from(ended),
+                usize::from(stalled > 0) + usize::from(dead_letters > 0) + usize::from(ended),
                 "{:?}",
                 item.reasons
             );

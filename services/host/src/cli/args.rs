@@ -147,12 +147,8 @@ pub(super) struct DevArgs {
     /// With --dapr: the directory of the sidecars' components [default: ~/.dapr/components, where `dapr init` puts them].
     #[arg(long, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR")]
     pub(super) dapr_resources: Option<PathBuf>,
-    /// With --dapr: which of those components carries the events, by its name.
-    #[arg(
-        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(super) pubsub: String,
+    #[command(flatten)]
+    pub(super) components: ComponentArgs,
     #[command(flatten)]
     pub(super) stop: StopArgs,
     #[command(flatten)]
@@ -198,6 +194,39 @@ impl StopArgs {
     }
 }
 
+/// Which of a sidecar's components carry a service's events.
+#[derive(Debug, Args)]
+pub(super) struct ComponentArgs {
+    /// Which of the sidecar's pub/sub components carries the events, by its name.
+    #[arg(
+        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(super) pubsub: String,
+    /// A topic that another of its components carries, for several with commas; without it, --pubsub carries all. NATS
+    /// JetStream wants one for each topic that a service handles.
+    #[arg(
+        long, env = "ANNALS_TOPIC_PUBSUB", value_name = "TOPIC=NAME", value_delimiter = ',', value_parser = topic_pubsub
+    )]
+    pub(super) topic_pubsub: Vec<TopicPubsub>,
+}
+
+/// A topic, and the component that carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TopicPubsub {
+    pub(super) topic: String,
+    pub(super) pubsub: String,
+}
+
+fn topic_pubsub(text: &str) -> Result<TopicPubsub, String> {
+    match text.split_once('=') {
+        Some((topic, pubsub)) if !topic.is_empty() && !pubsub.is_empty() => {
+            Ok(TopicPubsub { topic: topic.to_owned(), pubsub: pubsub.to_owned() })
+        }
+        _ => Err("give TOPIC=NAME, the name being that of a pub/sub component".to_owned()),
+    }
+}
+
 /// What carries a service's events.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Events to and from other services")]
@@ -205,12 +234,8 @@ pub(super) struct BrokerArgs {
     /// What carries integration events. All flags below are for a sidecar.
     #[arg(long, env = "ANNALS_BROKER", value_enum, default_value_t, value_name = "BROKER")]
     pub(super) broker: BrokerKind,
-    /// Which of the sidecar's pub/sub components carries them, by its name.
-    #[arg(
-        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(super) pubsub: String,
+    #[command(flatten)]
+    pub(super) components: ComponentArgs,
     /// The sidecar's gRPC API: host:port, http(s)://host:port or unix:///path [default: 127.0.0.1 and the port that
     /// DAPR_GRPC_PORT says, or 50001].
     #[arg(long, env = "DAPR_GRPC_ENDPOINT", value_name = "URL")]

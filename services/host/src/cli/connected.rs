@@ -73,9 +73,12 @@ mod with_dapr {
     use std::str::FromStr;
     use std::sync::Arc;
 
+    use annals_bus::Topic;
     use annals_bus::dapr::{AppChannel, Authorities, DaprOptions, HttpEndpoint, Secret, SidecarEndpoint};
 
-    use super::super::args::{BrokerArgs, ChannelKind, DevArgs, SubscriptionsKind};
+    use super::super::args::{
+        BrokerArgs, ChannelKind, ComponentArgs, DevArgs, SubscriptionsKind, TopicPubsub,
+    };
     use super::super::error::CliError;
     pub(in crate::cli) use super::super::sidecars::Sidecars;
     use super::Connected;
@@ -87,7 +90,7 @@ mod with_dapr {
     const HTTP_PORT_ENV: &str = "DAPR_HTTP_PORT";
 
     pub(super) fn dapr(service: &str, args: &BrokerArgs) -> Result<Carrier, CliError> {
-        let mut options = DaprOptions::new(args.pubsub.as_str());
+        let mut options = carried_by(&args.components)?;
         options.endpoint = grpc_endpoint(args)?;
         options.http_endpoint = http_endpoint(args)?;
         options.ca = authorities(args, &options.endpoint)?;
@@ -100,12 +103,26 @@ mod with_dapr {
         Ok(Carrier::Dapr(HashMap::from([(service.to_owned(), with_tokens(options))])))
     }
 
+    /// For the components that carry the events.
+    fn carried_by(args: &ComponentArgs) -> Result<DaprOptions, CliError> {
+        let mut options = DaprOptions::new(args.pubsub.as_str());
+        for TopicPubsub { topic, pubsub } in &args.topic_pubsub {
+            let before = options.topic_pubsubs.insert(Topic::named(topic.as_str()), pubsub.as_str().into());
+            if before.is_some_and(|before| *before != **pubsub) {
+                return Err(CliError::usage(format!(
+                    "--topic-pubsub (or ANNALS_TOPIC_PUBSUB) names two components for \"{topic}\"; give one"
+                )));
+            }
+        }
+        Ok(options)
+    }
+
     /// Flags, variables and defaults have a part in it: this is what came of them.
     fn tell(options: &DaprOptions) {
         let http_api =
             options.http_endpoint.as_ref().map_or_else(|| "not asked".to_owned(), ToString::to_string);
-        let DaprOptions { endpoint, pubsub, programmatic, app_channel, .. } = options;
-        tracing::info!(grpc_api = %endpoint, http_api, %pubsub, programmatic, ?app_channel, "events go through a sidecar");
+        let DaprOptions { endpoint, pubsub, topic_pubsubs, programmatic, app_channel, .. } = options;
+        tracing::info!(grpc_api = %endpoint, http_api, %pubsub, ?topic_pubsubs, programmatic, ?app_channel, "events go through a sidecar");
     }
 
     fn grpc_endpoint(args: &BrokerArgs) -> Result<SidecarEndpoint, CliError> {
@@ -162,10 +179,11 @@ mod with_dapr {
         services: &[Arc<dyn Service>],
         args: &DevArgs,
     ) -> Result<Connected, CliError> {
+        let carried = carried_by(&args.components)?;
         let names: Vec<_> = services.iter().map(|service| service.name()).collect();
         let sidecars = Sidecars::start(&names, args.dapr_resources.as_deref()).await?;
         let options = sidecars.iter().map(|sidecar| {
-            let mut options = DaprOptions::new(args.pubsub.as_str());
+            let mut options = carried.clone();
             options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
             options.http_endpoint = Some(HttpEndpoint::local(sidecar.http_port()));
             options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], sidecar.app_port()).into());

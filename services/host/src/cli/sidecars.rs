@@ -91,6 +91,8 @@ impl Sidecar {
             .arg(daprd)
             .args(["--mode", "standalone", "--app-protocol", "grpc", "--enable-metrics=false"])
             .args(["--app-id", service, "--log-level", "warn", "--enable-app-health-check=true"])
+            // What is longer never reaches the service, and cannot become a dead letter.
+            .args(["--max-body-size", "8Mi"])
             .args(["--app-channel-address", "127.0.0.1", "--dapr-listen-addresses", "127.0.0.1"])
             .args(["--dapr-internal-grpc-listen-address", "127.0.0.1"])
             .args(["--app-port", &app_port.to_string(), "--dapr-grpc-port", &grpc_port.to_string()])

@@ -1,6 +1,6 @@
 //! A sidecar of our own, for what a real one cannot be told to do: lose an answer, hang, be of any release.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,10 @@ pub(super) struct Script {
     pub(super) token: Option<&'static str>,
     /// What was taken, in order.
     pub(super) published: Vec<Value>,
+    /// The components that it was told to publish through.
+    pub(super) pubsubs: BTreeSet<String>,
+    /// The name of a second component that it has.
+    pub(super) second: Option<&'static str>,
     /// By which names it was called.
     pub(super) calls: Vec<&'static str>,
     /// What it says that it subscribes to, instead of what the tests' service handles: topics and where it brings them.
@@ -148,7 +152,9 @@ impl Fake {
 sidecar_api!(Fake {
     async fn publish_event(&self, request: Request<PublishEventRequest>) -> Result<Response<()>, Status> {
         self.check(&request)?;
-        self.take("publish", vec![request.into_inner().data]).await.map(Response::new)
+        let event = request.into_inner();
+        self.script.lock().pubsubs.insert(event.pubsub_name);
+        self.take("publish", vec![event.data]).await.map(Response::new)
     }
 
     async fn bulk_publish_event(
@@ -158,7 +164,9 @@ sidecar_api!(Fake {
         if !self.is_new() {
             return Err(Status::unknown("failed to proxy request: required metadata dapr-app-id not found"));
         }
-        let events = request.into_inner().entries.into_iter().map(|entry| entry.event).collect();
+        let request = request.into_inner();
+        self.script.lock().pubsubs.insert(request.pubsub_name);
+        let events = request.entries.into_iter().map(|entry| entry.event).collect();
         self.take("bulk", events).await?;
         Ok(Response::new(BulkPublishResponse::default()))
     }
@@ -167,7 +175,9 @@ sidecar_api!(Fake {
         &self,
         request: Request<BulkPublishRequest>,
     ) -> Result<Response<BulkPublishResponse>, Status> {
-        let events = request.into_inner().entries.into_iter().map(|entry| entry.event).collect();
+        let request = request.into_inner();
+        self.script.lock().pubsubs.insert(request.pubsub_name);
+        let events = request.entries.into_iter().map(|entry| entry.event).collect();
         self.take("bulk alpha", events).await?;
         Ok(Response::new(BulkPublishResponse::default()))
     }
@@ -177,18 +187,21 @@ sidecar_api!(Fake {
         request: Request<GetMetadataRequest>,
     ) -> Result<Response<GetMetadataResponse>, Status> {
         self.check(&request)?;
-        let component =
-            RegisteredComponents { name: "bus".into(), r#type: "pubsub.redis".into(), ..Default::default() };
+        let names = ["bus"].into_iter().chain(self.script.lock().second);
         let told = self.script.lock().subscriptions.clone();
         let told = told.unwrap_or_else(|| vec![("v1.counted", "/dapr/events/v1.counted")]);
         Ok(Response::new(GetMetadataResponse {
             runtime_version: self.script.lock().version.clone(),
-            registered_components: vec![component],
+            registered_components: names.map(component).collect(),
             subscriptions: told.into_iter().map(subscription).collect(),
             ..Default::default()
         }))
     }
 });
+
+fn component(name: &str) -> RegisteredComponents {
+    RegisteredComponents { name: name.into(), r#type: "pubsub.redis".into(), ..Default::default() }
+}
 
 fn subscription((topic, path): (&str, &str)) -> PubsubSubscription {
     let rule = PubsubSubscriptionRule { path: path.into(), ..Default::default() };

@@ -41,6 +41,8 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
     for (line, allowed) in [
         ("--broker kafka", "[possible values: none, dapr]"),
         ("--subscriptions mine", "[possible values: programmatic, declarative]"),
+        ("--topic-pubsub v1.a", "give TOPIC=NAME"),
+        ("--topic-pubsub v1.a=one,=two", "give TOPIC=NAME"),
         ("--app-channel tcp", "[possible values: grpc, http]"),
         ("--app-listen here", "give HOST:PORT"),
         ("--listen 8080", "give HOST:PORT"),
