@@ -68,6 +68,17 @@ impl Member {
         self.again();
     }
 
+    /// Kills the process for good, or until it is started for another round.
+    pub(crate) fn end_at_once(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts a process that counts to this round.
+    pub(crate) fn start_for_round(&mut self, round: u64) {
+        self.work.1 = round;
+        self.again();
+    }
+
     /// Asks the process to end, and starts it again when it has.
     pub(crate) fn terminate(&mut self) {
         // One that has hardly begun does not know the signal yet.
@@ -133,12 +144,4 @@ fn start(role: Role, dir: &Path, sidecar: &Sidecar, app_port: u16, (keys, rounds
         .env(told::KEYS, keys.to_string())
         .env(told::ROUNDS, rounds.to_string());
     Process::start(command, &dir.join("log"))
-}
-
-impl Member {
-    /// Kills the process and starts one that counts to this round.
-    pub(crate) fn kill_for_round(&mut self, round: u64) {
-        self.work.1 = round;
-        self.kill();
-    }
 }

@@ -163,18 +163,19 @@ async fn hear(event: Counted, _: Delivery) -> Result<Reaction, HandlerError> {
     Ok(Reaction::none().command::<Tally>(event.key, event.n))
 }
 
-/// What each key heard, in order, from the subscriber's journal.
-pub(crate) fn heard(journal: &Path) -> HashMap<String, Vec<u64>> {
+/// The numbers that a journal has of each instance of this type, in order.
+pub(crate) fn written<A: Aggregate>(journal: &Path) -> HashMap<String, Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let journal = open(journal);
-        let mut heard: HashMap<String, Vec<u64>> = HashMap::new();
-        let mut events = journal.read_all(Position(1), Filter::default().category(Tally::TYPE));
+        let mut written: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut events = journal.read_all(Position(1), Filter::default().category(A::TYPE));
         while let Some(event) = events.next().await {
             let event = event.unwrap();
             let content: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
-            heard.entry(event.stream.instance().to_owned()).or_default().push(content["n"].as_u64().unwrap());
+            let of_key = written.entry(event.stream.instance().to_owned()).or_default();
+            of_key.push(content["n"].as_u64().unwrap());
         }
-        heard
+        written
     })
 }

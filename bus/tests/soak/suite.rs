@@ -7,12 +7,13 @@ use annals_parts::Broker;
 use tempfile::TempDir;
 
 use crate::count;
+use crate::domain::Tally;
 use crate::faults::{Fault, schedule};
 use crate::member::{Member, Role};
-use crate::roles::heard;
+use crate::roles::written;
 
 /// How long nothing may happen before it counts as stuck.
-const STUCK: Duration = Duration::from_secs(120);
+pub(crate) const STUCK: Duration = Duration::from_secs(120);
 
 struct Run<B> {
     broker: B,
@@ -37,7 +38,7 @@ pub(crate) fn run(broker: impl Broker) {
     let began = Instant::now();
     run.through(keys * rounds, schedule(seed, faults));
     let took = began.elapsed();
-    run.duplicates_come();
+    duplicates_come(&run.subscriber, &run.broker);
     run.subscriber.stop();
     check(&run.subscriber, keys, rounds);
     println!(
@@ -54,6 +55,15 @@ fn wait_for_subscription(subscriber: &Member) {
         assert!(Instant::now() < deadline, "no subscription: {}", subscriber.said());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until what the last fault left without an answer has come again: an effect that it had twice must show.
+pub(crate) fn duplicates_come(subscriber: &Member, broker: &dyn Broker) {
+    let (heard, since) = (subscriber.progress(), Instant::now());
+    while since.elapsed() < broker.redelivers_within() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(subscriber.progress(), heard, "something was heard again");
 }
 
 impl<B: Broker> Run<B> {
@@ -82,15 +92,6 @@ impl<B: Broker> Run<B> {
         }
     }
 
-    /// Waits until what the last fault left without an answer has come again: an effect that it had twice must show.
-    fn duplicates_come(&self) {
-        let (heard, since) = (self.subscriber.progress(), Instant::now());
-        while since.elapsed() < self.broker.redelivers_within() {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        assert_eq!(self.subscriber.progress(), heard, "something was heard again");
-    }
-
     fn happen(&mut self, fault: Fault) {
         *self.done.entry(fault).or_default() += 1;
         println!("after {} events: {fault:?}", self.subscriber.progress());
@@ -114,7 +115,7 @@ fn end(member: &mut Member) {
 }
 
 fn check(subscriber: &Member, keys: u64, rounds: u64) {
-    let heard = heard(&subscriber.journal());
+    let heard = written::<Tally>(&subscriber.journal());
     let expected: Vec<_> = (1..=rounds).collect();
     for key in 0..keys {
         let of_key = heard.get(&key.to_string()).map(Vec::as_slice).unwrap_or_default();
