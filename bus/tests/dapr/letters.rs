@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_bus::{Delivery, HandlerError, Reaction};
-use annals_parts::Redis;
+use annals_parts::{Broker, Nats, Rabbit, Redis};
 use serde_json::json;
 
 use crate::pair::{self, PUBSUB, topic};
@@ -15,7 +15,20 @@ const BYTES_MAX: usize = 2_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
-    let redis = Redis::start();
+    lands_in_the_dead_letters(&Redis::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w8_it_lands_there_over_jetstream_too() {
+    lands_in_the_dead_letters(&Nats::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn w8_it_lands_there_over_rabbitmq_too() {
+    lands_in_the_dead_letters(&Rabbit::start()).await;
+}
+
+async fn lands_in_the_dead_letters(broker: &dyn Broker) {
     let mended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&mended);
     let handler = move |event: CustomerAddressUpdated, delivery: Delivery| {
@@ -29,7 +42,7 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
         }
     };
     let orders =
-        pair::orders_with(&redis, quick(), handler, |options| options.body_bytes_max = BYTES_MAX).await;
+        pair::orders_with(broker, quick(), handler, |options| options.body_bytes_max = BYTES_MAX).await;
     let publish = |content_type: &str, body: String| {
         let status = orders.sidecar.publish(PUBSUB, topic().as_str(), content_type, body.as_bytes());
         assert_eq!(status, 204, "{body}");
@@ -69,10 +82,27 @@ async fn w8_what_nobody_can_handle_lands_in_the_dead_letters_with_its_reason() {
         assert!(mismatch.reason.contains(path), "{}", mismatch.reason);
     }
 
-    mended.store(true, Ordering::Relaxed);
-    for part in ["it is poison", "not yet", "more than the 2000"] {
+    // The policy of the subscription is three attempts; what no attempt can mend has none or one.
+    let attempts = |part: &str| {
         let letter = found.iter().find(|letter| letter.reason.contains(part)).unwrap();
-        orders.bus.dead_letters().replay(letter.id).await.unwrap();
+        letter.attempts
+    };
+    assert_eq!((attempts("not yet"), attempts("it is poison")), (3, 1), "{}", broker.name());
+    assert!(found.iter().all(|letter| letter.attempts <= 3), "{found:#?}");
+
+    mended.store(true, Ordering::Relaxed);
+    let mut handled = Vec::new();
+    for letter in &found {
+        match orders.bus.dead_letters().replay(letter.id).await {
+            Ok(()) => handled.push(letter),
+            // It is as unreadable as before, and stays.
+            Err(error) => assert_eq!(error.code(), "replay_failed", "{error}"),
+        }
+    }
+    let can_be = ["it is poison", "not yet", "more than the 2000"];
+    assert_eq!(handled.len(), can_be.len(), "{handled:#?}");
+    for letter in handled {
+        assert!(can_be.iter().any(|part| letter.reason.contains(part)), "{letter:#?}");
         let again = orders.bus.dead_letters().replay(letter.id).await.unwrap_err();
         assert_eq!(again.code(), "dead_letter_not_found", "it is handled, and no dead letter any more");
     }

@@ -24,6 +24,7 @@ use crate::{
 mod components;
 mod declared;
 mod fake;
+mod half_open;
 mod health;
 mod tls;
 mod unserved;

@@ -4,14 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use annals_parts::{App, Broker, Redis, Resources, Sidecar, SidecarOptions, free_port, wait_for_port};
+use annals_parts::{App, Broker, Nats, Redis, Resources, Sidecar, SidecarOptions, free_port, wait_for_port};
 use serde_json::{Value, json};
 
 use crate::bodies::{CUSTOMER, ORDER, address, created_customer, created_order, id, new_id, with};
-use crate::pair::{PUBSUB, Services, TOPIC};
+use crate::pair::{PUBSUB, Services, Started, TOPIC};
 use crate::process::{PATIENCE, eventually};
-
-type Pair = Services<Redis, false>;
 
 /// The application, with its own sidecar.
 struct PlainApp {
@@ -22,7 +20,7 @@ struct PlainApp {
 }
 
 impl PlainApp {
-    fn start(broker: &Redis) -> Self {
+    fn start(broker: &dyn Broker) -> Self {
         let port = free_port();
         let component = broker.component(PUBSUB, "plain", &[TOPIC]);
         let options = SidecarOptions::new("plain", App::Http(port), Resources::default().pubsub(&component));
@@ -62,9 +60,8 @@ impl Drop for PlainApp {
     }
 }
 
-#[tokio::test]
-async fn our_events_reach_an_app_that_knows_nothing_of_us() {
-    let services = Pair::start();
+async fn our_events_reach<B: Started, const HTTP: bool>() {
+    let services = Services::<B, HTTP>::start();
     let plain = PlainApp::start(services.broker());
     let mut client = services.client();
     let one = created_customer(&mut client, "1 Elm").await;
@@ -80,8 +77,18 @@ async fn our_events_reach_an_app_that_knows_nothing_of_us() {
 }
 
 #[tokio::test]
-async fn events_of_another_app_are_handled_once() {
-    let services = Pair::start();
+async fn our_events_reach_an_app_that_knows_nothing_of_us() {
+    our_events_reach::<Redis, false>().await;
+}
+
+#[tokio::test]
+async fn our_events_reach_it_over_jetstream_and_http_too() {
+    our_events_reach::<Nats, true>().await;
+}
+
+/// The broker brings so many of the four.
+async fn its_events_are_handled_once<B: Started, const HTTP: bool>(brought: u32) {
+    let services = Services::<B, HTTP>::start();
     let mut plain = PlainApp::start(services.broker());
     let mut client = services.client();
     let customer = new_id();
@@ -111,8 +118,8 @@ async fn events_of_another_app_are_handled_once() {
     arrived(&mut client, "3 Fir").await;
     plain.publish("application/json", &data("4 Ash"));
     arrived(&mut client, "4 Ash").await;
-    let taken = format!("annals_bus_deliveries_total{{topic=\"{TOPIC}\",outcome=\"handled\"}} 4");
-    eventually("all four deliveries were answered", async || {
+    let taken = format!("annals_bus_deliveries_total{{topic=\"{TOPIC}\",outcome=\"handled\"}} {brought}");
+    eventually("all deliveries were answered", async || {
         services.order_client().get("/metrics").await.body.contains(&taken).then_some(())
     })
     .await;
@@ -124,4 +131,15 @@ async fn events_of_another_app_are_handled_once() {
         .filter_map(|event| event["data"].pointer("/shippingAddress/street"))
         .collect();
     assert_eq!(streets, [&json!("1 Elm"), &json!("2 Oak"), &json!("3 Fir"), &json!("4 Ash")], "{history:#}");
+}
+
+#[tokio::test]
+async fn events_of_another_app_are_handled_once() {
+    its_events_are_handled_once::<Redis, false>(4).await;
+}
+
+#[tokio::test]
+async fn events_of_another_app_are_handled_once_over_jetstream_and_http_too() {
+    // It keeps an id once by itself, within two minutes.
+    its_events_are_handled_once::<Nats, true>(3).await;
 }
