@@ -1,10 +1,12 @@
 //! What a journal is, as plainly as it can be said: a list of events, and what is set to be kept of streams.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::{
-    AppendError, AppendResult, Batch, CHECKPOINT_EVENT_TYPE, Durable, Expected, NewEvent, Position,
-    RecordedEvent, Retention, ScavengeOptions, StreamAppend, StreamId, StreamInfo, StreamRetention, Version,
+    AppendError, AppendResult, Batch, CHECKPOINT_EVENT_TYPE, Durable, Expected, ExpiringStreams, NewEvent,
+    Position, RecordedEvent, Retention, ScavengeOptions, StreamAppend, StreamId, StreamInfo, StreamRetention,
+    Timestamp, Version,
 };
 
 #[derive(Default)]
@@ -13,6 +15,8 @@ pub(super) struct Model {
     events: Vec<RecordedEvent>,
     /// Those of them that are there no more.
     scavenged: BTreeSet<Position>,
+    /// Of streams that have expired, where that was: nothing of before counts.
+    expired: BTreeMap<StreamId, Position>,
     kept: BTreeMap<StreamId, Retention>,
     /// The lineages that a refusal has ended.
     ended: BTreeSet<u64>,
@@ -57,12 +61,18 @@ impl Model {
     }
 
     /// The order of all events.
-    pub(super) fn there(&self) -> impl DoubleEndedIterator<Item = &RecordedEvent> {
+    pub(super) fn there(&self) -> impl DoubleEndedIterator<Item = &RecordedEvent> + Clone {
         self.events.iter().filter(|event| self.is_there(event.position))
     }
 
     pub(super) fn version(&self, stream: &StreamId) -> Version {
-        Version(self.events.iter().filter(|event| event.stream == *stream).count() as u64)
+        Version(
+            self.events.iter().filter(|event| event.stream == *stream && self.counts(event)).count() as u64
+        )
+    }
+
+    fn counts(&self, event: &RecordedEvent) -> bool {
+        self.expired.get(&event.stream).is_none_or(|expired| event.position > *expired)
     }
 
     pub(super) fn end(&self) -> Position {
@@ -76,7 +86,7 @@ impl Model {
 
     pub(super) fn streams(&self) -> Vec<StreamInfo> {
         let mut streams = BTreeMap::new();
-        for event in self.events.iter().filter(|event| !self.is_gone(&event.stream)) {
+        for event in self.events.iter().filter(|event| self.counts(event) && !self.is_gone(&event.stream)) {
             let (stream, version, last_time) = (event.stream.clone(), event.version, event.command.time);
             streams.insert(stream.clone(), StreamInfo { stream, version, last_time });
         }
@@ -171,11 +181,16 @@ impl Model {
     ) -> Result<u64, String> {
         let left: BTreeSet<Position> = found.iter().map(|event| event.position).collect();
         let gone: Vec<_> = self.there().filter(|event| !left.contains(&event.position)).cloned().collect();
-        if let Some(wrong) = gone.iter().find(|event| !self.may_go(event, options)) {
+        let streams: BTreeSet<_> = gone.iter().map(|event| &event.stream).collect();
+        let expired: BTreeSet<_> =
+            streams.into_iter().filter(|stream| self.expires(stream, &left, options)).collect();
+        let may_go = |event: &RecordedEvent| expired.contains(&event.stream) || self.may_go(event, options);
+        if let Some(wrong) = gone.iter().find(|event| !may_go(event)) {
             return Err(format!("an event is scavenged that must stay: {wrong:#?}"));
         }
-        let read = self.read_of_all();
+        let (read, end) = (self.read_of_all(), self.end());
         self.scavenged.extend(gone.iter().map(|event| event.position));
+        self.expired.extend(expired.into_iter().map(|stream| (stream.clone(), end)));
         let still = self.read_of_all();
         match read.iter().find(|position| left.contains(position) && !still.contains(position)) {
             Some(hidden) => Err(format!("of a stream something behind position {hidden} is scavenged")),
@@ -197,11 +212,29 @@ impl Model {
     }
 
     fn is_aged(&self, event: &RecordedEvent, options: &ScavengeOptions) -> bool {
-        let age = i128::from(options.now.0) - i128::from(event.command.time.0);
         let most = self.kept.get(&event.stream).and_then(|kept| kept.max_age);
         event.version < self.version(&event.stream)
-            && most.is_some_and(|most| age > i128::try_from(most.as_micros()).unwrap_or(i128::MAX))
+            && most.is_some_and(|most| is_older(event.command.time, most, options.now))
     }
+
+    /// Whether a stream may go as a whole, and has, when so much is left.
+    fn expires(&self, stream: &StreamId, left: &BTreeSet<Position>, options: &ScavengeOptions) -> bool {
+        let below = options.below.max(options.own_below);
+        let mut of = self.there().filter(|event| event.stream == *stream);
+        let last = of.clone().next_back().map(|event| event.command.time);
+        let is_old = |streams: &ExpiringStreams| {
+            let is_older = last.is_some_and(|last| is_older(last, streams.after, options.now));
+            is_older && stream.as_str().starts_with(&streams.prefix)
+        };
+        stream.is_internal()
+            && !self.kept.contains_key(stream)
+            && options.expiring.iter().any(is_old)
+            && of.all(|event| event.position < below && !left.contains(&event.position))
+    }
+}
+
+fn is_older(time: Timestamp, age: Duration, now: Timestamp) -> bool {
+    i128::from(now.0) - i128::from(time.0) > i128::try_from(age.as_micros()).unwrap_or(i128::MAX)
 }
 
 /// Of an aggregate's stream everything is kept, but for what a checkpoint of the same batch makes superfluous.

@@ -8,8 +8,8 @@ use super::super::kit::event;
 use super::keeping::Keeping;
 use super::wanted::Wanted;
 use crate::{
-    Batch, CHECKPOINT_EVENT_TYPE, Direction, EventId, Expected, NewEvent, Position, ScavengeOptions,
-    StreamId, Timestamp, Version,
+    Batch, CHECKPOINT_EVENT_TYPE, Direction, EventId, Expected, ExpiringStreams, NewEvent, Position,
+    ScavengeOptions, StreamId, Timestamp, Version,
 };
 
 /// When the events are whose time is not just any.
@@ -44,6 +44,7 @@ pub(super) struct Scavenging {
     /// Below a position as when all is read; `None` is the end.
     below: Option<u64>,
     own_below: Option<u64>,
+    expiring: Option<ExpiringStreams>,
     now: Timestamp,
     percent_min: u8,
 }
@@ -102,6 +103,10 @@ impl Scavenging {
         Self {
             below: below(),
             own_below: below(),
+            expiring: random.one_in(2).then(|| ExpiringStreams {
+                prefix: ["$key-", "$key-1"][random.index(2)].to_owned(),
+                after: Duration::from_secs(100 * random.below(6)),
+            }),
             now: any_time(random),
             percent_min: [0, 10, 60][random.index(3)],
         }
@@ -112,6 +117,7 @@ impl Scavenging {
         let below = |number: Option<u64>| number.map_or(end.next(), |number| Position(number % (end.0 + 3)));
         ScavengeOptions {
             own_below: below(self.own_below),
+            expiring: self.expiring.iter().cloned().collect(),
             now: self.now,
             percent_min: self.percent_min,
             duty_percent: 100,
@@ -195,12 +201,14 @@ impl Expecting {
     }
 }
 
+/// A few to which much is done, and some of the runtime's own to which little is.
 fn stream(random: &mut Random) -> StreamId {
     let id = random.below(4);
-    let name = match random.below(3) {
-        0 => format!("order-{id}"),
-        1 => format!("invoice-{id}"),
-        _ => format!("$own-{id}"),
+    let name = match random.below(8) {
+        0..3 => format!("order-{id}"),
+        3 | 4 => format!("invoice-{id}"),
+        5 | 6 => format!("$own-{id}"),
+        _ => format!("$key-{}", random.below(20)),
     };
     StreamId::parse(&name).expect("a valid name")
 }

@@ -117,16 +117,20 @@ impl JournalFactory for MakesWrong {
     }
 }
 
+/// How many histories a wrong journal is looked for in.
+const SEEDS: u64 = 40;
+
 /// What is told of a wrong journal, with the fewest steps, of each history that shows it.
 async fn found(about: About) -> Vec<(Vec<Step>, String)> {
     let mut found = Vec::new();
-    for seed in 0..20 {
+    for seed in 0..SEEDS {
         let (factory, steps) = (MakesWrong(about), history(seed));
         if let Err(wrong) = run(&factory, &steps).await {
             found.push(shortest(&factory, steps, wrong).await);
         }
     }
-    assert!(found.len() > 5, "only {} of 20 histories show what is wrong about {about:?}", found.len());
+    let count = found.len();
+    assert!(count > 5, "only {count} of {SEEDS} histories show what is wrong about {about:?}");
     found
 }
 
@@ -149,7 +153,7 @@ async fn what_is_not_kept_as_it_was_set_is_noticed() {
         assert!(steps.len() <= 4, "what sets it, some appends and a look: {steps:?}");
     }
     for (steps, _) in found(About::Tombstones).await {
-        assert!(steps.len() <= 3, "the tombstone, and an append or a look: {steps:?}");
+        assert!(steps.len() <= 4, "some appends, the tombstone among them, and a look: {steps:?}");
     }
 }
 
