@@ -184,7 +184,7 @@ impl<A: Aggregate> fmt::Display for SendError<A> {
             }
             Self::AllRefused { reason: Refusal::Stopping, .. } => f.write_str("the node is stopping"),
             Self::At { index, error } => write!(f, "command {index} of the list: {error}"),
-            Self::NotCommitted(_) => f.write_str("the command was not committed; trying again is safe"),
+            Self::NotCommitted(error) => write!(f, "the command was not committed{}", again(error)),
             Self::OutcomeUnknown { reason } => {
                 write!(
                     f,
@@ -500,6 +500,14 @@ impl From<AppendError> for Failure {
             Outcome::NotCommitted => Self::NotCommitted(error),
             Outcome::Unknown => Self::Unknown(with_sources(&error)),
         }
+    }
+}
+
+/// What is said behind "not committed", where it is of any use.
+pub(crate) const fn again(error: &AppendError) -> &'static str {
+    match error {
+        AppendError::Invalid { .. } | AppendError::StreamGone { .. } => "",
+        _ => "; trying again is safe",
     }
 }
 

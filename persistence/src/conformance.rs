@@ -32,7 +32,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Journal, SnapshotStore};
+use crate::{Journal, ScavengeOptions, SnapshotStore};
 
 mod append;
 mod kit;
@@ -68,7 +68,7 @@ pub use read::{
 };
 pub use retention::{
     a_tombstone_is_for_good, aggregates_are_truncated_at_a_checkpoint_only, retention_goes_with_its_batch,
-    the_last_event_is_always_kept, what_is_not_kept_is_not_read,
+    the_last_event_is_always_kept, what_is_not_kept_is_not_read, what_is_too_old_goes_when_it_is_scavenged,
 };
 pub use snapshots::{
     a_saved_snapshot_is_loaded, other_streams_snapshots_stay, removed_snapshots_are_gone,
@@ -87,6 +87,15 @@ pub trait JournalFactory: Send + Sync + 'static {
     /// The journal made last, opened anew after it was closed. Whoever implements this must have let go of it too:
     /// the case may still hold it. `None` (the default) when the engine cannot; the case then ends.
     fn reopen(&self) -> impl Future<Output = Option<Arc<dyn Journal>>> + Send {
+        std::future::ready(None)
+    }
+
+    /// Gives back what the journal made last no longer keeps, as far as these options let it; answers how many events
+    /// have left the order of all events by it. `None` (the default) when the engine cannot: the cases then go on
+    /// without. An engine heeds of the options `below`, `own_below` and `now`, and the others where it knows them. It may
+    /// need more than one call for what has only just been appended, but what has a megabyte behind it must go in the end.
+    fn scavenge(&self, options: &ScavengeOptions) -> impl Future<Output = Option<u64>> + Send {
+        let _ = options;
         std::future::ready(None)
     }
 }
@@ -168,6 +177,7 @@ macro_rules! journal_conformance {
             reopening_keeps_everything
             what_is_not_kept_is_not_read
             the_last_event_is_always_kept
+            what_is_too_old_goes_when_it_is_scavenged
             a_tombstone_is_for_good
             retention_goes_with_its_batch
             aggregates_are_truncated_at_a_checkpoint_only

@@ -421,6 +421,8 @@ pub struct AllPage {
 /// * a batch is taken whole or not at all, and answered only when it is durable;
 /// * batches submitted one after the other by one caller are decided in that order;
 /// * positions follow commit order, without gaps; versions are 1, 2, 3 ... in each stream;
+/// * what is not kept ([`Retention`]) is not read from its stream, and leaves the order of all events when the journal is
+///   scavenged, where the engine does that: the gaps it leaves are the only ones;
 /// * no read delivers anything above the durable position;
 /// * after a failed write or fsync nothing is acknowledged any more.
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
@@ -464,13 +466,14 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'a, Result<AllPage, ReadError>>;
 
-    /// A stream's last durable version and time; `None` when it has no durable event.
+    /// A stream's last durable version and time; `None` when it has no durable event, or a tombstone.
     fn stream_info<'a>(
         &'a self,
         stream: &'a StreamId,
     ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>>;
 
-    /// At most `limit` streams whose names begin with `prefix`, in the order of their names, after `after`.
+    /// At most `limit` streams whose names begin with `prefix`, in the order of their names, after `after`; those with a
+    /// tombstone are not among them.
     fn streams_page<'a>(
         &'a self,
         prefix: &'a str,

@@ -62,7 +62,7 @@ pub trait JournalExt {
     fn read_all(&self, from: Position, filter: Filter) -> EventStream;
 
     /// As [`JournalExt::read_all`], then every later event as it becomes durable: no gap, no duplicate, and no
-    /// faster than it is read. It never ends of itself.
+    /// faster than it is read. What is scavenged before it is read is passed over. It never ends of itself.
     fn subscribe(&self, from: Position, filter: Filter) -> EventStream;
 }
 

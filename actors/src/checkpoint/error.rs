@@ -7,7 +7,7 @@ use annals_persistence::{
 };
 
 use crate::Retry;
-use crate::error::Failure;
+use crate::error::{Failure, again};
 
 /// Why an instance cannot go on from a checkpoint.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -150,7 +150,7 @@ pub enum CheckpointError {
     #[error("the events cannot be read")]
     Read(#[from] ReadError),
     /// It was not appended.
-    #[error("the checkpoint was not committed; trying again is safe")]
+    #[error("the checkpoint was not committed{}", again(.0))]
     NotCommitted(#[source] AppendError),
     /// Whether it was appended is not known. There is no harm in another one.
     #[error("whether the checkpoint was committed is not known ({reason})")]

@@ -1,10 +1,11 @@
 //! Appends that fail: what was decided on top of them fails too, and the instance goes on from the journal.
 
 use annals_actors::{Retry, SendError, StateError};
-use annals_persistence::{AppendError, Batch, Expected, JournalExt, Version};
+use annals_persistence::{AppendError, Batch, Expected, JournalExt, Retention, StreamId, Version};
 
 use crate::support::{
-    Answer, Command, amounts_of, answer, events_of, id, ledger, let_run, raw_event, sent, start, write_past,
+    Answer, Command, Ledger, amounts_of, answer, events_of, id, ledger, let_run, passivate_all, raw_event,
+    sent, start, write_past,
 };
 
 fn busy() -> AppendError {
@@ -133,6 +134,44 @@ async fn another_writer_is_noticed_and_its_events_are_taken_in() {
     assert_eq!((expected, actual), (Expected::Version(Version(1)), Version(2)));
     assert_eq!(one.send(Command::Add(2)).await.unwrap().version, Version(3));
     assert_eq!(one.state().await.unwrap().state.sum, 13);
+}
+
+fn gone(answer: &Answer) -> bool {
+    match answer {
+        Err(error @ SendError::NotCommitted(AppendError::StreamGone { .. })) => {
+            assert_eq!((error.code(), error.retry()), ("stream_gone", Retry::Never));
+            assert!(!error.to_string().contains("again"), "{error}");
+            true
+        }
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn a_live_instance_whose_stream_is_gone_says_so_and_is_not_stuck() {
+    let node = start().await;
+    let one = ledger(&node, "a");
+    one.send(Command::Add(1)).await.unwrap();
+    let stream = StreamId::aggregate("ledger", "a").unwrap();
+    node.node.journal().append(Batch::default().retaining(stream, Retention::gone())).await.unwrap();
+
+    // It learns of it with an append, as of another writer's events.
+    let sent: Vec<_> = (2..=4).map(|amount| sent(one.send(Command::Add(amount)))).collect();
+    let mut told = Vec::new();
+    for command in sent {
+        told.push(answer(command).await);
+    }
+    assert!(gone(&told[0]), "{told:?}");
+    assert!(told[1..].iter().all(|answer| gone(answer) || not_committed(answer)), "{told:?}");
+    // From then on it is an instance that never was, and that nothing can make.
+    for _ in 0..2 {
+        let current = one.state().await.unwrap();
+        assert_eq!((current.version, current.state), (Version::NONE, Ledger::default()));
+        assert!(gone(&one.send(Command::Add(5)).await));
+        assert!(matches!(one.send(Command::Refuse).await, Err(SendError::Rejected(_))));
+        passivate_all(&node).await;
+    }
+    assert_eq!(ledger(&node, "b").send(Command::Add(1)).await.unwrap().version, Version(1));
 }
 
 #[tokio::test]

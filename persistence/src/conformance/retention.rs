@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use super::JournalFactory;
-use super::kit::{append, event, everything, one, order, refuse, rest, versions};
+use super::kit::{append, event, everything, one, order, refuse, rest, soon, versions};
 use crate::{
-    Batch, CHECKPOINT_EVENT_TYPE, Direction, Expected, Journal, JournalExt, Retention, StreamId, Version,
+    Batch, CHECKPOINT_EVENT_TYPE, Direction, Expected, Journal, JournalExt, Position, Retention,
+    ScavengeOptions, StreamId, Timestamp, Version,
 };
 
 fn internal(name: &str) -> StreamId {
@@ -110,6 +113,89 @@ pub async fn a_tombstone_is_for_good(factory: &impl JournalFactory) {
     assert_eq!(refuse(&journal, one(&stays, Expected::Any)).await.code(), "stream_gone");
 }
 
+/// What is older than it may be, by the times of its commands, is read until it is scavenged, and then goes: from the
+/// first event on, and never the last. Nothing else goes. An engine that cannot scavenge has it read for ever.
+///
+/// # Panics
+/// When the journal does not hold it.
+pub async fn what_is_too_old_goes_when_it_is_scavenged(factory: &impl JournalFactory) {
+    let mut journal = factory.open().await;
+    let (aged, mixed) = (internal("aged"), internal("mixed"));
+    with_times(&journal, &aged, &[0, 1, 2, 3, 4, 5]).await;
+    with_times(&journal, &mixed, &[20, 1, 2, 3]).await;
+    for stream in [&aged, &mixed] {
+        set(&journal, stream, Retention { max_age: Some(Duration::from_secs(5)), ..Retention::default() })
+            .await;
+    }
+    with_megabyte(&journal).await;
+    with_times(&journal, &aged, &[6]).await;
+    with_times(&journal, &mixed, &[21]).await;
+    let (before, end) = (everything(&journal).await, journal.durable().borrow().position);
+    assert_eq!(kept(&journal, &aged).await, [1, 2, 3, 4, 5, 6, 7], "nothing is scavenged yet");
+    let Some(gone) = factory.scavenge(&as_of(5, end)).await else { return };
+    assert_eq!((gone, everything(&journal).await == before), (0, true), "none is older than it may be");
+    // Of those that are, an engine may leave some until more go with them; the sixth is just as old as it may be.
+    let gone = factory.scavenge(&as_of(10, end)).await.expect("it can be scavenged");
+    assert!(gone <= 5, "{gone} are gone, and 5 are older than they may be");
+    assert_eq!(kept(&journal, &aged).await, (gone + 1..=7).collect::<Vec<_>>());
+    assert_eq!(
+        kept(&journal, &mixed).await,
+        [1, 2, 3, 4, 5],
+        "in front of what is old there is something younger"
+    );
+    assert!(everything(&journal).await == before[gone as usize..], "all else is there");
+    goes(factory, &as_of(1000, end), 6 + 4 - gone).await;
+    for round in 0..2 {
+        assert_eq!((kept(&journal, &aged).await, kept(&journal, &mixed).await), (vec![7], vec![5]));
+        assert_eq!(journal.stream_info(&aged).await.unwrap().map(|info| info.version), Some(Version(7)));
+        assert!(everything(&journal).await == before[10..], "all else is there");
+        if round == 0 {
+            journal.close().await;
+            drop(journal);
+            let Some(opened) = factory.reopen().await else { return };
+            journal = opened;
+        }
+    }
+    append(&journal, one(&aged, Expected::Version(Version(7)))).await;
+}
+
+/// An event for each of these seconds.
+async fn with_times(journal: &Arc<dyn Journal>, stream: &StreamId, seconds: &[u64]) {
+    for second in seconds {
+        let mut event = event("noted");
+        event.command.time = Timestamp::default().plus(Duration::from_secs(*second));
+        append(journal, Batch::of(stream.clone(), Expected::Any, [event])).await;
+    }
+}
+
+/// So much is behind the rest that no engine has a reason to leave that alone.
+async fn with_megabyte(journal: &Arc<dyn Journal>) {
+    for _ in 0..64 {
+        let mut large = event("large");
+        large.payload = vec![7; 16 * 1024].into();
+        append(journal, Batch::of(order("large"), Expected::Any, [large])).await;
+    }
+}
+
+/// Everything may go that is not kept, at this second.
+fn as_of(second: u64, end: Position) -> ScavengeOptions {
+    let now = Timestamp::default().plus(Duration::from_secs(second));
+    ScavengeOptions { now, percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(end.next()) }
+}
+
+/// Scavenges until so many events are gone: an engine may have something to do before it can.
+async fn goes(factory: &impl JournalFactory, options: &ScavengeOptions, count: u64) {
+    let all_gone = async {
+        let mut gone = 0;
+        while gone < count {
+            gone += factory.scavenge(options).await.expect("it can be scavenged");
+            tokio::task::yield_now().await;
+        }
+        gone
+    };
+    assert_eq!(soon("what is not kept to go", all_gone).await, count);
+}
+
 /// What is set goes with its batch: where the batch is refused, nothing is set.
 ///
 /// # Panics
@@ -145,7 +231,7 @@ pub async fn aggregates_are_truncated_at_a_checkpoint_only(factory: &impl Journa
         Batch::default().retaining(stream.clone(), Retention { max_count: Some(2), ..Retention::default() }),
         Batch::default().retaining(
             stream.clone(),
-            Retention { max_age: Some(std::time::Duration::from_secs(1)), ..Retention::default() },
+            Retention { max_age: Some(Duration::from_secs(1)), ..Retention::default() },
         ),
     ];
     for batch in refused {

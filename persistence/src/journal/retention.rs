@@ -14,6 +14,10 @@ pub const CHECKPOINT_EVENT_TYPE: &str = "$checkpoint";
 /// it leaves the order of all events, when the journal is scavenged.
 ///
 /// The last event is always kept, whatever is set, since it says how far the stream goes; unless there is a tombstone.
+/// So no version is used twice. Positions stay as they are, with gaps where something was scavenged.
+///
+/// What is set takes the place of what was set before. Where that keeps more than before, what was not read any more is
+/// read again, as far back as nothing was scavenged meanwhile.
 ///
 /// An aggregate's stream is the truth about it, so of these only `truncate_before` and `tombstone` may be set for one,
 /// and the first only together with the append of a [`CHECKPOINT_EVENT_TYPE`] event at that version or behind it.
@@ -31,9 +35,12 @@ pub struct Retention {
     pub truncate_before: Version,
     /// At most this many events are kept, the newest; 0 is as 1.
     pub max_count: Option<u64>,
-    /// Events that are older may be scavenged. Until they are, they are read like others.
+    /// Events that are older, by the time of the command that they are of, may be scavenged: from the first on, so that
+    /// one stays as long as a younger one is in front of it. Until they are, they are read like others.
     pub max_age: Option<Duration>,
-    /// Nothing is kept, and nothing is appended any more, for good.
+    /// Nothing is kept, and nothing is appended any more, for good: such a stream reads as empty, is not listed, has no
+    /// [`StreamInfo`](crate::StreamInfo), and appends are refused with [`AppendError::StreamGone`]. Only the batch that sets it
+    /// may still append to it. A stream that never was can have one too.
     pub tombstone: bool,
 }
 
