@@ -1,4 +1,5 @@
-//! Loading snapshots where it may wait for a disk, and nobody's turn waits with it.
+//! Loading snapshots where it may wait for a disk, and nobody's turn waits with it; of a store that has what is looked for in
+//! memory, where it is asked for: to have it loaded elsewhere takes several times as long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,6 +9,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::catch;
+
+mod pace;
+
+use pace::Pace;
 
 /// How many threads load at a time.
 const THREADS_MAX: usize = 4;
@@ -19,6 +24,7 @@ const WAITING_EACH: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Loader {
     store: Arc<dyn SnapshotStore>,
+    pace: Pace,
     state: Mutex<State>,
 }
 
@@ -36,16 +42,23 @@ struct Load {
 
 impl Loader {
     pub(crate) fn new(store: Arc<dyn SnapshotStore>) -> Arc<Self> {
-        Arc::new(Self { store, state: Mutex::default() })
+        Arc::new(Self { store, pace: Pace::new(), state: Mutex::default() })
     }
 
     /// The snapshots of a stream, or why the store has none to give.
     pub(crate) async fn load(self: &Arc<Self>, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
+        if self.pace.is_quick() {
+            return self.load_here(stream);
+        }
         let (loaded, answer) = oneshot::channel();
         if let Some(hand) = self.ask(Load { stream: stream.clone(), loaded }) {
             drop(tokio::task::spawn_blocking(move || hand.work()));
         }
         answer.await.unwrap_or_else(|_| Err("the runtime that was to load them has ended".to_owned()))
+    }
+
+    fn load_here(&self, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
+        self.pace.of(|| catch(|| self.store.load(stream)))
     }
 
     /// Has a load wait for its turn; answers with another hand, where there is to be one for it.
@@ -69,7 +82,7 @@ impl Hand {
     fn work(mut self) {
         while let Some(Load { stream, loaded }) = self.next() {
             // Whoever no longer waits does not get it.
-            drop(loaded.send(catch(|| self.loader.store.load(&stream))));
+            drop(loaded.send(self.loader.load_here(&stream)));
         }
     }
 

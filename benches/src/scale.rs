@@ -14,7 +14,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::harness::Scenario;
 use crate::workload::{Order, command, instance_id, new_event, stream};
-use crate::{Failure, Measurement, System, Target, Workshop, alternate, journals, tasks};
+use crate::{Failure, Measurement, Plan, System, Target, Workshop, alternate, journals, tasks};
 
 /// All there are.
 pub const ALL: &[Scenario] = &[Scenario { name: "scale", run: scale }];
@@ -142,7 +142,6 @@ impl Target for Served {
 }
 
 fn serving(workshop: &Workshop, dir: &Path) -> Result<Vec<Measurement>, Failure> {
-    const ALLOWED: &str = "600 MiB";
     const ALONE: &str = "nothing else going on";
     let Workshop { runtime, plan, .. } = workshop;
     let embedded = Arc::new(EmbeddedJournal::open(dir, options(SEGMENT_BYTES))?);
@@ -153,12 +152,7 @@ fn serving(workshop: &Workshop, dir: &Path) -> Result<Vec<Measurement>, Failure>
     let served = Arc::new(Served(handles));
     let serve = |window| tasks(runtime, &served, CLIENTS.min(live), live, window);
     serve(plan.window)?;
-    let memory = alternate(
-        format!("resident with {live} instances live"),
-        "MiB",
-        plan,
-        vec![System::new(OURS, |_| resident_mebibytes()), System::new(ALLOWED, |_| Ok(ALLOWED_MEBIBYTES))],
-    )?;
+    let memory = resident(plan, &format!("resident with {live} instances live"))?;
     runtime.block_on(let_half_go(&journal, plan.scale_events / EVENTS_EACH, live))?;
     let mut scavenged = 0;
     let systems = vec![
@@ -170,13 +164,17 @@ fn serving(workshop: &Workshop, dir: &Path) -> Result<Vec<Measurement>, Failure>
         System::new(ALONE, serve),
     ];
     let served_meanwhile = alternate("commands while half is scavenged", "commands/s", plan, systems)?;
+    if scavenged == 0 {
+        return Err("nothing was scavenged while commands were served".into());
+    }
+    let memory_after = resident(plan, &format!("resident with {live} live, a part scavenged beside them"))?;
     let (rest, took) = scavenge_all(&embedded)?;
     println!("  scavenged {scavenged} events while serving, the other {rest} in {:.1} s", took.as_secs_f64());
     runtime.block_on(async {
         node.shutdown().await;
         journal.close().await;
     });
-    Ok(vec![memory.with_limit(ALLOWED, 1.0), served_meanwhile.with_goal(ALONE, KEPT)])
+    Ok(vec![memory, served_meanwhile.with_goal(ALONE, KEPT), memory_after])
 }
 
 /// Every other stream is given up, but those that are served: their events may go.
@@ -223,6 +221,14 @@ fn scavenge_all(journal: &EmbeddedJournal) -> Result<(u64, Duration), Failure> {
 
 fn everything(journal: &EmbeddedJournal) -> ScavengeOptions {
     ScavengeOptions::below(journal.durable().borrow().position.next())
+}
+
+/// What is resident now, beside what may be.
+fn resident(plan: &Plan, name: &str) -> Result<Measurement, Failure> {
+    const ALLOWED: &str = "600 MiB";
+    let systems =
+        vec![System::new(OURS, |_| resident_mebibytes()), System::new(ALLOWED, |_| Ok(ALLOWED_MEBIBYTES))];
+    Ok(alternate(name, "MiB", plan, systems)?.with_limit(ALLOWED, 1.0))
 }
 
 /// What the process has in memory, as Linux counts it.

@@ -1,4 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Condvar;
@@ -12,9 +14,17 @@ struct Gate {
     opened: Condvar,
     now: AtomicUsize,
     most: AtomicUsize,
+    /// How long each takes.
+    pause: Mutex<Duration>,
+    /// Who has loaded last.
+    by: Mutex<Option<ThreadId>>,
 }
 
 impl Gate {
+    fn pause(&self, pause: Duration) {
+        *self.pause.lock() = pause;
+    }
+
     fn set(&self, shut: bool) {
         *self.shut.lock() = shut;
         self.opened.notify_all();
@@ -27,6 +37,8 @@ impl SnapshotStore for Gate {
         let now = 1 + self.now.fetch_add(1, Ordering::SeqCst);
         self.most.fetch_max(now, Ordering::SeqCst);
         self.opened.wait_while(&mut self.shut.lock(), |shut| *shut);
+        *self.by.lock() = Some(std::thread::current().id());
+        std::thread::sleep(*self.pause.lock());
         self.now.fetch_sub(1, Ordering::SeqCst);
         Vec::new()
     }
@@ -67,6 +79,26 @@ async fn a_few_loads_share_a_thread() {
         join_all(streams.iter().map(|stream| loader.load(stream))).await;
     }
     assert_eq!(gate.most.load(Ordering::SeqCst), 1);
+}
+
+/// Shut, it is slow; it is nobody's turn to wait for it once that is known.
+#[tokio::test]
+async fn a_quick_store_is_asked_in_place_and_a_slow_one_never() {
+    let gate = Arc::<Gate>::default();
+    let loader = Loader::new(Arc::clone(&gate) as _);
+    let own = std::thread::current().id();
+    while *gate.by.lock() != Some(own) {
+        loader.load(&stream(1)).await.unwrap();
+    }
+    // The one that finds out that it is slow now.
+    gate.pause(Duration::from_millis(1));
+    while *gate.by.lock() == Some(own) {
+        loader.load(&stream(1)).await.unwrap();
+    }
+    for _ in 0..100 {
+        loader.load(&stream(1)).await.unwrap();
+        assert_ne!(*gate.by.lock(), Some(own));
+    }
 }
 
 #[tokio::test]

@@ -30,9 +30,9 @@ const TAIL_EVENTS: usize = 10;
 /// Instances that one node takes snapshots of: few enough that its writer leaves none out.
 const SNAPSHOTS_EACH: usize = 100;
 
-/// Both ways, each beside the same done by hand.
+/// Each way beside the same done by hand.
 pub(super) fn activation(workshop: &Workshop) -> Result<Vec<Measurement>, Failure> {
-    Ok(vec![from_events(workshop)?, from_snapshots(workshop)?])
+    Ok(vec![from_events(workshop)?, from_snapshots(workshop)?, from_snapshots_alone(workshop)?])
 }
 
 fn from_events(workshop: &Workshop) -> Result<Measurement, Failure> {
@@ -61,6 +61,7 @@ fn from_snapshots(workshop: &Workshop) -> Result<Measurement, Failure> {
     let journal = journals::open(&dir.path().join("journal"))?;
     let ours = open_snapshots(&ours)?;
     runtime.block_on(take_snapshots(&journal, &ours, count))?;
+    runtime.block_on(journals::fill_many(&journal, count, TAIL_EVENTS))?;
     let plain = plain_snapshots(&theirs, count)?;
     let expected = SNAPSHOT_VERSION + TAIL_EVENTS;
     let systems = vec![
@@ -75,6 +76,56 @@ fn from_snapshots(workshop: &Workshop) -> Result<Measurement, Failure> {
     let measured = alternate(name, UNIT, plan, systems)?;
     runtime.block_on(journal.close());
     Ok(measured.with_goal(BY_HAND, GOAL))
+}
+
+/// Without a tail, beside the bare snapshot: what is looked up in sled and decoded, with no look at the journal. Ours looks
+/// there for the event that the snapshot names, and for what has come since.
+fn from_snapshots_alone(workshop: &Workshop) -> Result<Measurement, Failure> {
+    const BARE: &str = "sled's get + decoding";
+    let Workshop { runtime, plan, .. } = workshop;
+    let (dir, count) = (workshop.dir()?, plan.cold_instances);
+    let journal = journals::open(&dir.path().join("journal"))?;
+    let ours = open_snapshots(&dir.path().join("snapshots"))?;
+    runtime.block_on(take_snapshots(&journal, &ours, count))?;
+    let bare = bare_snapshots(&dir.path().join("bare"), count)?;
+    let systems = vec![
+        System::new(OURS, |window| {
+            repeat(window, count, || {
+                runtime.block_on(activate(&journal, Some(&ours), count, SNAPSHOT_VERSION))
+            })
+        }),
+        System::new(BARE, |window| repeat(window, count, || runtime.block_on(decode_bare(&bare, count)))),
+    ];
+    let measured =
+        alternate(format!("activation from a snapshot alone, {CLIENTS} clients"), UNIT, plan, systems)?;
+    runtime.block_on(journal.close());
+    Ok(measured.with_goal(BARE, GOAL))
+}
+
+/// The same bodies, without our envelope, in sled alone.
+fn bare_snapshots(dir: &Path, count: usize) -> Result<sled::Db, Failure> {
+    let bare = sled::open(dir)?;
+    let version = SNAPSHOT_VERSION as u64;
+    let body = by_hand_body(&Order { items: 2 * version, total_cents: 2590 * version })?;
+    for instance in 0..count {
+        bare.insert(stream(instance)?.as_str(), body.as_slice())?;
+    }
+    Ok(bare)
+}
+
+async fn decode_bare(bare: &sled::Db, count: usize) -> Result<Duration, Failure> {
+    let bare = bare.clone();
+    share(count, SNAPSHOT_VERSION, move |instance| {
+        let bare = bare.clone();
+        async move {
+            let bytes = bare.get(stream(instance)?.as_str())?.ok_or("a snapshot is missing")?;
+            let body = CodecId::Bincode.decode::<ByHand>(&bytes)?;
+            let order: Order = CodecId::Bincode.decode(&body.state)?;
+            std::hint::black_box((&body.time, &body.first, &order));
+            Ok(body.latest.back().map_or(Version::NONE, |last| last.version))
+        }
+    })
+    .await
 }
 
 /// A store that outlives the nodes that use it, as warm as it is by hand: a node closes its store when it stops.
@@ -112,7 +163,7 @@ async fn node(
     Ok(builder.aggregate::<Order>().start().await?)
 }
 
-/// Instances leave their snapshots behind when their node stops; the tail comes after it.
+/// Instances leave their snapshots behind when their node stops.
 async fn take_snapshots(
     journal: &Arc<dyn Journal>,
     snapshots: &Arc<dyn SnapshotStore>,
@@ -132,7 +183,7 @@ async fn take_snapshots(
             return Err(format!("instance {instance} left no snapshot behind").into());
         }
     }
-    journals::fill_many(journal, count, TAIL_EVENTS).await
+    Ok(())
 }
 
 /// What a snapshot holds beside the state: the commands that appended the last events.
