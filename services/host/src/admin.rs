@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::query::query_time;
 use crate::server::stopped;
-use crate::view::{Part, ServiceView, absence};
+use crate::view::{Part, ServiceView, absence, no_aggregate};
 use crate::{PathText, Problem, json_response};
 
 mod access;
@@ -209,7 +209,7 @@ async fn instance(
     let moment = query.at.as_deref().map(moment).transpose()?;
     let views: Vec<_> = admin.chosen(&query)?.into_iter().map(|service| service.view).collect();
     if !views.iter().any(|view| view.inspector(&type_name).is_some()) {
-        return Err(no_aggregate(&type_name));
+        return Err(not_registered(&views, &type_name));
     }
     for view in &views {
         if let Some(found) = view.instance(&type_name, &id, moment).await? {
@@ -219,9 +219,8 @@ async fn instance(
     Err(Problem::not_found(absence(&views, &type_name, &id, moment).await?))
 }
 
-fn no_aggregate(type_name: &str) -> Problem {
-    let detail = format!("no service here has an aggregate \"{type_name}\"");
-    Problem::new(StatusCode::NOT_FOUND, "aggregate_not_registered", detail)
+fn not_registered(views: &[ServiceView], type_name: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "aggregate_not_registered", no_aggregate(views, type_name))
 }
 
 async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Response, Problem> {

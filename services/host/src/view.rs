@@ -195,6 +195,13 @@ impl ServiceView {
     }
 }
 
+/// That none of the services has instances of such a type, and which types there are.
+pub(crate) fn no_aggregate(views: &[ServiceView], type_name: &str) -> String {
+    let inspectors = views.iter().flat_map(|view| view.inspectors.iter());
+    let all: Vec<_> = inspectors.map(|inspector| inspector.type_name()).collect();
+    format!("no service here has an aggregate \"{type_name}\"; there are: {}", all.join(", "))
+}
+
 /// Why none of the services has a state of the instance to show.
 pub(crate) async fn absence(
     views: &[ServiceView],

@@ -117,6 +117,10 @@ async fn a_running_service_makes_checkpoints_and_says_who_holds_events() {
         assert_eq!(exit_code(&refused), 1);
         assert!(stderr(&refused).contains(code), "{}", stderr(&refused));
     }
+    let refused = stderr(&run(&["aggregate", "show", "stranger", ID, "--url", &notes.address]));
+    for part in ["\"stranger\"; there are: ", "note", "count"] {
+        assert!(refused.contains(part), "{refused}");
+    }
     let wrong = run(&["aggregate", "checkpoint", "note", ID, "--data", dir]);
     assert_eq!(exit_code(&wrong), 2, "{}", stderr(&wrong));
 

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
-use super::{Admin, Asked, asked, no_aggregate};
+use super::{Admin, Asked, asked, not_registered};
 use crate::{PathText, Problem};
 
 /// Who asks, as the checkpoint's event has it.
@@ -39,8 +39,10 @@ pub(super) async fn make(
 ) -> Result<Json<CheckpointItem>, Problem> {
     let query = asked(query)?;
     let (type_name, id) = path.get()?;
-    let mut none = no_aggregate(&type_name);
-    for service in admin.chosen(&query)? {
+    let chosen = admin.chosen(&query)?;
+    let views: Vec<_> = chosen.iter().map(|service| service.view.clone()).collect();
+    let mut none = not_registered(&views, &type_name);
+    for service in chosen {
         let Some(kind) = service.kinds.iter().find(|kind| kind.type_name() == type_name) else { continue };
         match made(&**kind, service.view.service, &id, query.keep).await {
             Err(error @ CheckpointError::NotFound { .. }) => none = error.into(),

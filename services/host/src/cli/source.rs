@@ -13,7 +13,7 @@ use super::client::{Client, escaped};
 use super::error::CliError;
 use crate::admin::{AdminQuery, moment};
 use crate::data::{self, journal_dir};
-use crate::view::{Part, ServiceView, absence};
+use crate::view::{Part, ServiceView, absence, no_aggregate};
 use crate::{DataError, Problem, Service};
 
 /// JSON texts, one for each item.
@@ -270,7 +270,7 @@ async fn stopped_instance(
     let (code, message) = if known {
         ("not_found", absence(views, type_name, id, moment).await?)
     } else {
-        ("aggregate_not_registered", format!("no service here has an aggregate \"{type_name}\""))
+        ("aggregate_not_registered", no_aggregate(views, type_name))
     };
     Err(CliError::Failed { code: code.to_owned(), message })
 }
