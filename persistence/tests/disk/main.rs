@@ -10,5 +10,6 @@ mod damage;
 mod expiry;
 mod failures;
 mod snapshots;
+mod states;
 mod support;
 mod workload;

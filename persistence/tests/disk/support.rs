@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_persistence::{Driver, EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SimVfs, Survival};
+use annals_persistence::{
+    CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Journal, NewEvent,
+    OpenError, SimVfs, Survival, Timestamp,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -72,4 +75,17 @@ pub(crate) const SURVIVALS: [Survival; 8] = [
 
 pub(crate) fn any_survival(random: &mut StdRng) -> Survival {
     SURVIVALS[random.random_range(0..SURVIVALS.len())]
+}
+
+/// An event of the runtime's own.
+pub(crate) fn event(id: EventId, type_name: &'static str, payload: Vec<u8>) -> NewEvent {
+    NewEvent {
+        id,
+        type_name: type_name.into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: payload.into(),
+        command: CommandMetadata::internal(Timestamp(1_700_000_000_000_000)),
+        tags: Vec::new(),
+    }
 }
