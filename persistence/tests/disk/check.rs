@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, Direction, EventId, Expected, FileSnapshots, Filter, Journal, JournalExt, Position, RecordedEvent,
-    SimVfs, SnapshotStore, StreamId, Survival, Version,
+    Batch, Direction, EmbeddedJournal, EventId, Expected, FileSnapshots, Filter, Journal, JournalExt,
+    Position, RecordedEvent, SimVfs, SnapshotStore, StreamId, Survival, Version,
 };
 use futures_util::TryStreamExt;
 
 use crate::states::{Folded, Found, Stream, snapshots};
-use crate::support::{event, open};
+use crate::support::{append, dynamic, event, open};
 use crate::workload::{Known, Submitted};
 
 /// Opens the journal on this disk (after the power went, if it is an image, else after the process alone ended), and
@@ -89,8 +89,8 @@ impl MayGo {
     }
 }
 
-pub(crate) async fn everything(journal: &Arc<dyn Journal>) -> Vec<RecordedEvent> {
-    let read = journal.read_all(Position::START, Filter::everything()).try_collect();
+pub(crate) async fn everything(journal: &Arc<EmbeddedJournal>) -> Vec<RecordedEvent> {
+    let read = dynamic(journal).read_all(Position::START, Filter::everything()).try_collect();
     read.await.expect("what is there can be read")
 }
 
@@ -184,7 +184,7 @@ fn histories(
 }
 
 async fn streams_are_whole(
-    journal: &Arc<dyn Journal>,
+    journal: &Arc<EmbeddedJournal>,
     store: &FileSnapshots,
     (events, histories): (&[RecordedEvent], &BTreeMap<StreamId, Vec<EventId>>),
     may_go: &MayGo,
@@ -192,7 +192,7 @@ async fn streams_are_whole(
 ) -> Found {
     let mut found = Found::default();
     for (id, history) in histories {
-        let read = journal.read_stream(id, Version(1), Direction::Forward).try_collect::<Vec<_>>();
+        let read = dynamic(journal).read_stream(id, Version(1), Direction::Forward).try_collect::<Vec<_>>();
         let read = read.await.unwrap();
         let own = events.iter().filter(|event| event.stream == *id);
         assert!(own.rev().take(read.len()).eq(read.iter().rev()), "{case}: the index of {id}");
@@ -206,10 +206,10 @@ async fn streams_are_whole(
 }
 
 /// Appends to a stream of its own, and saves its state.
-async fn goes_on(journal: &Arc<dyn Journal>, store: &FileSnapshots, before: u64, case: &str) -> StreamId {
+async fn goes_on(journal: &Arc<EmbeddedJournal>, store: &FileSnapshots, before: u64, case: &str) -> StreamId {
     let (stream, id) = (StreamId::aggregate("after", "1").unwrap(), EventId::from_u128(1));
     let event = event(id, "went-on", b"{}".to_vec());
-    let appended = journal.append(Batch::of(stream.clone(), Expected::NoStream, [event])).await;
+    let appended = append(journal, Batch::of(stream.clone(), Expected::NoStream, [event])).await;
     assert_eq!(appended.expect("it goes on").first, Position(before + 1), "{case}");
     store.save(&stream, &Folded::of(&[id]).snapshot(journal.id()).unwrap());
     journal.close().await;

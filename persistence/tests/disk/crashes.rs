@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use annals_persistence::{SimVfs, Survival, Vfs};
+use annals_persistence::{Journal, SimVfs, Survival, Vfs};
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::check::holds;
 use crate::states::{Found, SNAPSHOTS, snapshots};
-use crate::support::{DIR, SURVIVALS, any_survival, block_on, number, open, open_by_hand, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, any_survival, block_on, number, open, seeds, with_seed};
 use crate::workload::{Submitted, work, work_and_scavenge};
 
 const STEPS: usize = 24;
@@ -21,6 +21,18 @@ fn crashed(seed: u64, call: u64) -> Option<(SimVfs, Vec<Submitted>)> {
     let mut submitted = Vec::new();
     with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, STEPS)));
     disk.crashed().then_some((disk, submitted))
+}
+
+/// What a seed is printed for.
+#[test]
+fn a_seed_leads_to_the_same_calls_again() {
+    let seed = seeds().next().unwrap();
+    let calls = || {
+        let disk = SimVfs::new();
+        with_seed(seed, |mut random| drop(block_on(work(&disk, &mut random, STEPS))));
+        disk.history()
+    };
+    assert_eq!(calls(), calls(), "ANNALS_SEED={seed}");
 }
 
 /// `ANNALS_CRASHES` crash points (each with eight images), at every call of one workload after the other.
@@ -117,7 +129,7 @@ fn power_lost_during_recovery_is_recovered_from() {
         for call in 1.. {
             let image = disk.image(survival, nth);
             image.crash_at(call);
-            let opened = open_by_hand(&image);
+            let opened = open(&image);
             let store = snapshots(&image);
             if !image.crashed() {
                 break;

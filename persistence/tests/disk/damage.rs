@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecId, CommandMetadata, EventId, Expected, Filter, Journal, JournalExt, NewEvent, OpenError,
-    Position, ReadError, RecordedEvent, SimVfs, StreamId, Survival, Timestamp, Vfs,
+    Batch, CodecId, CommandMetadata, EmbeddedJournal, EventId, Expected, Filter, Journal, JournalExt,
+    NewEvent, OpenError, Position, ReadError, RecordedEvent, SimVfs, StreamId, Survival, Timestamp, Vfs,
 };
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::check::everything;
-use crate::support::{DIR, block_on, number, open, seeds};
+use crate::support::{self, DIR, block_on, dynamic, number, open, seeds};
 
 /// A log in which every batch is a group of its own, and where each of them lies.
 struct Log {
@@ -108,9 +108,9 @@ impl Log {
     }
 }
 
-async fn as_far_as_it_goes(journal: &Arc<dyn Journal>) -> (Vec<RecordedEvent>, Option<ReadError>) {
+async fn as_far_as_it_goes(journal: &Arc<EmbeddedJournal>) -> (Vec<RecordedEvent>, Option<ReadError>) {
     let mut events = Vec::new();
-    let mut read = journal.read_all(Position::START, Filter::everything());
+    let mut read = dynamic(journal).read_all(Position::START, Filter::everything());
     while let Some(event) = read.next().await {
         match event {
             Ok(event) => events.push(event),
@@ -130,11 +130,11 @@ enum Found {
     Cut,
 }
 
-async fn append(journal: &Arc<dyn Journal>, random: &mut StdRng) -> usize {
+async fn append(journal: &Arc<EmbeddedJournal>, random: &mut StdRng) -> usize {
     let count = random.random_range(1..4);
     let events: Vec<_> = (0..count).map(|_| event(random)).collect();
     let stream = StreamId::aggregate("order", &random.random_range(0..5).to_string()).unwrap();
-    journal.append(Batch::of(stream, Expected::Any, events)).await.unwrap();
+    support::append(journal, Batch::of(stream, Expected::Any, events)).await.unwrap();
     count
 }
 

@@ -2,16 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, CodecId, CommandMetadata, EventId, Expected, Journal, JournalExt, JournalHealth, NewEvent,
-    Retention, ScavengeError, ScavengeOptions, SimVfs, SimulatedFault, StreamId, Survival, Timestamp,
+    Batch, EventId, Expected, Journal, JournalHealth, Retention, ScavengeError, ScavengeOptions, SimVfs,
+    SimulatedFault, StreamId, Survival,
 };
 use rand::rngs::StdRng;
 
 use crate::check::holds;
-use crate::support::{DIR, SURVIVALS, block_on, number, open, open_by_hand, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, append, block_on, event, number, open, seeds, with_seed};
 use crate::workload::{Known, Submitted, work};
 
 /// A workload in which one call fails.
@@ -82,15 +81,7 @@ fn a_call_that_finds_no_space_loses_nothing() {
 }
 
 fn event_of(bytes: usize) -> Batch {
-    let event = NewEvent {
-        id: EventId::generate(),
-        type_name: "noted".into(),
-        schema_version: 1,
-        codec: CodecId::Json,
-        payload: vec![b'x'; bytes].into(),
-        command: CommandMetadata::internal(Timestamp::now()),
-        tags: Vec::new(),
-    };
+    let event = event(EventId::generate(), "noted", vec![b'x'; bytes]);
     Batch::of(StreamId::aggregate("order", "1").unwrap(), Expected::Any, [event])
 }
 
@@ -103,13 +94,8 @@ fn a_segment_that_could_not_be_made_does_not_come_back() {
 
 async fn no_space_after(before: u64) {
     let disk = SimVfs::new();
-    // By hand: no call of the keeper's comes in between.
-    let journal = open_by_hand(&disk).unwrap();
-    let append = |bytes| {
-        let ticket = (Arc::clone(&journal) as Arc<dyn Journal>).append(event_of(bytes));
-        while journal.drive() {}
-        ticket
-    };
+    let journal = open(&disk).unwrap();
+    let append = |bytes| append(&journal, event_of(bytes));
     for _ in 0..before {
         // Written and synced; then no segment can be made ahead.
         disk.fail_at(disk.calls() + 4, SimulatedFault::NoSpace);
@@ -134,12 +120,8 @@ async fn no_space_after(before: u64) {
 #[test]
 fn a_segment_made_ahead_that_cannot_be_made_longer_stays() {
     let disk = SimVfs::new();
-    let journal = open_by_hand(&disk).unwrap();
-    let append = |bytes| {
-        let ticket = (Arc::clone(&journal) as Arc<dyn Journal>).append(event_of(bytes));
-        while journal.drive() {}
-        block_on(ticket)
-    };
+    let journal = open(&disk).unwrap();
+    let append = |bytes| block_on(append(&journal, event_of(bytes)));
     append(10).unwrap();
     disk.fail_at(disk.calls() + 1, SimulatedFault::NoSpace);
     assert_eq!(append(6000).unwrap_err().code(), "disk_full");
@@ -160,13 +142,9 @@ fn scavenging_without_space_leaves_nothing_or_ends_the_writing() {
     let mut said = Vec::new();
     for call in 1..=40 {
         let disk = SimVfs::new();
-        let journal = open_by_hand(&disk).unwrap();
+        let journal = open(&disk).unwrap();
         let noise = StreamId::internal("noise").unwrap();
-        let append = |batch| {
-            let ticket = (Arc::clone(&journal) as Arc<dyn Journal>).append(batch);
-            while journal.drive() {}
-            block_on(ticket)
-        };
+        let append = |batch| block_on(append(&journal, batch));
         for _ in 0..30 {
             let Batch { streams, .. } = event_of(600);
             append(Batch::of(noise.clone(), Expected::Any, streams[0].events.clone())).unwrap();

@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::states::{Folded, Found, Stream, snapshots};
-use crate::support::{SURVIVALS, block_on, event, number, open_by_hand, seeds};
+use crate::support::{SURVIVALS, append, block_on, dynamic, event, number, open, seeds};
 
 const STEPS: usize = 30;
 
@@ -39,8 +39,7 @@ fn noted(id: EventId, random: &mut StdRng) -> NewEvent {
 
 /// Appends to streams and saves snapshots of them, one after the other, for as long as the disk works.
 async fn work(disk: &SimVfs, random: &mut StdRng, saved: Saved, steps: usize) {
-    let Ok(journal) = open_by_hand(disk) else { return };
-    let dynamic: Arc<dyn Journal> = journal.clone();
+    let Ok(journal) = open(disk) else { return };
     let store = snapshots(disk);
     for _ in 0..steps {
         let stream = order(random.random_range(0..4));
@@ -56,9 +55,7 @@ async fn work(disk: &SimVfs, random: &mut StdRng, saved: Saved, steps: usize) {
             }
         };
         save(Saved::Ahead);
-        let ticket = dynamic.append(Batch::of(stream.clone(), Expected::Any, batch));
-        while journal.drive() {}
-        if ticket.await.is_err() {
+        if append(&journal, Batch::of(stream.clone(), Expected::Any, batch)).await.is_err() {
             break;
         }
         save(Saved::Behind);
@@ -68,8 +65,7 @@ async fn work(disk: &SimVfs, random: &mut StdRng, saved: Saved, steps: usize) {
 
 /// What can be read of a stream; nothing without power.
 async fn events(journal: &Arc<EmbeddedJournal>, stream: &StreamId) -> Vec<RecordedEvent> {
-    let dynamic: Arc<dyn Journal> = journal.clone();
-    let read = dynamic.read_stream(stream, Version(1), Direction::Forward);
+    let read = dynamic(journal).read_stream(stream, Version(1), Direction::Forward);
     read.try_collect().await.unwrap_or_default()
 }
 
@@ -79,8 +75,7 @@ fn ids(events: &[RecordedEvent]) -> Vec<EventId> {
 
 /// Looks at every stream of a disk after a crash, by way of its snapshots and without them.
 async fn holds(disk: &SimVfs, case: &str, found: &mut Found) {
-    let journal =
-        open_by_hand(disk).unwrap_or_else(|error| panic!("{case}: the journal does not open: {error}"));
+    let journal = open(disk).unwrap_or_else(|error| panic!("{case}: the journal does not open: {error}"));
     let store = snapshots(disk);
     for id in &streams() {
         let read = events(&journal, id).await;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_persistence::{
-    CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Journal, NewEvent,
-    OpenError, SimVfs, Survival, Timestamp,
+    Batch, CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Journal, JournalExt,
+    NewEvent, OpenError, SimVfs, Survival, Ticket, Timestamp,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -43,15 +43,9 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Small segments, so that there are many.
-pub(crate) fn open(disk: &SimVfs) -> Result<Arc<dyn Journal>, OpenError> {
-    let options =
-        EmbeddedOptions { segment_bytes: 8192, vfs: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
-    Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
-}
-
-/// The same without a thread of its own: with one seed every call comes in the same order.
-pub(crate) fn open_by_hand(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+/// A journal of small segments, so that there are many; without a thread of its own, so that with one seed every call comes in
+/// the same order.
+pub(crate) fn open(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
     let options = EmbeddedOptions {
         segment_bytes: 8192,
         vfs: Arc::new(disk.clone()),
@@ -59,6 +53,18 @@ pub(crate) fn open_by_hand(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenEr
         ..EmbeddedOptions::default()
     };
     Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
+}
+
+/// As everybody else knows it.
+pub(crate) fn dynamic(journal: &Arc<EmbeddedJournal>) -> Arc<dyn Journal> {
+    journal.clone()
+}
+
+/// Submits a batch and writes all that waits.
+pub(crate) fn append(journal: &Arc<EmbeddedJournal>, batch: Batch) -> Ticket {
+    let ticket = dynamic(journal).append(batch);
+    while journal.drive() {}
+    ticket
 }
 
 /// Eight ways in which a disk may come out of it.

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 
 use crate::states::{Folded, snapshots};
-use crate::support::{event, open_by_hand};
+use crate::support::{dynamic, event, open};
 
 /// A batch that was submitted: its events, by stream, in their order, and what it sets to be kept.
 #[derive(Debug, Clone)]
@@ -108,7 +108,7 @@ struct Node {
 
 impl Node {
     fn start(disk: &SimVfs) -> Option<Self> {
-        let journal = open_by_hand(disk).ok()?;
+        let journal = open(disk).ok()?;
         Some(Self { journal, store: snapshots(disk), states: BTreeMap::new(), all: Vec::new() })
     }
 
@@ -163,8 +163,8 @@ impl Node {
 
     /// Submits batches one behind the other, then waits for all of them; `false` when the journal takes no more.
     async fn submit(&mut self, batches: Vec<Batch>) -> bool {
-        let dynamic: Arc<dyn Journal> = self.journal.clone();
-        let submit = |batch: Batch| (Submitted::of(&batch), dynamic.append(batch));
+        let journal = dynamic(&self.journal);
+        let submit = |batch: Batch| (Submitted::of(&batch), journal.append(batch));
         let waiting: Vec<_> = batches.into_iter().map(submit).collect();
         while self.journal.drive() {}
         let mut goes_on = true;
