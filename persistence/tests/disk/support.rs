@@ -46,8 +46,13 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
 /// A journal of small segments, so that there are many; without a thread of its own, so that with one seed every call comes in
 /// the same order.
 pub(crate) fn open(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+    open_with(disk, 8192)
+}
+
+/// The same with segments of this length from the next one on.
+pub(crate) fn open_with(disk: &SimVfs, segment_bytes: u64) -> Result<Arc<EmbeddedJournal>, OpenError> {
     let options = EmbeddedOptions {
-        segment_bytes: 8192,
+        segment_bytes,
         vfs: Arc::new(disk.clone()),
         driver: Driver::Manual,
         ..EmbeddedOptions::default()
