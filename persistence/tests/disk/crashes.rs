@@ -9,14 +9,14 @@ use rand::rngs::StdRng;
 
 use crate::check::holds;
 use crate::states::{Found, SNAPSHOTS, snapshots};
-use crate::support::{DIR, SURVIVALS, any_survival, block_on, number, open, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, any_survival, block_on, disk, number, open, seeds, with_seed};
 use crate::workload::{Submitted, work, work_and_scavenge};
 
 const STEPS: usize = 24;
 
 /// A workload up to the call at which the power goes; `None` when it ends before that call.
 fn crashed(seed: u64, call: u64) -> Option<(SimVfs, Vec<Submitted>)> {
-    let disk = SimVfs::new();
+    let disk = disk(seed);
     disk.crash_at(call);
     let mut submitted = Vec::new();
     with_seed(seed, |mut random: StdRng| submitted = block_on(work(&disk, &mut random, STEPS)));
@@ -28,7 +28,7 @@ fn crashed(seed: u64, call: u64) -> Option<(SimVfs, Vec<Submitted>)> {
 fn a_seed_leads_to_the_same_calls_again() {
     let seed = seeds().next().unwrap();
     let calls = || {
-        let disk = SimVfs::new();
+        let disk = disk(seed);
         with_seed(seed, |mut random| drop(block_on(work(&disk, &mut random, STEPS))));
         disk.history()
     };
@@ -75,13 +75,13 @@ fn power_lost_while_space_is_given_back_loses_nothing_that_is_kept() {
             with_seed(seed, |mut random| ran = block_on(work_and_scavenge(disk, &mut random, STEPS)));
             ran
         };
-        let whole = SimVfs::new();
+        let whole = disk(seed);
         let (_, begun) = run(&whole);
         if !whole.history()[begun as usize..].iter().any(|call| kind_of(call) == "rename .log.new") {
             continue;
         }
         for call in begun + 1..=whole.calls() {
-            let disk = SimVfs::new();
+            let disk = disk(seed);
             disk.crash_at(call);
             let (submitted, _) = run(&disk);
             for (survival, nth) in SURVIVALS.into_iter().zip(0..) {

@@ -10,12 +10,12 @@ use annals_persistence::{
 use rand::rngs::StdRng;
 
 use crate::check::holds;
-use crate::support::{DIR, SURVIVALS, append, block_on, event, number, open, seeds, with_seed};
+use crate::support::{DIR, SURVIVALS, append, block_on, disk, event, number, open, seeds, with_seed};
 use crate::workload::{Known, Submitted, work};
 
 /// A workload in which one call fails.
 fn failed(seed: u64, call: u64, fault: SimulatedFault) -> (SimVfs, Vec<Submitted>) {
-    let disk = SimVfs::new();
+    let disk = disk(seed + call);
     disk.fail_at(call, fault);
     let mut submitted = Vec::new();
     // A step makes more than one call.

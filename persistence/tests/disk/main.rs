@@ -9,6 +9,7 @@ mod crashes;
 mod damage;
 mod expiry;
 mod failures;
+mod slow;
 mod snapshots;
 mod states;
 mod support;

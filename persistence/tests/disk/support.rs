@@ -43,6 +43,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+/// A disk; every other one takes only some of the bytes of a write now and then.
+pub(crate) fn disk(seed: u64) -> SimVfs {
+    let disk = SimVfs::new();
+    if seed.is_multiple_of(2) {
+        disk.write_short(seed);
+    }
+    disk
+}
+
 /// A journal of small segments, so that there are many; without a thread of its own, so that with one seed every call comes in
 /// the same order.
 pub(crate) fn open(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
