@@ -60,6 +60,8 @@ pub use lifecycle::{
 pub use linearizability::{NotLinearizable, Operation, Sequential, linearize};
 pub use model::random_histories_match_a_model;
 pub use order::order_without_gaps;
+#[cfg(test)]
+pub(crate) use random::number;
 pub use random::{Random, Seed, replayable, seeds};
 pub use read::{
     filters_select, large_events_are_read_to_the_end, read_all_ends_where_the_journal_did,

@@ -60,7 +60,7 @@ pub fn seeds(count: &str, default: usize) -> Vec<u64> {
 }
 
 /// What an environment variable says, where it is set.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 

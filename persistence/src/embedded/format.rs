@@ -85,7 +85,7 @@ impl Header {
     /// Reads a header. The magic and the version are looked at before the checksum, because another release may
     /// check its headers in another way.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, HeaderFault> {
-        if bytes.len() < HEADER_BYTES || bytes[..8] == [0; 8] {
+        if bytes.len() < HEADER_BYTES || is_begun(&bytes[..8]) {
             return Err(HeaderFault::Broken("the segment's header is incomplete"));
         }
         if bytes[..8] != SEGMENT_MAGIC {
@@ -124,6 +124,12 @@ impl Header {
     pub(super) fn checksum_seed(&self) -> u32 {
         checksum_seed(self.salt, self.generation)
     }
+}
+
+/// Whether the magic ends early, and zeros follow: what a crash leaves of a header of which hardly anything was written.
+fn is_begun(magic: &[u8]) -> bool {
+    let written = magic.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    written < SEGMENT_MAGIC.len() && SEGMENT_MAGIC.starts_with(&magic[..written])
 }
 
 fn forked_from(bytes: [u8; 16]) -> Option<JournalId> {

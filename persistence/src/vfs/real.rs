@@ -92,6 +92,7 @@ impl VfsFile for RealFile {
         Ok(read.min(count))
     }
 
+    // A write that takes only some of the bytes is gone on with in here, so that nobody else sees one.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }

@@ -82,7 +82,13 @@ struct Disk {
     /// Every change, by the words of [`Vfs`]: what a failed test shows.
     history: Vec<String>,
     openings: Vec<u64>,
+    /// What decides how much a write takes, where that may be less than all.
+    short_writes: Option<StdRng>,
+    /// What is done while a file's content is synced.
+    meanwhile: Option<Meanwhile>,
 }
+
+type Meanwhile = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// What was done to the names in a directory.
 #[derive(Debug, Clone)]
@@ -163,11 +169,26 @@ impl SimVfs {
         self.0.lock().faults.insert(call, fault);
     }
 
-    /// Fails no call any more, and keeps the power where it has not gone.
+    /// Has writes take only some of their bytes now and then, as this seed decides. Whoever writes goes on behind them, as
+    /// [`VfsFile::write_all_at`] says, but that is another call: the power can go in between, and the rest can fail.
+    pub fn write_short(&self, seed: u64) {
+        self.0.lock().short_writes = Some(StdRng::seed_from_u64(seed));
+    }
+
+    /// Has every sync of a file's content take as long as this does, which is given the file's path, also for those that
+    /// sync other files meanwhile. What is written while it lasts is not made durable by it, and nothing is before it is
+    /// over. It may call the disk.
+    pub fn sync_slowly(&self, meanwhile: impl Fn(&Path) + Send + Sync + 'static) {
+        self.0.lock().meanwhile = Some(Arc::new(meanwhile));
+    }
+
+    /// Fails no call any more, writes and syncs as a good disk does, and keeps the power where it has not gone.
     pub fn heal(&self) {
         let mut disk = self.0.lock();
         disk.faults.clear();
         disk.crash_at = None;
+        disk.short_writes = None;
+        disk.meanwhile = None;
     }
 
     /// A disk as it might be found after the power went now; the same seed finds the same.
@@ -229,6 +250,13 @@ impl SimVfs {
             Some(fault) => Err(Failing::Fault(fault)),
             None => Ok(()),
         }
+    }
+
+    /// How many bytes of so many a write takes: at least one.
+    fn taken(&self, bytes: usize) -> usize {
+        let mut disk = self.0.lock();
+        let some = disk.short_writes.as_mut().filter(|_| bytes > 0);
+        some.map_or(bytes, |random| [bytes, random.random_range(1..=bytes)][random.random_range(0..2)])
     }
 
     /// A change to names: done also where the power goes over it, since it may have been.
@@ -386,6 +414,25 @@ impl SimFile {
         self.disk.begin(|| format!("{what} in {}", self.path.display()))
     }
 
+    /// The system's write, which says how many of the bytes it took.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let taken = self.disk.taken(bytes.len());
+        let what = format!("write {taken} bytes at {offset}");
+        self.change(what, Change::Write { offset, bytes: bytes[..taken].to_vec() })?;
+        Ok(taken)
+    }
+
+    /// A sync that goes well, if the power stays.
+    fn sync_slowly(&self) -> io::Result<()> {
+        let covered = self.with(|content| content.changes())?;
+        let meanwhile = self.disk.0.lock().meanwhile.clone();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile(&self.path);
+            self.disk.reading()?;
+        }
+        self.with(|content| content.sync(covered))
+    }
+
     /// A change to the content: done also where the power goes over it, since it may have been.
     fn change(&self, what: impl fmt::Display, change: Change) -> io::Result<()> {
         let begun = self.begin(what);
@@ -405,14 +452,17 @@ impl VfsFile for SimFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let what = format!("write {} bytes at {offset}", bytes.len());
-        self.change(what, Change::Write { offset, bytes: bytes.to_vec() })
+        let mut written = 0;
+        while written < bytes.len() {
+            written += self.write_at(&bytes[written..], offset + written as u64)?;
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let begun = self.begin("sync");
         match begun {
-            Ok(()) => self.with(Content::sync)?,
+            Ok(()) => self.sync_slowly()?,
             Err(Failing::Fault(_)) => {
                 let seed = self.disk.calls();
                 self.with(|content| content.sync_in_vain(&mut StdRng::seed_from_u64(seed)))?;

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals_persistence::{
-    Batch, Direction, Expected, Filter, Journal, JournalExt, Position, RecordedEvent, SimVfs, StreamId,
-    Survival, Version,
+    Batch, Direction, EmbeddedJournal, EventId, Expected, FileSnapshots, Filter, Journal, JournalExt,
+    Position, RecordedEvent, SimVfs, SnapshotStore, StreamId, Survival, Version,
 };
 use futures_util::TryStreamExt;
 
-use crate::support::open;
+use crate::states::{Folded, Found, Stream, snapshots};
+use crate::support::{append, dynamic, event, open};
 use crate::workload::{Known, Submitted};
 
 /// Opens the journal on this disk (after the power went, if it is an image, else after the process alone ended), and
-/// holds what is in it against what was submitted; then goes on with it, and takes the power away once more: what was
-/// read must be there again.
-pub(crate) async fn holds(disk: &SimVfs, submitted: &[Submitted], case: &str) {
+/// holds what is in it and its snapshots against what was submitted; then goes on with both, and takes the power away once
+/// more: what was read must be there again. Answers what snapshots there were.
+pub(crate) async fn holds(disk: &SimVfs, submitted: &[Submitted], case: &str) -> Found {
     let journal = open(disk).unwrap_or_else(|error| panic!("{case}: it does not open: {error}"));
     let events = everything(&journal).await;
     let end = journal.durable().borrow().position;
@@ -23,16 +24,22 @@ pub(crate) async fn holds(disk: &SimVfs, submitted: &[Submitted], case: &str) {
     in_order(&events, case);
     nothing_is_lost(&events, submitted, &may_go, end, case);
     nothing_is_invented(&events, submitted, &may_go, case);
-    streams_are_whole(&journal, &events, &may_go, case).await;
+    let histories = histories(&events, submitted, case);
+    let found = streams_are_whole(&journal, &snapshots(disk), (&events, &histories), &may_go, case).await;
+    assert_eq!(found.doubted, 0, "{case}: a snapshot that the log does not bear out");
     let after = disk.image(Survival::Nothing, 1);
     drop(journal);
     let again = open(&after).unwrap_or_else(|error| panic!("{case}: it does not open again: {error}"));
     assert_eq!(everything(&again).await, events, "{case}: what was read once is not there again");
     // What is written behind a torn tail may be shorter than the tail was.
-    goes_on(&again, end.0, case).await;
-    let last = open(&after.image(Survival::Nothing, 1));
+    let went_on = goes_on(&again, &snapshots(&after), end.0, case).await;
+    let last_disk = after.image(Survival::Nothing, 1);
+    let last = open(&last_disk);
     let last = last.unwrap_or_else(|error| panic!("{case}: it does not open after going on: {error}"));
     assert_eq!(everything(&last).await.len(), events.len() + 1, "{case}: what it went on with");
+    let version = snapshots(&last_disk).load(&went_on).first().map(|saved| saved.version);
+    assert_eq!(version, Some(Version(1)), "{case}: the snapshot it went on with");
+    found
 }
 
 /// What a scavenging may have taken.
@@ -64,8 +71,12 @@ impl MayGo {
         Self { kept }
     }
 
+    fn kept_from(&self, stream: &StreamId) -> Version {
+        self.kept.get(stream).copied().unwrap_or(Version(1))
+    }
+
     fn takes(&self, stream: &StreamId, version: u64) -> bool {
-        self.kept.get(stream).is_some_and(|first| version < first.0)
+        Version(version) < self.kept_from(stream)
     }
 
     /// The same for an event that is not there, of which no more is known than where it would stand: of a stream only the
@@ -78,8 +89,8 @@ impl MayGo {
     }
 }
 
-pub(crate) async fn everything(journal: &Arc<dyn Journal>) -> Vec<RecordedEvent> {
-    let read = journal.read_all(Position::START, Filter::everything()).try_collect();
+pub(crate) async fn everything(journal: &Arc<EmbeddedJournal>) -> Vec<RecordedEvent> {
+    let read = dynamic(journal).read_all(Position::START, Filter::everything()).try_collect();
     read.await.expect("what is there can be read")
 }
 
@@ -151,31 +162,56 @@ fn nothing_is_invented(events: &[RecordedEvent], submitted: &[Submitted], may_go
     assert_eq!(explained, events.len(), "{case}: an event is there that nobody submitted");
 }
 
-async fn streams_are_whole(journal: &Arc<dyn Journal>, events: &[RecordedEvent], may_go: &MayGo, case: &str) {
-    let streams: std::collections::BTreeSet<_> = events.iter().map(|event| &event.stream).collect();
-    for stream in streams {
-        let read = journal.read_stream(stream, Version(1), Direction::Forward).try_collect::<Vec<_>>();
-        let read = read.await.unwrap();
-        let own: Vec<_> = events.iter().filter(|event| event.stream == *stream).cloned().collect();
-        assert!(own.ends_with(&read), "{case}: the index of {stream}");
-        let must = own.iter().find(|event| !may_go.takes(stream, event.version.0));
-        let first = read.first().map(|event| event.version);
-        assert!(must.is_none_or(|must| first.is_some_and(|first| first <= must.version)), "{case}: {stream}");
+/// The ids of all events that streams ever had, in their order: what was acknowledged, and what is there besides.
+fn histories(
+    events: &[RecordedEvent],
+    submitted: &[Submitted],
+    case: &str,
+) -> BTreeMap<StreamId, Vec<EventId>> {
+    let mut known: BTreeMap<(&StreamId, u64), EventId> = BTreeMap::new();
+    known.extend(events.iter().map(|event| ((&event.stream, event.version.0), event.id)));
+    for batch in submitted {
+        let acknowledged = batch.events.iter().zip(batch.versions());
+        known.extend(acknowledged.map(|((stream, id), version)| ((stream, version), *id)));
     }
+    let mut histories: BTreeMap<StreamId, Vec<EventId>> = BTreeMap::new();
+    for ((stream, version), id) in known {
+        let history = histories.entry(stream.clone()).or_default();
+        history.push(id);
+        assert_eq!(history.len() as u64, version, "{case}: nobody knows what was in {stream} before it");
+    }
+    histories
 }
 
-async fn goes_on(journal: &Arc<dyn Journal>, before: u64, case: &str) {
-    let stream = StreamId::aggregate("after", "1").unwrap();
-    let event = annals_persistence::NewEvent {
-        id: annals_persistence::EventId::from_u128(1),
-        type_name: "went-on".into(),
-        schema_version: 1,
-        codec: annals_persistence::CodecId::Json,
-        payload: b"{}".to_vec().into(),
-        command: annals_persistence::CommandMetadata::internal(annals_persistence::Timestamp(0)),
-        tags: Vec::new(),
-    };
-    let appended = journal.append(Batch::of(stream, Expected::NoStream, [event])).await;
+async fn streams_are_whole(
+    journal: &Arc<EmbeddedJournal>,
+    store: &FileSnapshots,
+    (events, histories): (&[RecordedEvent], &BTreeMap<StreamId, Vec<EventId>>),
+    may_go: &MayGo,
+    case: &str,
+) -> Found {
+    let mut found = Found::default();
+    for (id, history) in histories {
+        let read = dynamic(journal).read_stream(id, Version(1), Direction::Forward).try_collect::<Vec<_>>();
+        let read = read.await.unwrap();
+        let own = events.iter().filter(|event| event.stream == *id);
+        assert!(own.rev().take(read.len()).eq(read.iter().rev()), "{case}: the index of {id}");
+        let given_up = history.len() - read.len();
+        let kept_from = may_go.kept_from(id);
+        assert!(Version(given_up as u64) < kept_from, "{case}: {id} is read from behind {given_up}");
+        let stream = Stream { journal: journal.id(), id, history, read: &read, kept_from };
+        found += stream.states_hold(store, case);
+    }
+    found
+}
+
+/// Appends to a stream of its own, and saves its state.
+async fn goes_on(journal: &Arc<EmbeddedJournal>, store: &FileSnapshots, before: u64, case: &str) -> StreamId {
+    let (stream, id) = (StreamId::aggregate("after", "1").unwrap(), EventId::from_u128(1));
+    let event = event(id, "went-on", b"{}".to_vec());
+    let appended = append(journal, Batch::of(stream.clone(), Expected::NoStream, [event])).await;
     assert_eq!(appended.expect("it goes on").first, Position(before + 1), "{case}");
+    store.save(&stream, &Folded::of(&[id]).snapshot(journal.id()).unwrap());
     journal.close().await;
+    stream
 }

@@ -5,157 +5,50 @@
 //! never acknowledged, so damage to nothing but the log's last groups is taken for that, and they are cut off; but only
 //! where it was not noted yet how far the log goes, as it is when a journal is closed.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use annals_persistence::{
-    Batch, CodecId, CommandMetadata, EventId, Expected, Filter, Journal, JournalExt, NewEvent, OpenError,
-    Position, ReadError, RecordedEvent, SimVfs, StreamId, Survival, Timestamp, Vfs,
-};
-use futures_util::StreamExt;
+use annals_persistence::SimVfs;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::check::everything;
-use crate::support::{DIR, block_on, number, open, seeds};
+use crate::support::{number, seeds};
 
-/// A log in which every batch is a group of its own, and where each of them lies.
-struct Log {
-    disk: SimVfs,
-    events: Vec<RecordedEvent>,
-    groups: Vec<Group>,
-    /// The segments, and the file that was made ahead of them.
-    files: Vec<PathBuf>,
-    /// How the files looked some time before.
-    earlier: SimVfs,
+mod log;
+
+use log::{Found, Log, Recipe};
+
+const RECIPE: Recipe = Recipe { before: 40, behind: 20, segment_bytes: 8192 };
+/// Short enough that every bit of it can be flipped.
+const SHORT: Recipe = Recipe { before: 20, behind: 8, segment_bytes: 8192 };
+/// One whose last file is long.
+const LONG: Recipe = Recipe { before: 40, behind: 240, segment_bytes: 256 * 1024 };
+/// How much of that is cut off, byte by byte.
+const CUT_BYTES: usize = 64 * 1024;
+
+/// How many changes came to what.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    noticed: u64,
+    harmless: u64,
+    cut: u64,
 }
 
-#[derive(Debug)]
-struct Group {
-    file: PathBuf,
-    bytes: Range<usize>,
-    /// How many events there are up to and with it.
-    events: usize,
-}
-
-impl Log {
-    fn written(seed: u64, batches: usize) -> Self {
-        let disk = SimVfs::new();
-        let mut random = StdRng::seed_from_u64(seed);
-        let journal = open(&disk).unwrap();
-        let (mut groups, mut events, mut earlier) = (Vec::new(), 0, SimVfs::new());
-        for nth in 0..batches {
-            if nth == batches / 2 {
-                earlier = disk.image(Survival::Everything, 0);
-            }
-            events += block_on(append(&journal, &mut random));
-            let used = |file: &PathBuf| end_of_data(&disk.bytes(file).unwrap()) > 0;
-            let file = files(&disk).into_iter().rfind(used).unwrap();
-            let start =
-                groups.last().filter(|last: &&Group| last.file == file).map_or(4096, |last| last.bytes.end);
-            let bytes = start..end_of_data(&disk.bytes(&file).unwrap());
-            groups.push(Group { file, bytes, events });
-        }
-        let events = block_on(everything(&journal));
-        block_on(journal.close());
-        let files = files(&disk);
-        Self { disk, events, groups, files, earlier }
+impl Tally {
+    fn add(&mut self, found: Found) {
+        *match found {
+            Found::Noticed => &mut self.noticed,
+            Found::Harmless => &mut self.harmless,
+            Found::Cut => &mut self.cut,
+        } += 1;
     }
 
-    /// Spoils bytes of a file, and holds what comes of it against what may. Of a log that is `marked`, nothing may be
-    /// cut off.
-    fn spoilt(
-        &self,
-        file: &Path,
-        range: Range<usize>,
-        marked: bool,
-        change: impl FnOnce(&mut Vec<u8>),
-        case: &str,
-    ) -> Found {
-        let disk = self.disk.image(Survival::Everything, 0);
-        disk.spoil(file, change);
-        if !marked {
-            disk.remove(&Path::new(DIR).join("watermark")).unwrap();
-        }
-        let journal = match open(&disk) {
-            Err(OpenError::Damaged { .. } | OpenError::Format { .. }) => return Found::Noticed,
-            Err(other) => panic!("{case}: {other}"),
-            Ok(journal) => journal,
-        };
-        let (read, error) = block_on(as_far_as_it_goes(&journal));
-        assert!(self.events.starts_with(&read), "{case}: a wrong event is served");
-        match error {
-            Some(ReadError::Damaged { .. }) => return Found::Noticed,
-            Some(other) => panic!("{case}: {other}"),
-            None if read.len() == self.events.len() => return Found::Harmless,
-            None => assert!(!marked, "{case}: events are gone, and nobody notices"),
-        }
-        let lost: Vec<_> = self.groups.iter().filter(|group| group.events > read.len()).collect();
-        for group in &lost {
-            let hit = group.file == file && group.bytes.start < range.end && range.start < group.bytes.end;
-            assert!(hit, "{case}: {group:?} is gone although nothing happened to it");
-        }
-        Found::Cut
+    fn count(&self) -> u64 {
+        self.noticed + self.harmless + self.cut
     }
 
-    /// Everything in the directory that is not empty.
-    fn all_files(&self) -> Vec<PathBuf> {
-        let mut files = self.disk.list(Path::new(DIR)).unwrap();
-        files.sort();
-        let paths = files.into_iter().map(|name| Path::new(DIR).join(name));
-        paths.filter(|path| self.disk.bytes(path).is_some_and(|bytes| !bytes.is_empty())).collect()
+    fn only_the_last_group_goes_unnoticed(&self) {
+        assert!(self.harmless == 0 && self.noticed > 9 * self.cut, "{self:?}");
     }
-}
-
-async fn as_far_as_it_goes(journal: &Arc<dyn Journal>) -> (Vec<RecordedEvent>, Option<ReadError>) {
-    let mut events = Vec::new();
-    let mut read = journal.read_all(Position::START, Filter::everything());
-    while let Some(event) = read.next().await {
-        match event {
-            Ok(event) => events.push(event),
-            Err(error) => return (events, Some(error)),
-        }
-    }
-    (events, None)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
-    /// The journal is refused, or what reads it.
-    Noticed,
-    /// All is there.
-    Harmless,
-    /// The last groups, all of them hit, were cut off.
-    Cut,
-}
-
-async fn append(journal: &Arc<dyn Journal>, random: &mut StdRng) -> usize {
-    let count = random.random_range(1..4);
-    let events: Vec<_> = (0..count).map(|_| event(random)).collect();
-    let stream = StreamId::aggregate("order", &random.random_range(0..5).to_string()).unwrap();
-    journal.append(Batch::of(stream, Expected::Any, events)).await.unwrap();
-    count
-}
-
-fn event(random: &mut StdRng) -> NewEvent {
-    let payload: Vec<u8> = (0..random.random_range(0..300)).map(|_| random.random()).collect();
-    NewEvent {
-        id: EventId::from_u128(random.random()),
-        type_name: "noted".into(),
-        schema_version: 1,
-        codec: CodecId::Bincode,
-        payload: payload.into(),
-        command: CommandMetadata::internal(Timestamp(1_700_000_000_000_000)),
-        tags: vec!["red".into()],
-    }
-}
-
-fn files(disk: &SimVfs) -> Vec<PathBuf> {
-    let mut files = disk.list(Path::new(DIR)).unwrap();
-    files.retain(|name| name.extension().is_some_and(|extension| extension == "log"));
-    files.sort();
-    files.into_iter().map(|name| Path::new(DIR).join(name)).collect()
 }
 
 /// Behind the last byte that is not zero, in whole frames.
@@ -163,47 +56,66 @@ fn end_of_data(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| (last + 1).next_multiple_of(8))
 }
 
-/// `ANNALS_FLIPS` random bits of a log, one at a time; 0 for every bit of a shorter one, but of the bytes of derived files
-/// that are zero one bit each.
-#[test]
-fn a_flipped_bit_is_noticed_or_harmless() {
+/// Flips bits of a log, one at a time, so many as `ANNALS_FLIPS` says: of a short log and all of them, where that is 0.
+fn flipped(bits: impl Fn(&Log) -> Vec<(PathBuf, usize)>) -> Tally {
     let wanted = number("ANNALS_FLIPS", 4000);
     let seed = seeds().next().unwrap();
-    let log = Log::written(seed, if wanted == 0 { 16 } else { 60 });
+    let log = Log::written(seed, if wanted == 0 { SHORT } else { RECIPE });
     let mut random = StdRng::seed_from_u64(seed);
-    let files = log.all_files();
-    let all = files.iter().flat_map(|file| {
-        let bytes = log.disk.bytes(file).unwrap();
-        let is_log = file.extension().is_some_and(|extension| extension == "log");
-        let counts = move |bit: &usize| is_log || bytes[bit / 8] != 0 || bit / 8 % 8 == bit % 8;
-        (0..end_of_data(&log.disk.bytes(file).unwrap()) * 8).filter(counts).map(move |bit| (file, bit))
-    });
-    let chosen: Vec<_> = match wanted {
-        0 => all.collect(),
-        wanted => {
-            let all: Vec<_> = all.collect();
-            (0..wanted).map(|_| all[random.random_range(0..all.len())]).collect()
-        }
-    };
-    let mut found = [[0_u64; 3]; 2];
-    for (file, bit) in &chosen {
-        let at = bit / 8;
-        let marked = random.random();
+    let all = bits(&log);
+    let any: Vec<usize> = (0..wanted).map(|_| random.random_range(0..all.len())).collect();
+    let chosen = if wanted == 0 { (0..all.len()).collect() } else { any };
+    let mut tally = Tally::default();
+    for (file, bit) in chosen.into_iter().map(|nth| &all[nth]) {
+        let (at, marked) = (bit / 8, random.random());
         let case = format!("ANNALS_SEED={seed}, bit {bit} of {}, marked: {marked}", file.display());
         let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1 << (bit % 8);
-        let outcome = log.spoilt(file, at..at + 1, marked, flip, &case);
-        let is_log = file.extension().is_some_and(|extension| extension == "log");
-        assert!(is_log || outcome == Found::Harmless, "{case}: {outcome:?}, and nothing depends on it");
-        found[usize::from(!is_log)][outcome as usize] += 1;
+        tally.add(log.spoilt(file, at..at + 1, marked, flip, &case));
     }
-    let [[noticed, harmless, cut], [_, derived, _]] = found;
-    println!(
-        "{} bits of segments: {noticed} noticed, {harmless} harmless, {cut} cut off",
-        noticed + harmless + cut
-    );
-    println!("{derived} bits of other files: made anew");
-    // Nothing but the last group can go unnoticed.
-    assert!(harmless == 0 && noticed * 10 > cut * 9, "{found:?}");
+    tally
+}
+
+fn bits_of(file: &Path, bytes: impl IntoIterator<Item = usize>) -> Vec<(PathBuf, usize)> {
+    let bits = bytes.into_iter().flat_map(|at| at * 8..at * 8 + 8);
+    bits.map(|bit| (file.to_owned(), bit)).collect()
+}
+
+/// The bits of a file up to its end, but for those of payloads.
+fn bits_around_payloads(log: &Log, file: &Path) -> Vec<(PathBuf, usize)> {
+    let is_payload = |at: &usize| log.payloads.iter().any(|(of, bytes)| of == file && bytes.contains(at));
+    let end = end_of_data(&log.disk.bytes(file).unwrap());
+    bits_of(file, (0..end).filter(|at| !is_payload(at)))
+}
+
+/// `ANNALS_FLIPS` random bits of payloads; 0 for all of those of a short log.
+#[test]
+fn a_flipped_bit_of_a_payload_is_noticed() {
+    let tally = flipped(|log| {
+        let of = |(file, bytes): &(PathBuf, _)| bits_of(file, Clone::clone(bytes));
+        log.payloads.iter().flat_map(of).collect()
+    });
+    println!("{} bits of payloads: {tally:?}", tally.count());
+    tally.only_the_last_group_goes_unnoticed();
+}
+
+/// `ANNALS_FLIPS` random bits of segments but for payloads: headers, the frames' own, records' metadata, commit markers, seals,
+/// gaps, what sets retention; 0 for every bit of a short log.
+#[test]
+fn a_flipped_bit_is_noticed_or_harmless() {
+    let tally = flipped(|log| log.files.iter().flat_map(|file| bits_around_payloads(log, file)).collect());
+    println!("{} bits of segments: {tally:?}", tally.count());
+    tally.only_the_last_group_goes_unnoticed();
+}
+
+/// `ANNALS_FLIPS` random bits of index files, tables, and the note how far the log goes; 0 for every bit of a short log.
+#[test]
+fn a_flipped_bit_of_what_is_derived_is_harmless() {
+    let tally = flipped(|log| {
+        let derived = log.all_files().into_iter().filter(|file| !log.files.contains(file));
+        derived.flat_map(|file| bits_around_payloads(log, &file)).collect()
+    });
+    println!("{} bits of other files: {tally:?}", tally.count());
+    assert_eq!(tally.harmless, tally.count(), "nothing depends on it");
 }
 
 /// `ANNALS_SECTORS` of each way in which sectors go wrong; only those count that change anything.
@@ -216,7 +128,7 @@ fn wrong_sectors_are_noticed_or_harmless() {
         if tried.iter().all(|tried| *tried >= wanted) {
             break;
         }
-        let log = Log::written(seed, 40);
+        let log = Log::written(seed, RECIPE);
         let mut random = StdRng::seed_from_u64(seed);
         let size = if random.random() { 512 } else { 4096 };
         let (file, other) = (any(&log.files, &mut random), any(&log.files, &mut random));
@@ -257,12 +169,16 @@ fn any<'a>(files: &'a [PathBuf], random: &mut StdRng) -> &'a Path {
     &files[random.random_range(0..files.len())]
 }
 
+fn step() -> usize {
+    number("ANNALS_CUTS", 40) as usize + 1
+}
+
 /// Every file of a log, cut off at every byte of it (`ANNALS_CUTS` in between are left out).
 #[test]
 fn a_file_that_ends_early_is_noticed_or_loses_only_what_was_cut() {
-    let step = number("ANNALS_CUTS", 40) as usize + 1;
+    let step = step();
     let seed = seeds().next().unwrap();
-    let log = Log::written(seed, 60);
+    let log = Log::written(seed, RECIPE);
     for file in &log.files {
         let len = log.disk.bytes(file).unwrap().len();
         for at in (0..len).step_by(step) {
@@ -270,4 +186,26 @@ fn a_file_that_ends_early_is_noticed_or_loses_only_what_was_cut() {
             log.spoilt(file, at..len, at % 2 == 0, |bytes| bytes.truncate(at), &case);
         }
     }
+}
+
+/// A log cut off at each of its last 64 KiB (`ANNALS_CUTS` in between are left out): where it was noted how far it goes that is
+/// damage, else a torn tail.
+#[test]
+fn a_log_that_ends_early_is_damaged_or_torn() {
+    let seed = seeds().next().unwrap();
+    let log = Log::written(seed, LONG);
+    let (file, end) = log.end();
+    let len = log.disk.bytes(file).unwrap().len();
+    let first = end.checked_sub(CUT_BYTES).unwrap();
+    assert!(first > 4096, "{first}");
+    let mut cuts = 0;
+    for at in (first..end).step_by(step()) {
+        for (marked, expected) in [(true, Found::Noticed), (false, Found::Cut)] {
+            let case = format!("ANNALS_SEED={seed}, {} cut off at {at}, marked: {marked}", file.display());
+            let found = log.spoilt(file, at..len, marked, |bytes| bytes.truncate(at), &case);
+            assert_eq!(found, expected, "{case}");
+            cuts += 1;
+        }
+    }
+    println!("{cuts} cuts in {CUT_BYTES} bytes up to {end} of {}", file.display());
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use annals_persistence::{
     Batch, CodecId, CommandMetadata, Direction, EmbeddedJournal, EventId, Expected, ExpiringStreams, Journal,
-    JournalExt, NewEvent, Position, ScavengeOptions, SimVfs, StreamId, Timestamp, Version,
+    NewEvent, Position, ScavengeOptions, SimVfs, StreamId, Timestamp, Version,
 };
 
-use crate::support::{DIR, SURVIVALS, block_on, open_by_hand};
+use crate::support::{self, DIR, SURVIVALS, block_on, open};
 
 const KEYS: i64 = 36;
 /// The first of the keys that is too young to go.
@@ -33,10 +33,8 @@ fn remembered(number: i64) -> NewEvent {
 }
 
 fn append(journal: &Arc<EmbeddedJournal>, number: i64) -> bool {
-    let dynamic: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;
-    let ticket = dynamic.append(Batch::of(key(number), Expected::NoStream, [remembered(number)]));
-    while journal.drive() {}
-    block_on(ticket).is_ok()
+    let batch = Batch::of(key(number), Expected::NoStream, [remembered(number)]);
+    block_on(support::append(journal, batch)).is_ok()
 }
 
 fn options() -> ScavengeOptions {
@@ -53,7 +51,7 @@ fn options() -> ScavengeOptions {
 
 /// Remembers keys, scavenges, and remembers those that went once more; answers how many calls the first part made.
 fn remember_and_expire(disk: &SimVfs, crash_after: Option<u64>) -> u64 {
-    let journal = open_by_hand(disk).unwrap();
+    let journal = open(disk).unwrap();
     assert!((0..KEYS).all(|number| append(&journal, number)));
     let before = disk.calls();
     if let Some(after) = crash_after {
@@ -69,7 +67,7 @@ fn remember_and_expire(disk: &SimVfs, crash_after: Option<u64>) -> u64 {
 
 /// Every key is there with its one event, or not at all; those that are not can be remembered.
 fn holds(disk: &SimVfs, case: &str) {
-    let journal = open_by_hand(disk).unwrap_or_else(|error| panic!("{case}: {error}"));
+    let journal = open(disk).unwrap_or_else(|error| panic!("{case}: {error}"));
     for number in 0..KEYS {
         let info = block_on(journal.stream_info(&key(number))).unwrap();
         let page = block_on(journal.stream_page(&key(number), Version(1), Direction::Forward, 9)).unwrap();
@@ -80,7 +78,7 @@ fn holds(disk: &SimVfs, case: &str) {
     drop(journal);
     let report = EmbeddedJournal::verify(Path::new(DIR), Arc::new(disk.clone()), |_| {}).unwrap();
     assert_eq!((report.damage, report.index_faults), (vec![], vec![]), "{case}");
-    let journal = open_by_hand(disk).unwrap_or_else(|error| panic!("{case}, again: {error}"));
+    let journal = open(disk).unwrap_or_else(|error| panic!("{case}, again: {error}"));
     for number in 0..KEYS {
         let page = block_on(journal.stream_page(&key(number), Version(1), Direction::Forward, 9)).unwrap();
         assert_eq!(page.events.len(), 1, "{case}: key {number}");

@@ -9,6 +9,8 @@ mod crashes;
 mod damage;
 mod expiry;
 mod failures;
+mod slow;
 mod snapshots;
+mod states;
 mod support;
 mod workload;

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_persistence::{Driver, EmbeddedJournal, EmbeddedOptions, Journal, OpenError, SimVfs, Survival};
+use annals_persistence::{
+    Batch, CodecId, CommandMetadata, Driver, EmbeddedJournal, EmbeddedOptions, EventId, Journal, JournalExt,
+    NewEvent, OpenError, SimVfs, Survival, Ticket, Timestamp,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -40,22 +43,42 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Small segments, so that there are many.
-pub(crate) fn open(disk: &SimVfs) -> Result<Arc<dyn Journal>, OpenError> {
-    let options =
-        EmbeddedOptions { segment_bytes: 8192, vfs: Arc::new(disk.clone()), ..EmbeddedOptions::default() };
-    Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
+/// A disk; every other one takes only some of the bytes of a write now and then.
+pub(crate) fn disk(seed: u64) -> SimVfs {
+    let disk = SimVfs::new();
+    if seed.is_multiple_of(2) {
+        disk.write_short(seed);
+    }
+    disk
 }
 
-/// The same without a thread of its own: with one seed every call comes in the same order.
-pub(crate) fn open_by_hand(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+/// A journal of small segments, so that there are many; without a thread of its own, so that with one seed every call comes in
+/// the same order.
+pub(crate) fn open(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+    open_with(disk, 8192)
+}
+
+/// The same with segments of this length from the next one on.
+pub(crate) fn open_with(disk: &SimVfs, segment_bytes: u64) -> Result<Arc<EmbeddedJournal>, OpenError> {
     let options = EmbeddedOptions {
-        segment_bytes: 8192,
+        segment_bytes,
         vfs: Arc::new(disk.clone()),
         driver: Driver::Manual,
         ..EmbeddedOptions::default()
     };
     Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
+}
+
+/// As everybody else knows it.
+pub(crate) fn dynamic(journal: &Arc<EmbeddedJournal>) -> Arc<dyn Journal> {
+    journal.clone()
+}
+
+/// Submits a batch and writes all that waits.
+pub(crate) fn append(journal: &Arc<EmbeddedJournal>, batch: Batch) -> Ticket {
+    let ticket = dynamic(journal).append(batch);
+    while journal.drive() {}
+    ticket
 }
 
 /// Eight ways in which a disk may come out of it.
@@ -72,4 +95,17 @@ pub(crate) const SURVIVALS: [Survival; 8] = [
 
 pub(crate) fn any_survival(random: &mut StdRng) -> Survival {
     SURVIVALS[random.random_range(0..SURVIVALS.len())]
+}
+
+/// An event of the runtime's own.
+pub(crate) fn event(id: EventId, type_name: &'static str, payload: Vec<u8>) -> NewEvent {
+    NewEvent {
+        id,
+        type_name: type_name.into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: payload.into(),
+        command: CommandMetadata::internal(Timestamp(1_700_000_000_000_000)),
+        tags: Vec::new(),
+    }
 }

@@ -5,14 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use annals_persistence::{
-    AppendError, Appended, Batch, CodecId, CommandMetadata, EmbeddedJournal, EventId, Expected, Journal,
-    JournalExt, JournalHealth, NewEvent, Outcome, Retention, ScavengeError, ScavengeOptions,
-    ScavengeProgress, SimVfs, StreamId, StreamRetention, Ticket, Timestamp, Version,
+    AppendError, Appended, Batch, EmbeddedJournal, EventId, Expected, FileSnapshots, Journal, JournalExt,
+    JournalHealth, NewEvent, Outcome, Retention, ScavengeError, ScavengeOptions, ScavengeProgress, SimVfs,
+    SnapshotStore, StreamAppend, StreamId, StreamRetention, Version,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
 
-use crate::support::open_by_hand;
+use crate::states::{Folded, snapshots};
+use crate::support::{dynamic, event, open};
 
 /// A batch that was submitted: its events, by stream, in their order, and what it sets to be kept.
 #[derive(Debug, Clone)]
@@ -23,6 +25,14 @@ pub(crate) struct Submitted {
 }
 
 impl Submitted {
+    fn of(batch: &Batch) -> Self {
+        let ids = |append: &StreamAppend| {
+            append.events.iter().map(|event| (append.stream.clone(), event.id)).collect::<Vec<_>>()
+        };
+        let events = batch.streams.iter().flat_map(ids).collect();
+        Self { events, retention: batch.retention().to_vec(), outcome: Known::Unknown }
+    }
+
     /// The version of each event, where they are known.
     pub(crate) fn versions(&self) -> Vec<u64> {
         let Known::Appended(appended) = &self.outcome else { return Vec::new() };
@@ -47,31 +57,29 @@ pub(crate) enum Known {
     Unknown,
 }
 
-/// Works on a journal as long as its disk works; answers all that was submitted.
+/// Works on a journal, with snapshots beside it, as long as its disk works; answers all that was submitted.
 pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Vec<Submitted> {
-    let mut all = Vec::new();
-    let mut versions = BTreeMap::new();
-    let Ok(mut journal) = open_by_hand(disk) else { return all };
+    let Some(mut node) = Node::start(disk) else { return Vec::new() };
     for _ in 0..steps {
         if random.random_ratio(1, 12) {
-            journal.close().await;
-            drop(journal);
-            match open_by_hand(disk) {
-                Ok(opened) => journal = opened,
-                Err(_) => return all,
+            match node.restart(disk).await {
+                Ok(again) => node = again,
+                Err(all) => return all,
             }
         }
-        if !burst(&journal, random, &mut versions, &mut all).await {
+        if !node.burst(random).await {
             // Whoever tries again all the same is told the same.
-            burst(&journal, random, &mut versions, &mut all).await;
+            node.burst(random).await;
             break;
         }
-        if random.random_ratio(1, 5) && !scavenge(&journal, random.random_range(1..4)) {
+        if random.random_ratio(1, 3) && !node.save(random).await {
+            break;
+        }
+        if random.random_ratio(1, 5) && !node.scavenge(random.random_range(1..4)) {
             break;
         }
     }
-    journal.close().await;
-    all
+    node.stop().await
 }
 
 /// Works on a journal, then gives back all the space there is to give; answers all that was submitted, and after which
@@ -81,56 +89,163 @@ pub(crate) async fn work_and_scavenge(
     random: &mut StdRng,
     steps: usize,
 ) -> (Vec<Submitted>, u64) {
-    let (mut all, mut versions) = (Vec::new(), BTreeMap::new());
-    let Ok(journal) = open_by_hand(disk) else { return (all, 0) };
+    let Some(mut node) = Node::start(disk) else { return (Vec::new(), 0) };
     let mut steps = 0..steps;
-    while steps.next().is_some() && burst(&journal, random, &mut versions, &mut all).await {}
+    while steps.next().is_some() && node.burst(random).await && node.save(random).await {}
     let begun = disk.calls();
-    scavenge(&journal, usize::MAX);
-    journal.close().await;
-    (all, begun)
+    node.scavenge(usize::MAX);
+    (node.stop().await, begun)
 }
 
-/// Gives space back, of so many segments; `false` when the journal takes no more.
-fn scavenge(journal: &EmbeddedJournal, most: usize) -> bool {
-    let end = journal.durable().borrow().position.next();
-    let options = ScavengeOptions { percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(end) };
-    let stop = |progress: ScavengeProgress| match progress.rewritten < most {
-        true => ControlFlow::Continue(()),
-        false => ControlFlow::Break(()),
-    };
-    match journal.scavenge(&options, stop) {
-        Ok(_) | Err(ScavengeError::NoSpace { .. }) => true,
-        Err(_) => journal.health() == JournalHealth::Healthy,
-    }
+/// A journal and its snapshots as a runtime has them, and what it knows.
+struct Node {
+    journal: Arc<EmbeddedJournal>,
+    store: FileSnapshots,
+    /// The state of each stream with all that was acknowledged.
+    states: BTreeMap<StreamId, Folded>,
+    all: Vec<Submitted>,
 }
 
-/// Submits some batches one behind the other, then waits for all of them; `false` when the journal takes no more.
-async fn burst(
-    journal: &Arc<EmbeddedJournal>,
-    random: &mut StdRng,
-    versions: &mut BTreeMap<StreamId, u64>,
-    all: &mut Vec<Submitted>,
-) -> bool {
-    let dynamic: Arc<dyn Journal> = journal.clone();
-    let mut waiting: Vec<(Submitted, Ticket)> = Vec::new();
-    for _ in 0..[1, 1, 1, 2, 4][random.random_range(0..5)] {
-        let (submitted, batch) = batch(random, versions);
-        waiting.push((submitted, dynamic.append(batch)));
+impl Node {
+    fn start(disk: &SimVfs) -> Option<Self> {
+        let journal = open(disk).ok()?;
+        Some(Self { journal, store: snapshots(disk), states: BTreeMap::new(), all: Vec::new() })
     }
-    while journal.drive() {}
-    let mut goes_on = true;
-    for (submitted, ticket) in waiting {
-        let outcome = known(ticket.await);
-        goes_on &= outcome != Known::Unknown;
-        if let Known::Appended(_) = outcome {
-            for (stream, _) in &submitted.events {
-                *versions.entry(stream.clone()).or_default() += 1;
-            }
+
+    /// Where it does not start again, all that was submitted.
+    async fn restart(self, disk: &SimVfs) -> Result<Self, Vec<Submitted>> {
+        self.journal.close().await;
+        drop((self.journal, self.store));
+        match Self::start(disk) {
+            Some(again) => Ok(Self { states: self.states, all: self.all, ..again }),
+            None => Err(self.all),
         }
-        all.push(Submitted { outcome, ..submitted });
     }
-    goes_on
+
+    async fn stop(self) -> Vec<Submitted> {
+        self.journal.close().await;
+        self.store.close();
+        self.all
+    }
+
+    /// Saves the state of some stream, all of which is durable, and sometimes truncates the stream behind that; `false`
+    /// when the journal takes no more.
+    async fn save(&mut self, random: &mut StdRng) -> bool {
+        let Some((stream, state)) = self.states.iter().choose(random) else { return true };
+        let snapshot = state.snapshot(self.journal.id()).expect("a stream that is known has events");
+        self.store.save(stream, &snapshot);
+        match random.random() {
+            true => self.submit(vec![truncation(stream, state, snapshot.version, random)]).await,
+            false => true,
+        }
+    }
+
+    /// Gives space back, of so many segments; `false` when the journal takes no more.
+    fn scavenge(&self, most: usize) -> bool {
+        let end = self.journal.durable().borrow().position.next();
+        let options = ScavengeOptions { percent_min: 0, duty_percent: 100, ..ScavengeOptions::below(end) };
+        let stop = |progress: ScavengeProgress| match progress.rewritten < most {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        match self.journal.scavenge(&options, stop) {
+            Ok(_) | Err(ScavengeError::NoSpace { .. }) => true,
+            Err(_) => self.journal.health() == JournalHealth::Healthy,
+        }
+    }
+
+    /// Submits some batches; `false` when the journal takes no more.
+    async fn burst(&mut self, random: &mut StdRng) -> bool {
+        let count = [1, 1, 1, 2, 4][random.random_range(0..5)];
+        let batches = (0..count).map(|_| self.batch(random)).collect();
+        self.submit(batches).await
+    }
+
+    /// Submits batches one behind the other, then waits for all of them; `false` when the journal takes no more.
+    async fn submit(&mut self, batches: Vec<Batch>) -> bool {
+        let journal = dynamic(&self.journal);
+        let submit = |batch: Batch| (Submitted::of(&batch), journal.append(batch));
+        let waiting: Vec<_> = batches.into_iter().map(submit).collect();
+        while self.journal.drive() {}
+        let mut goes_on = true;
+        for (submitted, ticket) in waiting {
+            let outcome = known(ticket.await);
+            goes_on &= outcome != Known::Unknown;
+            let submitted = Submitted { outcome, ..submitted };
+            if let Known::Appended(_) = submitted.outcome {
+                self.follow(&submitted);
+            }
+            self.all.push(submitted);
+        }
+        goes_on
+    }
+
+    /// Takes over what was appended.
+    fn follow(&mut self, appended: &Submitted) {
+        for (stream, id) in &appended.events {
+            self.states.entry(stream.clone()).or_default().apply(*id);
+        }
+        for gone in appended.retention.iter().filter(|set| set.retention.tombstone) {
+            self.states.remove(&gone.stream);
+            self.store.remove(&gone.stream);
+        }
+    }
+
+    fn state(&self, stream: &StreamId) -> Folded {
+        self.states.get(stream).copied().unwrap_or_default()
+    }
+
+    /// One or two streams with one to three events each, sometimes with an expectation that does not hold, sometimes with
+    /// something that is no longer to be kept.
+    fn batch(&self, random: &mut StdRng) -> Batch {
+        let first = random.random_range(0..7);
+        let streams = if random.random_ratio(1, 4) { vec![first, first + 1] } else { vec![first] };
+        let mut batch = Batch::default();
+        for number in streams {
+            let stream = stream(number);
+            let own: Vec<_> = (0..[1, 1, 2, 3][random.random_range(0..4)]).map(|_| noted(random)).collect();
+            let expected = match random.random_range(0..8) {
+                0 => Expected::Version(self.state(&stream).version()),
+                1 => Expected::Version(Version(1_000_000)),
+                _ => Expected::Any,
+            };
+            batch = batch.and(stream, expected, own);
+        }
+        if random.random_ratio(1, 6) {
+            let (stream, retention) = self.retention(random);
+            batch = batch.retaining(stream, retention);
+        }
+        batch
+    }
+
+    fn retention(&self, random: &mut StdRng) -> (StreamId, Retention) {
+        let none = Retention::default();
+        let number = random.random_range(2..8);
+        let stream = stream(number);
+        let retention = match number {
+            2 | 7 if random.random_ratio(1, 6) => Retention::gone(),
+            2 => none,
+            _ if random.random() => Retention { max_count: Some(random.random_range(1..4)), ..none },
+            _ => {
+                let end = self.state(&stream).version().next();
+                Retention { truncate_before: Version(random.random_range(0..=end.0)), ..none }
+            }
+        };
+        (stream, retention)
+    }
+}
+
+/// What no longer keeps events in front of a state that was saved. An order's stream then begins with the state, in an
+/// event; of one of the runtime's own nothing but the snapshot tells it.
+fn truncation(stream: &StreamId, state: &Folded, saved: Version, random: &mut StdRng) -> Batch {
+    let before = |truncate_before| Retention { truncate_before, ..Retention::default() };
+    if stream.is_internal() {
+        return Batch::default().retaining(stream.clone(), before(saved));
+    }
+    let checkpoint = state.checkpoint(EventId::from_u128(random.random()));
+    let truncate_before = if random.random() { saved } else { saved.next() };
+    Batch::of(stream.clone(), Expected::Version(saved), [checkpoint])
+        .retaining(stream.clone(), before(truncate_before))
 }
 
 fn known(result: Result<Appended, AppendError>) -> Known {
@@ -141,31 +256,6 @@ fn known(result: Result<Appended, AppendError>) -> Known {
     }
 }
 
-/// One or two streams with one to three events each, sometimes with an expectation that does not hold, sometimes with
-/// something that is no longer to be kept.
-fn batch(random: &mut StdRng, versions: &BTreeMap<StreamId, u64>) -> (Submitted, Batch) {
-    let first = random.random_range(0..7);
-    let streams = if random.random_ratio(1, 4) { vec![first, first + 1] } else { vec![first] };
-    let (mut batch, mut events) = (Batch::default(), Vec::new());
-    for number in streams {
-        let stream = stream(number);
-        let own: Vec<_> = (0..[1, 1, 2, 3][random.random_range(0..4)]).map(|_| event(random)).collect();
-        events.extend(own.iter().map(|event| (stream.clone(), event.id)));
-        let expected = match random.random_range(0..8) {
-            0 => Expected::Version(Version(versions.get(&stream).copied().unwrap_or(0))),
-            1 => Expected::Version(Version(1_000_000)),
-            _ => Expected::Any,
-        };
-        batch = batch.and(stream, expected, own);
-    }
-    if random.random_ratio(1, 6) {
-        let (stream, retention) = retention(random, versions);
-        batch = batch.retaining(stream, retention);
-    }
-    let retention = batch.retention().to_vec();
-    (Submitted { events, retention, outcome: Known::Unknown }, batch)
-}
-
 /// Three of orders, the others the runtime's own.
 fn stream(number: usize) -> StreamId {
     match number {
@@ -174,30 +264,8 @@ fn stream(number: usize) -> StreamId {
     }
 }
 
-fn retention(random: &mut StdRng, versions: &BTreeMap<StreamId, u64>) -> (StreamId, Retention) {
-    let none = Retention::default();
-    let number = random.random_range(2..8);
-    let stream = stream(number);
-    let last = versions.get(&stream).copied().unwrap_or(0);
-    let retention = match number {
-        2 | 7 if random.random_ratio(1, 6) => Retention::gone(),
-        2 => none,
-        _ if random.random() => Retention { max_count: Some(random.random_range(1..4)), ..none },
-        _ => Retention { truncate_before: Version(random.random_range(0..=last + 1)), ..none },
-    };
-    (stream, retention)
-}
-
-fn event(random: &mut StdRng) -> NewEvent {
+fn noted(random: &mut StdRng) -> NewEvent {
     let bytes =
         if random.random_ratio(1, 10) { random.random_range(0..6000) } else { random.random_range(0..200) };
-    NewEvent {
-        id: EventId::from_u128(random.random()),
-        type_name: "noted".into(),
-        schema_version: 1,
-        codec: CodecId::Json,
-        payload: vec![random.random(); bytes].into(),
-        command: CommandMetadata::internal(Timestamp(1_700_000_000_000_000)),
-        tags: Vec::new(),
-    }
+    event(EventId::from_u128(random.random()), "noted", vec![random.random(); bytes])
 }

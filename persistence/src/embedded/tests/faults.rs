@@ -1,4 +1,7 @@
+use std::ops::RangeInclusive;
+
 use super::*;
+use crate::conformance::number;
 
 /// A disk that does not answer any more.
 fn broken() -> io::Error {
@@ -18,11 +21,21 @@ async fn append_until_poisoned(journal: &Arc<dyn Journal>, count: usize) -> Vec<
     results
 }
 
-async fn check_poisoned(dir: &Path, vfs: &CountingVfs, fail: impl FnOnce(&CountingVfs), case: &str) {
+/// The calls to fail, one at a time: the first `ANNALS_FAILURES`.
+fn failing() -> RangeInclusive<u64> {
+    1..=number("ANNALS_FAILURES").unwrap_or(60)
+}
+
+/// Has the `nth` call of a kind fail.
+async fn check_poisoned(kind: &str, nth: u64, fail: fn(&CountingVfs, u64, io::Error)) {
+    let case = format!("{kind} {nth}");
+    let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
+    let (dir, vfs) = (dir.path(), &vfs);
     let concrete = Arc::new(EmbeddedJournal::open(dir, watched(vfs)).unwrap());
     let journal: Arc<dyn Journal> = concrete.clone();
-    fail(vfs);
-    let results = append_until_poisoned(&journal, 60).await;
+    fail(vfs, nth, broken());
+    // Each pair is written and synced at least once.
+    let results = append_until_poisoned(&journal, nth as usize + 10).await;
     let acknowledged = results.iter().take_while(|result| result.is_ok()).count();
     for result in &results[acknowledged..] {
         let error = result.as_ref().unwrap_err();
@@ -49,19 +62,15 @@ async fn check_poisoned(dir: &Path, vfs: &CountingVfs, fail: impl FnOnce(&Counti
 
 #[tokio::test]
 async fn a_failed_write_poisons() {
-    for nth in 1..=60 {
-        let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
-        let case = format!("write {nth}");
-        check_poisoned(dir.path(), &vfs, |vfs| vfs.fail_write(nth, broken()), &case).await;
+    for nth in failing() {
+        check_poisoned("write", nth, CountingVfs::fail_write).await;
     }
 }
 
 #[tokio::test]
 async fn a_failed_sync_poisons_and_is_not_tried_again() {
-    for nth in 1..=60 {
-        let (dir, vfs) = (tempfile::tempdir().unwrap(), CountingVfs::default().without_syncing());
-        let case = format!("sync {nth}");
-        check_poisoned(dir.path(), &vfs, |vfs| vfs.fail_sync(nth, broken()), &case).await;
+    for nth in failing() {
+        check_poisoned("sync", nth, CountingVfs::fail_sync).await;
     }
 }
 

@@ -74,7 +74,7 @@ async fn a_crash_while_the_next_segment_is_made_loses_nothing() {
     unmark(dir.path());
     unseal(dir.path());
     let second = log_file(dir.path(), 2);
-    for header_bytes in [0, 8, 40, 512, 4095] {
+    for header_bytes in [0, 1, 7, 8, 40, 512, 4095] {
         let copy = copy_of(dir.path());
         blank(&log_file(copy.path(), 2), header_bytes);
         goes_on_with(copy.path(), &events[..first]).await;

@@ -20,6 +20,8 @@ pub(super) struct Content {
     current: Vec<u8>,
     /// What was done since the last sync, in order.
     unsynced: Vec<Change>,
+    /// How many changes there were before these.
+    synced: u64,
 }
 
 impl Change {
@@ -97,14 +99,23 @@ impl Content {
         self.unsynced.push(change);
     }
 
-    pub(super) fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
+    /// How many changes there have been.
+    pub(super) fn changes(&self) -> u64 {
+        self.synced + self.unsynced.len() as u64
+    }
+
+    /// Makes as many changes durable, of which other syncs may have made some already.
+    pub(super) fn sync(&mut self, changes: u64) {
+        let count = at(changes.saturating_sub(self.synced));
+        for change in self.unsynced.drain(..count) {
             change.apply(&mut self.durable);
         }
+        self.synced += count as u64;
     }
 
     /// Some of it becomes durable; the rest never will, though it reads well: the system thinks it written.
     pub(super) fn sync_in_vain(&mut self, random: &mut StdRng) {
+        self.synced = self.changes();
         for change in self.unsynced.drain(..) {
             if random.random() {
                 change.apply(&mut self.durable);
@@ -115,6 +126,7 @@ impl Content {
     pub(super) fn spoil(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut self.durable);
         self.current = self.durable.clone();
+        self.synced = self.changes();
         self.unsynced.clear();
     }
 
@@ -122,7 +134,7 @@ impl Content {
     pub(super) fn after_crash(&self, survival: Survival, random: &mut StdRng) -> Self {
         let mut durable = self.durable.clone();
         self.surviving(survival, random).iter().for_each(|change| change.apply(&mut durable));
-        Self { current: durable.clone(), durable, unsynced: Vec::new() }
+        Self { current: durable.clone(), durable, ..Self::default() }
     }
 
     fn surviving(&self, survival: Survival, random: &mut StdRng) -> Vec<Change> {

@@ -100,3 +100,75 @@ fn a_lock_is_held_by_one() {
     drop(held);
     assert!(disk.lock(&path("LOCK")).unwrap().is_some());
 }
+
+/// How many calls a write of these bytes is with this seed.
+fn short_write(seed: u64, bytes: &[u8]) -> (SimVfs, u64) {
+    let (disk, file) = disk();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    disk.write_short(seed);
+    let before = disk.calls();
+    file.write_all_at(bytes, 3).unwrap();
+    assert_eq!(disk.bytes(&path("a")).unwrap()[3..], *bytes, "seed {seed}");
+    let calls = disk.calls() - before;
+    (disk, calls)
+}
+
+#[test]
+fn a_write_that_takes_some_of_the_bytes_is_gone_on_with() {
+    let bytes: Vec<u8> = (1..=255).collect();
+    let calls: BTreeSet<_> = (0..64).map(|seed| short_write(seed, &bytes).1).collect();
+    assert!(calls.contains(&1) && calls.contains(&2) && calls.contains(&3), "{calls:?}");
+}
+
+#[test]
+fn the_rest_of_a_short_write_can_fail() {
+    let bytes: Vec<u8> = (1..=255).collect();
+    let seed = (0..).find(|seed| short_write(*seed, &bytes).1 > 1).unwrap();
+    for fault in [Some(SimulatedFault::NoSpace), None] {
+        let (disk, file) = disk();
+        disk.write_short(seed);
+        match fault {
+            Some(fault) => disk.fail_at(disk.calls() + 2, fault),
+            None => disk.crash_at(disk.calls() + 2),
+        }
+        file.write_all_at(&bytes, 0).unwrap_err();
+        let written = disk.bytes(&path("a")).unwrap();
+        assert!(!written.is_empty() && bytes.starts_with(&written), "{fault:?}: {written:?}");
+        assert!(fault.is_none() || written.len() < bytes.len(), "{fault:?}: {written:?}");
+    }
+}
+
+#[test]
+fn a_slow_sync_covers_what_was_written_before_it() {
+    let (disk, file) = disk();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    file.write_all_at(b"one", 0).unwrap();
+    let durable = |disk: &SimVfs| disk.image(Survival::Nothing, 1).bytes(&path("a")).unwrap();
+    let (during, seen) = (disk.clone(), Arc::new(Mutex::new(Vec::new())));
+    disk.sync_slowly({
+        let seen = Arc::clone(&seen);
+        move |path| {
+            seen.lock().push(durable(&during));
+            during.open(path, true).unwrap().write_all_at(b"two", 3).unwrap();
+        }
+    });
+    file.sync_data().unwrap();
+    assert_eq!(*seen.lock(), [b""], "nothing is durable before the end");
+    assert_eq!((durable(&disk), disk.bytes(&path("a")).unwrap()), (b"one".to_vec(), b"onetwo".to_vec()));
+    file.sync_data().unwrap();
+    assert_eq!(durable(&disk), b"onetwo");
+}
+
+#[test]
+fn a_slow_sync_without_power_at_its_end_makes_nothing_durable() {
+    let (disk, file) = disk();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    file.write_all_at(b"one", 0).unwrap();
+    let during = disk.clone();
+    disk.sync_slowly(move |path| {
+        during.crash_at(during.calls() + 1);
+        during.remove(path).unwrap_err();
+    });
+    file.sync_data().unwrap_err();
+    assert_eq!(disk.image(Survival::Nothing, 1).bytes(&path("a")).unwrap(), b"");
+}
