@@ -101,6 +101,13 @@ pub(crate) enum LetterEvent {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         error: Option<String>,
     },
+    /// Somebody has decided that it is never to be handled.
+    #[event("dead-letter-discarded")]
+    Discarded {
+        id: DeadLetterId,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        reason: Option<String>,
+    },
 }
 
 /// How an event came to be a dead letter.
@@ -145,8 +152,8 @@ pub enum DeadLetterError {
     /// It was replayed and has failed again; it stays a dead letter.
     #[error("the replay failed: {0}")]
     Delivery(DeliveryError),
-    /// It was replayed, but the outcome could not be written down.
-    #[error("the outcome of the replay could not be recorded: {reason}")]
+    /// It was replayed or discarded, but that could not be written down.
+    #[error("what became of the dead letter could not be recorded: {reason}")]
     NotRecorded {
         /// Why.
         reason: String,
@@ -206,6 +213,11 @@ impl LetterBox {
     ) -> Result<Self, InvalidStreamId> {
         let stream = StreamId::internal(&format!("{STREAM_PREFIX}{subscription}"))?;
         Ok(Self { subscription: Arc::clone(subscription), stream, journal, clock })
+    }
+
+    /// Where they are.
+    pub(crate) fn stream(&self) -> &StreamId {
+        &self.stream
     }
 
     /// The record of a dead letter, ready to append.

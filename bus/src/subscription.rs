@@ -154,7 +154,7 @@ impl SubscriptionStatus {
         let dead = (*dead_letters > 0).then(|| {
             format!(
                 "subscription \"{name}\": {dead_letters} of its events could not be handled and are dead letters; `dlq ls` says \
-                 why, `dlq replay` handles them again"
+                 why, `dlq replay` handles them again, `dlq discard` puts them away"
             )
         });
         waiting.into_iter().chain(dead).collect()
@@ -441,10 +441,9 @@ impl Inlet {
 
     /// Keeps how many of its dead letters are unresolved.
     pub(crate) fn note_dead_letters(&self, count: usize) {
-        self.core.dead_letters.store(count, Ordering::Relaxed);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        let count = count as f64;
-        metrics::gauge!("annals_bus_dead_letters", "subscription" => self.name().to_string()).set(count);
+        if self.core.dead_letters.swap(count, Ordering::Relaxed) != count {
+            show_dead_letters(self.name(), count);
+        }
     }
 
     pub(crate) fn letters(&self) -> &LetterBox {
@@ -497,6 +496,13 @@ impl Inlet {
         self.mailbox.close();
         self.actor.stop(None);
     }
+}
+
+/// Shows how many dead letters of a subscription wait for somebody.
+pub(crate) fn show_dead_letters(subscription: &str, count: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+    let count = count as f64;
+    metrics::gauge!("annals_bus_dead_letters", "subscription" => subscription.to_owned()).set(count);
 }
 
 fn arrived(envelope: Arc<Envelope>, manner: Manner, reply: Reply) -> Message {

@@ -93,6 +93,44 @@ async fn a_dead_letter_can_be_replayed_while_its_key_flows_on() {
     assert!(matches!(gone, Err(DeadLetterError::NotFound { .. })));
 }
 
+#[tokio::test]
+async fn what_is_never_to_be_handled_is_put_away() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let world = world(until_mended(&mended)).await;
+    for customer in ["1", "2"] {
+        move_customer(&world.customers, customer, "Elm").await;
+    }
+    caught_up(&world.bus).await;
+    let inlet = world.bus.inlet("address").unwrap();
+    inlet.deliver_body("text/plain", b"hello").await.unwrap();
+    let letters = world.bus.dead_letters().list().await.unwrap();
+    assert_eq!(letters.len(), 3);
+    let unreadable = letters.iter().find(|letter| letter.reason.contains("text/plain")).unwrap();
+    let discard = async |id| world.bus.dead_letters().discard(id, Some("spam".to_owned())).await;
+    discard(unreadable.id).await.unwrap();
+    assert_eq!(discard(unreadable.id).await.unwrap_err().code(), "dead_letter_not_found");
+    let again = world.bus.dead_letters().replay(unreadable.id).await;
+    assert_eq!(again.unwrap_err().code(), "dead_letter_not_found");
+    until("two are counted", || async { inlet.dead_letters() == 2 }).await;
+    world.bus.shutdown().await;
+
+    // Also where nobody could replay it any more.
+    let later = Bus::builder(world.orders.clone(), "order").start().await.unwrap();
+    let says =
+        async || later.health().degraded.iter().any(|one| one.contains("`dlq discard` puts them away"));
+    until("those of nobody show", says).await;
+    for letter in later.dead_letters().list().await.unwrap() {
+        assert_eq!(
+            later.dead_letters().replay(letter.id).await.unwrap_err().code(),
+            "subscription_not_found"
+        );
+        later.dead_letters().discard(letter.id, None).await.unwrap();
+    }
+    until("nothing shows", || async { later.health().degraded.is_empty() }).await;
+    let journal = Arc::clone(&world.journal) as Arc<dyn Journal>;
+    assert!(dead_letters(&journal).await.unwrap().is_empty());
+}
+
 /// Fails over every event until it is mended.
 fn until_mended(mended: &Arc<AtomicBool>) -> impl Handler<CustomerAddressUpdated> {
     let mended = Arc::clone(mended);

@@ -152,7 +152,8 @@ impl BusBuilder {
             Arc::new(Published::new(&publications, node.journal(), broker.is_some())) as Arc<dyn Reader>;
         node.readers().add(&published);
         let inlets: Arc<[Arc<Inlet>]> = opening.done().into();
-        let dead_letters = DeadLetters::new(Arc::clone(&inlets), Arc::clone(node.journal()));
+        let (journal, clock) = (Arc::clone(node.journal()), Arc::clone(node.clock()));
+        let dead_letters = DeadLetters::new(Arc::clone(&inlets), journal, clock);
         let caretaker = Caretaker::start(Arc::clone(&inlets), dead_letters.clone(), Arc::clone(node.clock()));
         let broker = broker.map_or("none", |broker| broker.name());
         let inner = Inner {

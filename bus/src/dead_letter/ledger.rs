@@ -49,6 +49,33 @@ impl Ledger {
         Self { journal, folds: Mutex::default() }
     }
 
+    /// Reads what was written since of the streams that are known and of these; a stream that cannot be read keeps none of the
+    /// others up. Answers why the first of such cannot.
+    pub(super) async fn refresh(&self, streams: impl Iterator<Item = &StreamId>) -> Option<DeadLetterError> {
+        let mut folds = self.folds.lock().await;
+        for stream in streams {
+            if !folds.contains_key(stream) {
+                folds.insert(stream.clone(), Fold::default());
+            }
+        }
+        let mut fault = None;
+        for (stream, fold) in &mut *folds {
+            fault = fault.or(fold.refresh(&self.journal, stream).await.err());
+        }
+        fault
+    }
+
+    /// The streams there are.
+    pub(super) async fn streams(&self) -> Result<Vec<StreamId>, DeadLetterError> {
+        let (mut streams, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
+            let Some(last) = page.last() else { return Ok(streams) };
+            after = Some(last.stream.clone());
+            streams.extend(page.into_iter().map(|info| info.stream));
+        }
+    }
+
     /// Reads what was written since it was read last; the streams, and the last version of each.
     pub(super) async fn catch_up(&self) -> Result<Vec<(StreamId, Version)>, DeadLetterError> {
         let mut folds = self.folds.lock().await;
@@ -159,6 +186,18 @@ impl Default for Fold {
 }
 
 impl Fold {
+    /// Asks first whether there is anything new, which costs no read.
+    async fn refresh(
+        &mut self,
+        journal: &Arc<dyn Journal>,
+        stream: &StreamId,
+    ) -> Result<(), DeadLetterError> {
+        match journal.stream_info(stream).await? {
+            Some(info) if info.version >= self.next => self.catch_up(journal, stream).await,
+            _ => Ok(()),
+        }
+    }
+
     async fn catch_up(
         &mut self,
         journal: &Arc<dyn Journal>,
@@ -184,7 +223,7 @@ impl Fold {
                 self.places.insert(id, Place { written: version, failed: None, failures: 0 });
                 self.order.insert(version, id);
             }
-            LetterEvent::Replayed { id, error: None } => self.remove(id),
+            LetterEvent::Replayed { id, error: None } | LetterEvent::Discarded { id, .. } => self.remove(id),
             LetterEvent::Replayed { id, error: Some(_) } => {
                 if let Some(place) = self.places.get_mut(&id) {
                     place.failed = Some(version);

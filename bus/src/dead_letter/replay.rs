@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use annals_actors::Clock;
+use annals_persistence::{Batch, Expected, Journal, JournalExt};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use parking_lot::Mutex;
@@ -9,9 +11,9 @@ use parking_lot::Mutex;
 use super::ledger::Ledger;
 use super::unresolved::Unresolved;
 use super::walk::{DeadLetterStream, walk};
-use super::{DeadLetter, DeadLetterError, DeadLetterId};
-use crate::Envelope;
+use super::{DeadLetter, DeadLetterError, DeadLetterId, LetterEvent};
 use crate::subscription::{DeliveryError, Inlet, unreadable};
+use crate::{Envelope, record};
 
 /// A running service's dead letters. Cloning is cheap; all clones share what they know of the journal.
 #[derive(Debug, Clone)]
@@ -19,6 +21,7 @@ pub struct DeadLetters {
     pub(super) inlets: Arc<[Arc<Inlet>]>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) unresolved: Arc<Mutex<Unresolved>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What came of replaying several.
@@ -59,8 +62,9 @@ pub struct Replayed {
 pub type ReplayStream = BoxStream<'static, Result<Replayed, DeadLetterError>>;
 
 impl DeadLetters {
-    pub(crate) fn new(inlets: Arc<[Arc<Inlet>]>, journal: Arc<dyn annals_persistence::Journal>) -> Self {
-        Self { inlets, ledger: Arc::new(Ledger::new(journal)), unresolved: Arc::default() }
+    pub(crate) fn new(inlets: Arc<[Arc<Inlet>]>, journal: Arc<dyn Journal>, clock: Arc<dyn Clock>) -> Self {
+        let (ledger, unresolved) = (Arc::new(Ledger::new(journal)), Arc::default());
+        Self { inlets, ledger, unresolved, clock }
     }
 
     /// Every unresolved dead letter, by subscription, oldest first, in memory all at once.
@@ -111,6 +115,22 @@ impl DeadLetters {
     pub async fn replay_all(&self) -> Result<ReplaySummary, DeadLetterError> {
         let count = |summary: ReplaySummary, replayed| future::ready(Ok(summary.and(&replayed)));
         self.replay_each().try_fold(ReplaySummary::default(), count).await
+    }
+
+    /// Puts a dead letter away that is never to be handled, such as one that cannot be read or whose subscription is no more.
+    /// It stays in the journal until what is said of such letters is given up, and so does the reason.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`] when it is not there, or this could not be written down.
+    pub async fn discard(&self, id: DeadLetterId, reason: Option<String>) -> Result<(), DeadLetterError> {
+        self.ledger.catch_up().await?;
+        let (stream, _) = self.ledger.find(id).await.ok_or(DeadLetterError::NotFound { id })?;
+        let not_recorded = |reason| DeadLetterError::NotRecorded { reason };
+        let discarded = record::record(&LetterEvent::Discarded { id, reason }, self.clock.now());
+        let discarded = discarded.map_err(|error| not_recorded(error.to_string()))?;
+        let batch = Batch::of(stream, Expected::Any, [discarded]);
+        let appended = self.ledger.journal().append(batch).await;
+        appended.map(drop).map_err(|error| not_recorded(error.to_string()))
     }
 
     /// Gives up what is said of letters that are done with; answers how many records that were.

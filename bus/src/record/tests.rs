@@ -100,5 +100,7 @@ fn letters() -> Vec<LetterEvent> {
         },
         LetterEvent::Replayed { id, error: None },
         LetterEvent::Replayed { id, error: Some("still no".into()) },
+        LetterEvent::Discarded { id, reason: None },
+        LetterEvent::Discarded { id, reason: Some("spam".into()) },
     ]
 }

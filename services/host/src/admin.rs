@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_actors::{AggregateKind, Moment};
-use annals_bus::{Bus, DeadLetterError, DeadLetterId, Replayed};
+use annals_bus::{Bus, DeadLetterError, DeadLetterId, DeadLetters, Replayed};
 use annals_persistence::{StreamId, Version};
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -73,6 +73,8 @@ pub(crate) struct AdminQuery {
     pub(crate) at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) keep: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
 }
 
 /// The routes.
@@ -93,6 +95,7 @@ pub(crate) fn router(
         .route("/dead-letters", get(dead_letters))
         .route("/dead-letters/replay", post(replay_all))
         .route("/dead-letters/{id}/replay", post(replay))
+        .route("/dead-letters/{id}/discard", post(discard))
         .route("/bus", get(flow::list))
         .route("/describe", get(describe))
         .with_state(admin)
@@ -248,6 +251,7 @@ pub(crate) struct ReplayItem {
 pub(crate) enum Outcome {
     Handled,
     Failed,
+    Discarded,
 }
 
 impl ReplayItem {
@@ -263,8 +267,8 @@ impl ReplayItem {
         }
     }
 
-    fn handled(service: &str, id: DeadLetterId) -> Self {
-        let (service, outcome) = (service.to_owned(), Outcome::Handled);
+    fn done(service: &str, id: DeadLetterId, outcome: Outcome) -> Self {
+        let service = service.to_owned();
         Self { service, id, subscription: None, outcome, code: None, reason: None }
     }
 }
@@ -294,21 +298,58 @@ fn unless_stopping<T>(
         .filter_map(std::future::ready)
 }
 
-async fn replay(State(admin): State<Admin>, id: PathText, query: Asked) -> Result<Json<ReplayItem>, Problem> {
-    let id = id.get()?;
-    let none = || {
-        let detail = format!("there is no dead letter \"{id}\"");
-        Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
-    };
-    let letter: DeadLetterId = id.parse().map_err(|_| none())?;
-    for service in admin.chosen(&asked(query)?)? {
-        let Some(bus) = &service.bus else { continue };
-        match bus.dead_letters().replay(letter).await {
-            Err(DeadLetterError::NotFound { .. }) => {}
-            result => return Ok(result.map(|()| Json(ReplayItem::handled(service.view.service, letter)))?),
+/// What is done with a dead letter.
+enum Deed {
+    Replay,
+    Discard { reason: Option<String> },
+}
+
+impl Deed {
+    async fn done(&self, letters: &DeadLetters, id: DeadLetterId) -> Result<Outcome, DeadLetterError> {
+        match self {
+            Self::Replay => letters.replay(id).await.map(|()| Outcome::Handled),
+            Self::Discard { reason } => {
+                letters.discard(id, reason.clone()).await.map(|()| Outcome::Discarded)
+            }
         }
     }
-    Err(none())
+
+    /// In the service that has it.
+    async fn done_with(
+        self,
+        id: &str,
+        admin: &Admin,
+        query: &AdminQuery,
+    ) -> Result<Json<ReplayItem>, Problem> {
+        let none = || {
+            let detail = format!("there is no dead letter \"{id}\"");
+            Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
+        };
+        let letter: DeadLetterId = id.parse().map_err(|_| none())?;
+        for service in admin.chosen(query)? {
+            let Some(bus) = &service.bus else { continue };
+            match self.done(bus.dead_letters(), letter).await {
+                Err(DeadLetterError::NotFound { .. }) => {}
+                result => return Ok(Json(ReplayItem::done(service.view.service, letter, result?))),
+            }
+        }
+        Err(none())
+    }
+}
+
+async fn replay(State(admin): State<Admin>, id: PathText, query: Asked) -> Result<Json<ReplayItem>, Problem> {
+    Deed::Replay.done_with(&id.get()?, &admin, &asked(query)?).await
+}
+
+/// `?reason=TEXT` is written down with it.
+async fn discard(
+    State(admin): State<Admin>,
+    id: PathText,
+    query: Asked,
+) -> Result<Json<ReplayItem>, Problem> {
+    let query = asked(query)?;
+    let deed = Deed::Discard { reason: query.reason.clone() };
+    deed.done_with(&id.get()?, &admin, &query).await
 }
 
 impl From<DeadLetterError> for Problem {

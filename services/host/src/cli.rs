@@ -78,6 +78,9 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
         Command::Dlq { command: DlqCommand::Replay(args) } => {
             runtime(false)?.block_on(inspect::replay(services, args, output))
         }
+        Command::Dlq { command: DlqCommand::Discard(args) } => {
+            runtime(false)?.block_on(inspect::discard(services, args, output))
+        }
         Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
         Command::Log { command: LogCommand::Repair(args) } => repair::repair(services, &args, output),
         Command::Log { command: LogCommand::Scavenge(args) } => scavenge::scavenge(services, &args, output),

@@ -1,6 +1,7 @@
 //! What operators see of a service: its streams, events, instances and dead letters. The same for a running service
 //! (through the admin API) and for a stopped one (through its directory).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_actors::{Inspector, Moment, StateError};
@@ -198,8 +199,10 @@ impl ServiceView {
 /// That none of the services has instances of such a type, and which types there are.
 pub(crate) fn no_aggregate(views: &[ServiceView], type_name: &str) -> String {
     let inspectors = views.iter().flat_map(|view| view.inspectors.iter());
-    let all: Vec<_> = inspectors.map(|inspector| inspector.type_name()).collect();
-    format!("no service here has an aggregate \"{type_name}\"; there are: {}", all.join(", "))
+    let all: BTreeSet<_> = inspectors.map(|inspector| inspector.type_name()).collect();
+    let all: Vec<_> = all.into_iter().collect();
+    let there_are = if all.is_empty() { "none".to_owned() } else { all.join(", ") };
+    format!("no service here has an aggregate \"{type_name}\"; there are: {there_are}")
 }
 
 /// Why none of the services has a state of the instance to show.

@@ -236,6 +236,25 @@ async fn a_dead_letter_is_listed_and_replayed() {
     }
 }
 
+#[tokio::test]
+async fn a_dead_letter_is_put_away() {
+    let notes = Program::start(&["dev"]);
+    write(&notes, ID, "some poison").await;
+    let counted = "annals_bus_dead_letters_total{subscription=\"count-words\"} 1";
+    notes.until("/metrics", |answer| answer.text.contains(counted)).await;
+    let letters = items(&["dlq", "ls", "--json", "--url", &notes.address]);
+    let id = letters[0]["id"].as_str().unwrap();
+    let line = ["dlq", "discard", id, "--reason", "it is spam & no more", "--json", "--url", &notes.address];
+    assert_eq!(items(&line), [json!({ "service": "counts", "id": id, "outcome": "discarded" })]);
+    assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
+    let told = items(&["streams", "show", "$dlq-count-words", "--json", "--url", &notes.address]);
+    assert_eq!(told[1]["data"], json!({ "id": id, "reason": "it is spam & no more" }));
+    let again = run(&line);
+    assert!(exit_code(&again) == 1 && stderr(&again).contains("dead_letter_not_found"), "{}", stderr(&again));
+    let stopped = run(&["dlq", "discard", id, "--data", "."]);
+    assert!(exit_code(&stopped) == 2 && stderr(&stopped).contains("use --url"), "{}", stderr(&stopped));
+}
+
 /// Three dead letters, in this order; the replay of the second does not end.
 async fn three_dead_letters(notes: &Program) -> Vec<Value> {
     for (n, text) in ["poison", "endless poison", "poison"].iter().enumerate() {

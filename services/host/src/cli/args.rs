@@ -434,6 +434,20 @@ pub(super) enum DlqCommand {
     // Left to itself, the usage shows the id alone as what is required.
     #[command(override_usage = "dlq replay [OPTIONS] <ID>\n       dlq replay [OPTIONS] --all")]
     Replay(ReplayArgs),
+    /// Put away dead letters that are never to be handled, such as those that cannot be read.
+    Discard(DiscardArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiscardArgs {
+    /// Their ids.
+    #[arg(required = true, value_name = "ID")]
+    pub(super) ids: Vec<String>,
+    /// Why, for who reads the journal later.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) target: Target,
 }
 
 #[derive(Debug, Args)]

@@ -169,6 +169,13 @@ mod with_dapr {
         authorities.map(Some).map_err(|error| CliError::failed(error.code(), &error))
     }
 
+    /// Whether a topic may be a service's: one that does not say what it has may have it.
+    fn may_concern(services: &[Arc<dyn Service>], name: &str, topic: &Topic) -> bool {
+        let service = services.iter().find(|service| service.name() == name);
+        let topics = service.map(|service| [service.publications(), service.subscriptions()].concat());
+        topics.is_none_or(|topics| topics.is_empty() || topics.iter().any(|one| one.topic == topic.as_str()))
+    }
+
     fn with_tokens(mut options: DaprOptions) -> DaprOptions {
         options.api_token = Secret::from_env("DAPR_API_TOKEN");
         options.app_token = Secret::from_env("APP_API_TOKEN");
@@ -184,6 +191,7 @@ mod with_dapr {
         let sidecars = Sidecars::start(&names, args.dapr_resources.as_deref()).await?;
         let options = sidecars.iter().map(|sidecar| {
             let mut options = carried.clone();
+            options.topic_pubsubs.retain(|topic, _| may_concern(services, sidecar.service(), topic));
             options.endpoint = SidecarEndpoint::local(sidecar.grpc_port());
             options.http_endpoint = Some(HttpEndpoint::local(sidecar.http_port()));
             options.app_channel = AppChannel::Grpc(([127, 0, 0, 1], sidecar.app_port()).into());

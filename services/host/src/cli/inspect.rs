@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::args::{AggregateCommand, Cli, ReplayArgs, StreamsCommand, Target};
+use super::args::{AggregateCommand, Cli, DiscardArgs, ReplayArgs, StreamsCommand, Target};
 use super::error::CliError;
 use super::output::{Output, field};
 use super::source::{Items, Source};
@@ -197,6 +197,23 @@ pub(super) async fn replay(
     }
     let message = format!("{failed} dead letters failed again; `dlq ls` says why");
     Err(CliError::Failed { code: "replay_failed".to_owned(), message })
+}
+
+pub(super) async fn discard(
+    services: &[Arc<dyn Service>],
+    args: DiscardArgs,
+    output: Output,
+) -> Result<(), CliError> {
+    if args.target.data.is_some() {
+        return Err(CliError::usage("a dead letter is put away by the running service: use --url"));
+    }
+    super::source::chosen(services, args.target.service.as_deref())?;
+    let running = Source::running(&args.target)?;
+    for id in &args.ids {
+        let item = running.discard(id, args.reason.as_deref()).await?;
+        output.item(&item, replay_line)?;
+    }
+    Ok(())
 }
 
 fn replay_line(item: &Value) -> String {

@@ -159,6 +159,17 @@ impl Source {
         Ok(stream::iter([Ok(item)]).boxed())
     }
 
+    /// Has a dead letter put away; what came of it.
+    pub(super) async fn discard(&self, id: &str, reason: Option<&str>) -> Result<String, CliError> {
+        let Self::Running { client, service } = self else {
+            return Err(CliError::usage("a dead letter is put away by the running service: use --url"));
+        };
+        let reason = reason.map(str::to_owned);
+        let query = AdminQuery { service: service.clone(), reason, ..AdminQuery::default() };
+        let place = format!("/dead-letters/{}/discard", escaped(id));
+        client.document(Method::POST, &path(&place, &query)).await
+    }
+
     /// Lets go of the journals.
     pub(super) async fn close(self) {
         if let Self::Stopped(views) = self {
