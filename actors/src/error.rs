@@ -142,8 +142,7 @@ impl<A: Aggregate> SendError<A> {
             | Self::AllRefused { .. }
             | Self::Parked { .. } => Retry::Safe,
             Self::At { error, .. } => error.retry(),
-            Self::NotCommitted(AppendError::Invalid { .. } | AppendError::StreamGone { .. }) => Retry::Never,
-            Self::NotCommitted(_) => Retry::Safe,
+            Self::NotCommitted(error) => retry_of(error),
             Self::OutcomeUnknown { .. } | Self::TimedOut => Retry::SameCommandId,
             Self::Rejected(_)
             | Self::Conflict { .. }
@@ -503,11 +502,19 @@ impl From<AppendError> for Failure {
     }
 }
 
+/// Whether what was not committed may be sent again.
+const fn retry_of(error: &AppendError) -> Retry {
+    match error {
+        AppendError::Invalid { .. } | AppendError::StreamGone { .. } => Retry::Never,
+        _ => Retry::Safe,
+    }
+}
+
 /// What is said behind "not committed", where it is of any use.
 pub(crate) const fn again(error: &AppendError) -> &'static str {
-    match error {
-        AppendError::Invalid { .. } | AppendError::StreamGone { .. } => "",
-        _ => "; trying again is safe",
+    match retry_of(error) {
+        Retry::Safe => "; trying again is safe",
+        _ => "",
     }
 }
 

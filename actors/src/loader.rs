@@ -47,7 +47,7 @@ impl Loader {
 
     /// The snapshots of a stream, or why the store has none to give.
     pub(crate) async fn load(self: &Arc<Self>, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
-        if self.pace.is_quick() {
+        if let Some(_alone) = self.pace.may_load_here() {
             return self.load_here(stream);
         }
         let (loaded, answer) = oneshot::channel();

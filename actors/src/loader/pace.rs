@@ -1,6 +1,6 @@
 //! Whether a store is so quick that loading aside takes longer than loading.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A load that takes longer most likely waited for a disk, or for a network.
@@ -8,20 +8,39 @@ const QUICK: Duration = Duration::from_micros(100);
 /// After so many quick loads in a row, the next are thought to be quick too.
 const IN_A_ROW: u32 = 16;
 
-/// How many quick loads in a row are still wanted.
+/// How a store has done lately.
 #[derive(Debug)]
-pub(super) struct Pace(AtomicU32);
+pub(super) struct Pace {
+    /// How many quick loads in a row are still wanted.
+    wanted: AtomicU32,
+    /// Whether a load is under way where it was asked for.
+    is_here: AtomicBool,
+}
+
+/// A load that is done where it was asked for; there is one at a time.
+pub(super) struct Here<'a>(&'a Pace);
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        self.0.is_here.store(false, Ordering::Release);
+    }
+}
 
 impl Pace {
     /// Of a store that nothing is known of.
     pub(super) const fn new() -> Self {
-        Self(AtomicU32::new(IN_A_ROW))
+        Self { wanted: AtomicU32::new(IN_A_ROW), is_here: AtomicBool::new(false) }
     }
 
-    /// Whether the last loads were quick, so that the next may be done where it is asked for: one slow load holds somebody up
-    /// at most until it is known.
-    pub(super) fn is_quick(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    /// Whether the last loads were quick, so that the next may be done where it is asked for. One at a time: should it be slow
+    /// after all, it holds up one of the runtime's threads, and not all of them.
+    pub(super) fn may_load_here(&self) -> Option<Here<'_>> {
+        let may = self.is_quick() && !self.is_here.swap(true, Ordering::Acquire);
+        may.then_some(Here(self))
+    }
+
+    fn is_quick(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) == 0
     }
 
     /// Does a load, and learns from it.
@@ -34,11 +53,11 @@ impl Pace {
 
     fn learn(&self, took: Duration) {
         if took > QUICK {
-            self.0.store(IN_A_ROW, Ordering::Relaxed);
+            self.wanted.store(IN_A_ROW, Ordering::Relaxed);
         } else {
             // Where it is 0 already, it stays.
             let _before =
-                self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+                self.wanted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         }
     }
 }
@@ -57,6 +76,10 @@ mod tests {
         pace.learn(QUICK);
         pace.learn(QUICK);
         assert!(pace.is_quick());
+        let here = pace.may_load_here();
+        assert!(here.is_some() && pace.may_load_here().is_none(), "one at a time");
+        drop(here);
+        assert!(pace.may_load_here().is_some());
         pace.learn(QUICK + Duration::from_nanos(1));
         assert!(!pace.is_quick(), "from one slow load on");
         (1..IN_A_ROW).for_each(|_| pace.learn(QUICK));

@@ -108,7 +108,7 @@ async fn topics_that_share_a_consumer_of_jetstream_show() {
     let component = broker.component(PUBSUB, "order", &[topic().as_str(), other().as_str()]);
     let orders = orders(&[component], |_| {}).await;
     let said = orders.bus.health().degraded;
-    assert!(said.iter().any(|one| one.contains("takes one topic")), "{said:?}");
+    assert!(said.iter().any(|one| one.contains("consumer takes one topic")), "{said:?}");
     let told = "subject does not match consumer";
     until("the sidecar says so in its log", || async { orders.sidecar.said().contains(told) }).await;
     orders.bus.shutdown().await;

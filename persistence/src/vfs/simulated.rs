@@ -255,8 +255,8 @@ impl SimVfs {
     /// How many bytes of so many a write takes: at least one.
     fn taken(&self, bytes: usize) -> usize {
         let mut disk = self.0.lock();
-        let some = disk.short_writes.as_mut().filter(|_| bytes > 0);
-        some.map_or(bytes, |random| [bytes, random.random_range(1..=bytes)][random.random_range(0..2)])
+        let some = disk.short_writes.as_mut();
+        some.map_or(bytes, |random| if random.random() { bytes } else { random.random_range(1..=bytes) })
     }
 
     /// A change to names: done also where the power goes over it, since it may have been.

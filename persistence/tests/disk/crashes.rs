@@ -91,7 +91,7 @@ fn power_lost_while_space_is_given_back_loses_nothing_that_is_kept() {
             }
         }
         done += 1;
-        if done == wanted {
+        if done >= wanted {
             println!("{recoveries} recoveries of scavenging");
             return;
         }

@@ -24,6 +24,11 @@ impl Components {
         self.of_topic.get(topic).unwrap_or(&self.usual)
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> BTreeSet<&str> {
+        std::iter::once(&self.usual).chain(self.of_topic.values()).map(|name| &**name).collect()
+    }
+
     /// Those that carry any of these topics; where there are none, the usual one.
     pub(super) fn carrying<'a>(&self, topics: impl IntoIterator<Item = &'a Topic>) -> BTreeSet<Arc<str>> {
         let carrying: BTreeSet<_> = topics.into_iter().map(|topic| Arc::clone(self.of(topic))).collect();

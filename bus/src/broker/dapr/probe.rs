@@ -139,10 +139,10 @@ impl Watcher {
         self.components.carrying(self.app.topics().iter().chain(self.publications.declared()))
     }
 
+    /// Of all that are named: which of them are needed changes with what is attached.
     fn on_redis(&self, metadata: &GetMetadataResponse) -> BTreeSet<Arc<str>> {
-        let mut needed = self.needed();
-        needed.retain(|component| kind_of(metadata, component) == Some("pubsub.redis"));
-        needed
+        let all = self.components.all().into_iter();
+        all.filter(|component| kind_of(metadata, component) == Some("pubsub.redis")).map(Arc::from).collect()
     }
 
     fn lacking(&self, metadata: &GetMetadataResponse) -> Option<String> {
@@ -178,7 +178,8 @@ impl Watcher {
         doubts
     }
 
-    /// Durable consumers that are to take more than one topic, as none does: the sidecar says so in its log alone.
+    /// Components of JetStream that are to bring more than one topic, which a durable consumer does not: the sidecar says so
+    /// in its log alone, and nobody but its resources says whether there is one.
     fn shared_consumers(&self, metadata: &GetMetadataResponse) -> Vec<String> {
         let mut topics: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let handled = self.app.topics();
@@ -190,8 +191,8 @@ impl Watcher {
             topics.into_iter().filter(|(component, topics)| topics.len() > 1 && on_jetstream(component));
         let told = shared.map(|(component, topics)| {
             format!(
-                "a durable consumer of JetStream takes one topic, and \"{component}\" is to bring {}: give each a component \
-                 of its own (`DaprOptions::topic_pubsubs`, --topic-pubsub)",
+                "\"{component}\" is to bring {}: with a durableName, as it should have, JetStream's consumer takes one topic; \
+                 give each a component of its own (`DaprOptions::topic_pubsubs`, --topic-pubsub)",
                 topics.join(", ")
             )
         });
@@ -207,15 +208,21 @@ impl Watcher {
                 self.components.of(&topic)
             )
         });
-        let (handled, needed) = (self.app.topics(), self.needed());
-        let ours = metadata.subscriptions.iter().filter(|one| needed.contains(one.pubsub_name.as_str()));
+        let (handled, all) = (self.app.topics(), self.components.all());
+        let ours = metadata.subscriptions.iter().filter(|one| all.contains(one.pubsub_name.as_str()));
         missing.chain(ours.filter_map(|one| self.doubt(one, &handled))).collect()
     }
 
     fn doubt(&self, subscription: &PubsubSubscription, handled: &[Topic]) -> Option<String> {
-        let PubsubSubscription { topic, rules, .. } = subscription;
-        if !handled.iter().any(|known| known.as_str() == *topic) {
+        let PubsubSubscription { pubsub_name, topic, rules, .. } = subscription;
+        let Some(known) = handled.iter().find(|known| known.as_str() == *topic) else {
             return Some(format!("the sidecar brings \"{topic}\", which nothing here handles"));
+        };
+        let component = self.components.of(known);
+        if *pubsub_name != **component {
+            return Some(format!(
+                "the sidecar brings \"{topic}\" by \"{pubsub_name}\", and it goes by \"{component}\" here"
+            ));
         }
         let route = DaprApp::route(topic);
         let mut rules = rules.iter().flat_map(|rules| &rules.rules);
