@@ -119,7 +119,7 @@ pub(crate) struct Fate {
     pub(crate) last_time: Timestamp,
 }
 
-/// Why dead letters could not be listed or replayed.
+/// Why dead letters could not be listed, replayed or put away.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLetterError {
@@ -137,7 +137,7 @@ pub enum DeadLetterError {
         #[source]
         source: EventError,
     },
-    /// There is no such dead letter, or it was replayed with success.
+    /// There is no such dead letter, or it is done with.
     #[error("there is no dead letter {id}")]
     NotFound {
         /// The id.

@@ -120,7 +120,7 @@ pub struct SubscriptionStatus {
     pub stalled: usize,
     /// How many events are kept in the journal until the one before each comes; the broker has no part in it any more.
     pub kept: usize,
-    /// How many of its events are dead letters that nobody has replayed yet.
+    /// How many of its events are dead letters that wait for somebody.
     pub dead_letters: usize,
     /// What failed last.
     pub last_error: Option<String>,
@@ -222,7 +222,7 @@ pub(crate) struct Core {
     pub(crate) stalled: AtomicUsize,
     /// How many events are kept until an earlier one comes.
     pub(crate) kept: AtomicUsize,
-    /// How many of its dead letters nobody has replayed yet, as was counted last.
+    /// How many of its dead letters wait for somebody, as was counted last.
     pub(crate) dead_letters: AtomicUsize,
     /// Whether the actor has ended by itself.
     pub(crate) ended: AtomicBool,
@@ -331,7 +331,7 @@ impl Inlet {
         self.core.kept.load(Ordering::Relaxed)
     }
 
-    /// How many of its events are dead letters that nobody has replayed yet, as of half a second ago.
+    /// How many of its events are dead letters that wait for somebody, as of half a second ago.
     #[must_use]
     pub fn dead_letters(&self) -> usize {
         self.core.dead_letters.load(Ordering::Relaxed)
@@ -441,9 +441,8 @@ impl Inlet {
 
     /// Keeps how many of its dead letters are unresolved.
     pub(crate) fn note_dead_letters(&self, count: usize) {
-        if self.core.dead_letters.swap(count, Ordering::Relaxed) != count {
-            show_dead_letters(self.name(), count);
-        }
+        self.core.dead_letters.store(count, Ordering::Relaxed);
+        show_dead_letters(self.name(), count);
     }
 
     pub(crate) fn letters(&self) -> &LetterBox {

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use annals_actors::Clock;
-use annals_persistence::{Batch, Expected, Journal, JournalExt};
+use annals_persistence::{Batch, Expected, Journal, JournalExt, StreamId};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, future, stream};
 use parking_lot::Mutex;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Place};
 use super::unresolved::Unresolved;
 use super::walk::{DeadLetterStream, walk};
 use super::{DeadLetter, DeadLetterError, DeadLetterId, LetterEvent};
@@ -87,11 +87,8 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError`] when it is not there, cannot be run, or fails again.
     pub async fn replay(&self, id: DeadLetterId) -> Result<(), DeadLetterError> {
-        self.ledger.catch_up().await?;
-        let found = match self.ledger.find(id).await {
-            Some((stream, place)) => self.ledger.read(&stream, place).await?,
-            None => None,
-        };
+        let (stream, place) = self.find(id).await?;
+        let found = self.ledger.read(&stream, place).await?;
         self.run(found.ok_or(DeadLetterError::NotFound { id })?).await
     }
 
@@ -118,19 +115,38 @@ impl DeadLetters {
     }
 
     /// Puts a dead letter away that is never to be handled, such as one that cannot be read or whose subscription is no more.
-    /// It stays in the journal until what is said of such letters is given up, and so does the reason.
+    /// It is not handled from then on, but for a replay of it that is under way. The reason is kept as long as the letter: as
+    /// all that is done with, they may go when the journal is tidied.
     ///
     /// # Errors
     /// [`DeadLetterError`] when it is not there, or this could not be written down.
     pub async fn discard(&self, id: DeadLetterId, reason: Option<String>) -> Result<(), DeadLetterError> {
-        self.ledger.catch_up().await?;
-        let (stream, _) = self.ledger.find(id).await.ok_or(DeadLetterError::NotFound { id })?;
+        let (stream, _) = self.find(id).await?;
         let not_recorded = |reason| DeadLetterError::NotRecorded { reason };
         let discarded = record::record(&LetterEvent::Discarded { id, reason }, self.clock.now());
         let discarded = discarded.map_err(|error| not_recorded(error.to_string()))?;
-        let batch = Batch::of(stream, Expected::Any, [discarded]);
+        let batch = Batch::of(stream.clone(), Expected::Any, [discarded]);
         let appended = self.ledger.journal().append(batch).await;
-        appended.map(drop).map_err(|error| not_recorded(error.to_string()))
+        appended.map_err(|error| not_recorded(error.to_string()))?;
+        // A replay of all that is under way must not come to it any more. Who looks next reads what cannot be read now.
+        drop(self.ledger.refresh(std::iter::once(&stream)).await);
+        Ok(())
+    }
+
+    /// Where a letter is; what cannot be read of other streams is no matter.
+    async fn find(&self, id: DeadLetterId) -> Result<(StreamId, Place), DeadLetterError> {
+        let (streams, own) =
+            (self.ledger.streams().await, self.inlets.iter().map(|inlet| inlet.letters().stream()));
+        let (listed, unlisted) = match streams {
+            Ok(streams) => (streams, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let unread = self.ledger.refresh(listed.iter().chain(own)).await;
+        match (self.ledger.find(id).await, unread.or(unlisted)) {
+            (Some(found), _) => Ok(found),
+            (None, Some(fault)) => Err(fault),
+            (None, None) => Err(DeadLetterError::NotFound { id }),
+        }
     }
 
     /// Gives up what is said of letters that are done with; answers how many records that were.

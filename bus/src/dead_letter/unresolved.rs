@@ -61,8 +61,11 @@ impl DeadLetters {
         let streams = self.ledger.streams().await?;
         let own: BTreeSet<_> = self.inlets.iter().map(|inlet| inlet.letters().stream()).collect();
         let names = streams.iter().filter(|stream| !own.contains(stream)).map(|stream| stream.instance());
-        self.unresolved.lock().of_nobody = names.map(|name| (name.to_owned(), 0)).collect();
-        self.ledger.refresh(streams.iter()).await.map_or(Ok(()), Err)
+        let names: Vec<_> = names.map(str::to_owned).collect();
+        // What cannot be read of them the look that follows tells.
+        drop(self.ledger.refresh(streams.iter()).await);
+        self.unresolved.lock().of_nobody = names.into_iter().map(|name| (name, 0)).collect();
+        Ok(())
     }
 
     /// Counts; what of a stream cannot be read is not counted, and what was read of it before is.

@@ -231,7 +231,7 @@ async fn dead_letters(State(admin): State<Admin>, query: Asked) -> Result<Respon
     Ok(lines(stream::iter(lists).flatten()))
 }
 
-/// What came of replaying a dead letter.
+/// What became of a dead letter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ReplayItem {
     service: String,

@@ -244,6 +244,7 @@ async fn a_dead_letter_is_put_away() {
     notes.until("/metrics", |answer| answer.text.contains(counted)).await;
     let letters = items(&["dlq", "ls", "--json", "--url", &notes.address]);
     let id = letters[0]["id"].as_str().unwrap();
+    let none = "67e55044-10b1-426f-9247-bb680e5fe0c8";
     let line = ["dlq", "discard", id, "--reason", "it is spam & no more", "--json", "--url", &notes.address];
     assert_eq!(items(&line), [json!({ "service": "counts", "id": id, "outcome": "discarded" })]);
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
@@ -251,6 +252,17 @@ async fn a_dead_letter_is_put_away() {
     assert_eq!(told[1]["data"], json!({ "id": id, "reason": "it is spam & no more" }));
     let again = run(&line);
     assert!(exit_code(&again) == 1 && stderr(&again).contains("dead_letter_not_found"), "{}", stderr(&again));
+    write(&notes, "67e55044-10b1-426f-9247-bb680e5fe0c9", "more poison").await;
+    notes
+        .until("/metrics", |answer| {
+            answer.text.contains("dead_letters_total{subscription=\"count-words\"} 2")
+        })
+        .await;
+    let second = items(&["dlq", "ls", "--json", "--url", &notes.address]);
+    let second = second[0]["id"].as_str().unwrap();
+    let some = run(&["dlq", "discard", none, second, "--url", &notes.address]);
+    assert!(exit_code(&some) == 1 && stdout(&some).contains(second) && stderr(&some).contains(none));
+    assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
     let stopped = run(&["dlq", "discard", id, "--data", "."]);
     assert!(exit_code(&stopped) == 2 && stderr(&stopped).contains("use --url"), "{}", stderr(&stopped));
 }

@@ -169,11 +169,11 @@ mod with_dapr {
         authorities.map(Some).map_err(|error| CliError::failed(error.code(), &error))
     }
 
-    /// Whether a topic may be a service's: one that does not say what it has may have it.
+    /// Whether a topic may be a service's: one that does not say what it publishes, or what it handles, may have it.
     fn may_concern(services: &[Arc<dyn Service>], name: &str, topic: &Topic) -> bool {
-        let service = services.iter().find(|service| service.name() == name);
-        let topics = service.map(|service| [service.publications(), service.subscriptions()].concat());
-        topics.is_none_or(|topics| topics.is_empty() || topics.iter().any(|one| one.topic == topic.as_str()))
+        let Some(service) = services.iter().find(|service| service.name() == name) else { return true };
+        let said = [service.publications(), service.subscriptions()];
+        said.iter().any(|topics| topics.is_empty() || topics.iter().any(|one| one.topic == topic.as_str()))
     }
 
     fn with_tokens(mut options: DaprOptions) -> DaprOptions {

@@ -209,11 +209,21 @@ pub(super) async fn discard(
     }
     super::source::chosen(services, args.target.service.as_deref())?;
     let running = Source::running(&args.target)?;
+    // One that is none any more keeps those behind it from nothing, so that the same line can be said again.
+    let mut missing = Vec::new();
     for id in &args.ids {
-        let item = running.discard(id, args.reason.as_deref()).await?;
-        output.item(&item, replay_line)?;
+        match running.discard(id, args.reason.as_deref()).await {
+            Ok(item) => output.item(&item, replay_line)?,
+            Err(CliError::Failed { code, message }) if code == "dead_letter_not_found" => {
+                missing.push(message)
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message: missing.join("; ") })
 }
 
 fn replay_line(item: &Value) -> String {
