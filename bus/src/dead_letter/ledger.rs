@@ -65,33 +65,28 @@ impl Ledger {
         fault
     }
 
-    /// The streams there are.
-    pub(super) async fn streams(&self) -> Result<Vec<StreamId>, DeadLetterError> {
+    /// The streams there are, and the last version of each.
+    pub(super) async fn streams(&self) -> Result<Vec<(StreamId, Version)>, DeadLetterError> {
         let (mut streams, mut after) = (Vec::new(), None);
         loop {
             let page = self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
             let Some(last) = page.last() else { return Ok(streams) };
             after = Some(last.stream.clone());
-            streams.extend(page.into_iter().map(|info| info.stream));
+            streams.extend(page.into_iter().map(|info| (info.stream, info.version)));
         }
     }
 
     /// Reads what was written since it was read last; the streams, and the last version of each.
     pub(super) async fn catch_up(&self) -> Result<Vec<(StreamId, Version)>, DeadLetterError> {
         let mut folds = self.folds.lock().await;
-        let (mut streams, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
-            let Some(last) = page.last() else { return Ok(streams) };
-            after = Some(last.stream.clone());
-            for info in page {
-                let fold = folds.entry(info.stream.clone()).or_default();
-                if info.version >= fold.next {
-                    fold.catch_up(&self.journal, &info.stream).await?;
-                }
-                streams.push((info.stream, info.version));
+        let streams = self.streams().await?;
+        for (stream, version) in &streams {
+            let fold = folds.entry(stream.clone()).or_default();
+            if *version >= fold.next {
+                fold.catch_up(&self.journal, stream).await?;
             }
         }
+        Ok(streams)
     }
 
     /// The stream and place of an unresolved letter, as far as was read.

@@ -141,7 +141,7 @@ impl DeadLetters {
             Ok(streams) => (streams, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let unread = self.ledger.refresh(listed.iter().chain(own)).await;
+        let unread = self.ledger.refresh(listed.iter().map(|(stream, _)| stream).chain(own)).await;
         match (self.ledger.find(id).await, unread.or(unlisted)) {
             (Some(found), _) => Ok(found),
             (None, Some(fault)) => Err(fault),

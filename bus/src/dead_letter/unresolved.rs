@@ -60,11 +60,12 @@ impl DeadLetters {
     async fn list_of_nobody(&self) -> Result<(), DeadLetterError> {
         let streams = self.ledger.streams().await?;
         let own: BTreeSet<_> = self.inlets.iter().map(|inlet| inlet.letters().stream()).collect();
-        let names = streams.iter().filter(|stream| !own.contains(stream)).map(|stream| stream.instance());
-        let names: Vec<_> = names.map(str::to_owned).collect();
+        let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
+        let of_nobody = streams.iter().filter(|stream| !own.contains(stream));
+        let of_nobody = of_nobody.map(|stream| (stream.instance().to_owned(), 0)).collect();
         // What cannot be read of them the look that follows tells.
         drop(self.ledger.refresh(streams.iter()).await);
-        self.unresolved.lock().of_nobody = names.into_iter().map(|name| (name, 0)).collect();
+        self.unresolved.lock().of_nobody = of_nobody;
         Ok(())
     }
 

@@ -43,6 +43,19 @@ pub(crate) fn options(sidecar: &Sidecar, app_port: u16) -> DaprOptions {
     options
 }
 
+/// What a service's bus is built on, with options of one's own.
+pub(crate) async fn stage(
+    sidecar: impl FnOnce(App) -> Sidecar,
+    change: impl FnOnce(&mut DaprOptions),
+) -> (Node, Arc<DaprBroker>, Sidecar) {
+    let port = free_port();
+    let sidecar = sidecar(App::Grpc(port));
+    let node = node(&Arc::new(MemoryJournal::new())).await;
+    let mut options = options(&sidecar, port);
+    change(&mut options);
+    (node, Arc::new(DaprBroker::new(options)), sidecar)
+}
+
 /// The customer service, which publishes.
 pub(crate) async fn customers(broker: &dyn Broker) -> Party {
     customers_with(|app| Sidecar::start(sidecar_options(broker, "customer", app))).await
@@ -50,13 +63,10 @@ pub(crate) async fn customers(broker: &dyn Broker) -> Party {
 
 /// The customer service, with a sidecar of one's own.
 pub(crate) async fn customers_with(sidecar: impl FnOnce(App) -> Sidecar) -> Party {
-    let port = free_port();
-    let sidecar = sidecar(App::Grpc(port));
-    let journal = Arc::new(MemoryJournal::new());
-    let node = node(&journal).await;
+    let (node, broker, sidecar) = stage(sidecar, |_| {}).await;
     let bus = Bus::builder(node.clone(), "customer")
         .publications(customer_publications())
-        .broker(Arc::new(DaprBroker::new(options(&sidecar, port))))
+        .broker(broker)
         .start()
         .await
         .unwrap();
@@ -90,16 +100,11 @@ pub(crate) async fn orders_on(
     handler: impl Handler<CustomerAddressUpdated>,
     change: impl FnOnce(&mut DaprOptions),
 ) -> Party {
-    let port = free_port();
-    let sidecar = sidecar(App::Grpc(port));
-    let journal = Arc::new(MemoryJournal::new());
-    let node = node(&journal).await;
-    let mut options = options(&sidecar, port);
-    change(&mut options);
+    let (node, broker, sidecar) = stage(sidecar, change).await;
     let bus = Bus::builder(node.clone(), "order")
         .schemas(SchemaOptions::default())
         .subscribe_with::<CustomerAddressUpdated>("address", subscription, handler)
-        .broker(Arc::new(DaprBroker::new(options)))
+        .broker(broker)
         .start()
         .await
         .unwrap();

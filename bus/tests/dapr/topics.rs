@@ -1,15 +1,12 @@
 //! A service that handles several topics.
 
-use std::sync::Arc;
-
-use annals_bus::dapr::{DaprBroker, DaprOptions};
+use annals_bus::dapr::DaprOptions;
 use annals_bus::{Bus, SubscriptionOptions, Topic, TopicArguments};
-use annals_parts::{App, Broker, Nats, PubSub, Rabbit, Redis, Resources, Sidecar, SidecarOptions, free_port};
-use annals_persistence::MemoryJournal;
+use annals_parts::{Broker, Nats, PubSub, Rabbit, Redis, Resources, Sidecar, SidecarOptions};
 use serde_json::json;
 
-use crate::pair::{PUBSUB, Party, options, topic, until_ready};
-use crate::support::{CustomerAddressUpdated, follow, node, quick, streets, until};
+use crate::pair::{PUBSUB, Party, stage, topic, until_ready};
+use crate::support::{CustomerAddressUpdated, follow, quick, streets, until};
 
 /// The component for the second topic.
 const OTHER: &str = "other";
@@ -25,16 +22,13 @@ fn other() -> Topic {
 /// An order service that handles both topics.
 async fn orders(components: &[PubSub], change: impl FnOnce(&mut DaprOptions)) -> Party {
     let resources = components.iter().fold(Resources::default(), Resources::pubsub);
-    let port = free_port();
-    let sidecar = Sidecar::start(SidecarOptions::new("order", App::Grpc(port), resources));
-    let node = node(&Arc::new(MemoryJournal::new())).await;
-    let mut options = options(&sidecar, port);
-    change(&mut options);
+    let sidecar = |app| Sidecar::start(SidecarOptions::new("order", app, resources));
+    let (node, broker, sidecar) = stage(sidecar, change).await;
     let second = SubscriptionOptions { topic: other_topic(), ..quick() };
     let bus = Bus::builder(node.clone(), "order")
         .subscribe_with::<CustomerAddressUpdated>("address", quick(), follow)
         .subscribe_with::<CustomerAddressUpdated>("other", second, follow)
-        .broker(Arc::new(DaprBroker::new(options)))
+        .broker(broker)
         .start()
         .await
         .unwrap();
