@@ -20,6 +20,24 @@ const THREADS_MAX: usize = 4;
 /// other on one thread is sooner done than another thread is woken.
 const WAITING_EACH: usize = 16;
 
+/// What is loaded of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The snapshot saved last.
+    Latest,
+    /// This one and those before it.
+    All,
+}
+
+impl Wanted {
+    pub(crate) fn of(self, store: &dyn SnapshotStore, stream: &StreamId) -> Vec<Snapshot> {
+        match self {
+            Self::Latest => store.load_latest(stream).into_iter().collect(),
+            Self::All => store.load(stream),
+        }
+    }
+}
+
 /// Loads from one store, for all who ask.
 #[derive(Debug)]
 pub(crate) struct Loader {
@@ -37,6 +55,7 @@ struct State {
 #[derive(Debug)]
 struct Load {
     stream: StreamId,
+    wanted: Wanted,
     loaded: oneshot::Sender<Result<Vec<Snapshot>, String>>,
 }
 
@@ -45,20 +64,24 @@ impl Loader {
         Arc::new(Self { store, pace: Pace::new(), state: Mutex::default() })
     }
 
-    /// The snapshots of a stream, or why the store has none to give.
-    pub(crate) async fn load(self: &Arc<Self>, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
+    /// The snapshots of a stream, the latest first, or why the store has none to give.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        stream: &StreamId,
+        wanted: Wanted,
+    ) -> Result<Vec<Snapshot>, String> {
         if let Some(_alone) = self.pace.may_load_here() {
-            return self.load_here(stream);
+            return self.load_here(stream, wanted);
         }
         let (loaded, answer) = oneshot::channel();
-        if let Some(hand) = self.ask(Load { stream: stream.clone(), loaded }) {
+        if let Some(hand) = self.ask(Load { stream: stream.clone(), wanted, loaded }) {
             drop(tokio::task::spawn_blocking(move || hand.work()));
         }
         answer.await.unwrap_or_else(|_| Err("the runtime that was to load them has ended".to_owned()))
     }
 
-    fn load_here(&self, stream: &StreamId) -> Result<Vec<Snapshot>, String> {
-        self.pace.of(|| catch(|| self.store.load(stream)))
+    fn load_here(&self, stream: &StreamId, wanted: Wanted) -> Result<Vec<Snapshot>, String> {
+        self.pace.of(|| catch(|| wanted.of(&*self.store, stream)))
     }
 
     /// Has a load wait for its turn; answers with another hand, where there is to be one for it.
@@ -80,9 +103,9 @@ struct Hand {
 impl Hand {
     /// Loads until nobody waits.
     fn work(mut self) {
-        while let Some(Load { stream, loaded }) = self.next() {
+        while let Some(Load { stream, wanted, loaded }) = self.next() {
             // Whoever no longer waits does not get it.
-            drop(loaded.send(self.loader.load_here(&stream)));
+            drop(loaded.send(self.loader.load_here(&stream, wanted)));
         }
     }
 

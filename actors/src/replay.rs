@@ -11,12 +11,14 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::catch;
-use crate::loader::Loader;
+use crate::loader::{Loader, Wanted};
 use crate::memory::CommandMemory;
 use crate::{Aggregate, Checkpoint, StateError};
 
 /// How many events are applied before other tasks get a turn.
 const TURN_EVENTS: usize = 1024;
+/// How many events are read at first from a snapshot on, the one that it names included: as a rule, all there are.
+const TAIL_EVENTS: usize = 128;
 
 /// A moment in an instance's past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +128,11 @@ impl<A: Aggregate> Replayed<A> {
                 break;
             }
         }
+        self.whole(replay)
+    }
+
+    /// Unless there is nothing to apply the last events to.
+    fn whole(self, replay: &Replay<'_>) -> Result<Self, StateError> {
         match self.gap {
             Some(first) => Err(StateError::NoCheckpoint { stream: replay.stream.to_string(), first }),
             None => Ok(self),
@@ -262,10 +269,10 @@ impl Snapshots {
     }
 
     /// What is kept of a stream. A store that may wait for a disk does so where no other task waits for it.
-    async fn kept(&self, stream: &StreamId) -> Vec<Snapshot> {
+    async fn kept(&self, stream: &StreamId, wanted: Wanted) -> Vec<Snapshot> {
         let loaded = match &self.origin {
-            Origin::InPlace(store) => return store.load(stream),
-            Origin::Beside(loader) => loader.load(stream).await,
+            Origin::InPlace(store) => return wanted.of(&**store, stream),
+            Origin::Beside(loader) => loader.load(stream, wanted).await,
         };
         loaded.unwrap_or_else(|reason| {
             tracing::error!(%stream, reason, "the snapshot store panicked; all events are replayed");
@@ -290,45 +297,68 @@ pub(crate) async fn load<A: Aggregate>(
     stream: &StreamId,
     memory_capacity: usize,
 ) -> Result<Replayed<A>, StateError> {
-    for snapshot in trusted(journal, snapshots, stream).await {
-        match load_from(journal, &snapshot, stream, memory_capacity).await {
-            Ok(Some(replayed)) => return Ok(replayed),
-            Ok(None) => {}
-            // A state that an earlier release folded otherwise may be what `apply` cannot stand.
-            Err(StateError::ApplyPanicked { .. }) => {
-                tracing::warn!(%stream, version = %snapshot.version, "a snapshot that `apply` panics behind was discarded");
-            }
-            Err(error) => return Err(error),
-        }
+    let replay = Replay { stream, until: None, memory_capacity };
+    let from_snapshot = match snapshots {
+        Some(snapshots) => load_from_any(journal, snapshots, &replay).await?,
+        None => None,
+    };
+    match from_snapshot {
+        Some(replayed) => Ok(replayed),
+        None => fold(journal, stream, None, memory_capacity).await,
     }
-    fold(journal, stream, None, memory_capacity).await
 }
 
-/// The snapshots of this journal and this shape, the latest first.
-async fn trusted(
+/// From the latest snapshot; where there is any doubt about it, from the one before.
+async fn load_from_any<A: Aggregate>(
     journal: &Arc<dyn Journal>,
-    snapshots: Option<&Snapshots>,
-    stream: &StreamId,
-) -> Vec<Snapshot> {
-    let Some(snapshots) = snapshots else { return Vec::new() };
-    let mut kept = snapshots.kept(stream).await;
-    kept.retain(|snapshot| {
-        let same_shape = snapshot.fingerprint == snapshots.fingerprint;
-        snapshot.journal == journal.id() && (same_shape || planted(Fault::SnapshotOfAnotherShape))
-    });
-    kept
+    snapshots: &Snapshots,
+    replay: &Replay<'_>,
+) -> Result<Option<Replayed<A>>, StateError> {
+    let Some(latest) = snapshots.kept(replay.stream, Wanted::Latest).await.pop() else { return Ok(None) };
+    if let Some(replayed) = load_undoubted(journal, snapshots, &latest, replay).await? {
+        return Ok(Some(replayed));
+    }
+    for before in snapshots.kept(replay.stream, Wanted::All).await {
+        if before != latest
+            && let Some(replayed) = load_undoubted(journal, snapshots, &before, replay).await?
+        {
+            return Ok(Some(replayed));
+        }
+    }
+    Ok(None)
+}
+
+/// From a snapshot of this journal and of this shape that nothing else speaks against; `None` from another.
+async fn load_undoubted<A: Aggregate>(
+    journal: &Arc<dyn Journal>,
+    snapshots: &Snapshots,
+    snapshot: &Snapshot,
+    replay: &Replay<'_>,
+) -> Result<Option<Replayed<A>>, StateError> {
+    let same_shape = snapshot.fingerprint == snapshots.fingerprint;
+    if snapshot.journal != journal.id() || !(same_shape || planted(Fault::SnapshotOfAnotherShape)) {
+        return Ok(None);
+    }
+    match load_from(journal, snapshot, replay).await {
+        // A state that an earlier release folded otherwise may be what `apply` cannot stand.
+        Err(StateError::ApplyPanicked { .. }) => {
+            let (stream, version) = (replay.stream, snapshot.version);
+            tracing::warn!(%stream, %version, "a snapshot that `apply` panics behind was discarded");
+            Ok(None)
+        }
+        loaded => loaded,
+    }
 }
 
 /// Replays from a snapshot; `None` when there is any doubt about it.
 async fn load_from<A: Aggregate>(
     journal: &Arc<dyn Journal>,
     snapshot: &Snapshot,
-    stream: &StreamId,
-    memory_capacity: usize,
+    replay: &Replay<'_>,
 ) -> Result<Option<Replayed<A>>, StateError> {
+    let stream = replay.stream;
     // The event that the snapshot names, and those after it, are read together.
-    let mut pages = journal.view_stream(stream, snapshot.version);
-    let page = pages.try_next().await?.unwrap_or_default();
+    let page = journal.view_page(stream, snapshot.version, TAIL_EVENTS).await?;
     let names = |event: EventView<'_>| event.version == snapshot.version && event.id == snapshot.event_id;
     if !page.iter().next().is_some_and(names) && !planted(Fault::SnapshotOfAnotherEvent) {
         tracing::warn!(%stream, version = %snapshot.version, "a snapshot of another history was discarded");
@@ -348,9 +378,11 @@ async fn load_from<A: Aggregate>(
         checkpoint: body.checkpoint,
         gap: None,
     };
-    let replay = Replay { stream, until: None, memory_capacity };
-    replayed.apply_page(page.iter().skip(1), &replay).await?;
-    replayed.apply_pages(pages, &replay).await.map(Some)
+    replayed.apply_page(page.iter().skip(1), replay).await?;
+    match page.next {
+        Some(next) => replayed.apply_pages(journal.view_stream(stream, next), replay).await.map(Some),
+        None => replayed.whole(replay).map(Some),
+    }
 }
 
 fn decode_body<A: Aggregate>(bytes: &[u8]) -> Option<(A, SnapshotBody)> {

@@ -63,6 +63,12 @@ pub trait SnapshotStore: fmt::Debug + Send + Sync + 'static {
     /// The snapshots of a stream, the one saved last first; none when there are none or they cannot be trusted.
     fn load(&self, stream: &StreamId) -> Vec<Snapshot>;
 
+    /// The first of these alone. It is the one that is used but for rare doubts, and a store that can leave the others where
+    /// they are is faster.
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.load(stream).into_iter().next()
+    }
+
     /// Keeps a snapshot, and at most one older one beside it: the one saved before, unless it is of the same version.
     /// One stream's snapshots are saved by one caller at a time.
     fn save(&self, stream: &StreamId, snapshot: &Snapshot);

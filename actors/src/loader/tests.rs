@@ -57,7 +57,7 @@ async fn everybody_gets_an_answer_and_there_are_few_threads() {
     let loader = Loader::new(Arc::clone(&gate) as _);
     gate.set(true);
     let streams: Vec<_> = (0..1000).map(stream).collect();
-    let all = join_all(streams.iter().map(|stream| loader.load(stream)));
+    let all = join_all(streams.iter().map(|stream| loader.load(stream, Wanted::All)));
     let open = async {
         while gate.now.load(Ordering::SeqCst) < THREADS_MAX {
             tokio::task::yield_now().await;
@@ -78,7 +78,7 @@ async fn a_few_loads_share_a_thread() {
     // None is so quick that it would be loaded in place.
     gate.pause(Duration::from_micros(200));
     for _ in 0..20 {
-        join_all(streams.iter().map(|stream| loader.load(stream))).await;
+        join_all(streams.iter().map(|stream| loader.load(stream, Wanted::All))).await;
     }
     assert_eq!(gate.most.load(Ordering::SeqCst), 1);
 }
@@ -90,14 +90,14 @@ async fn a_quick_store_is_asked_in_place_until_it_is_slow() {
     let loader = Loader::new(Arc::clone(&gate) as _);
     let own = std::thread::current().id();
     while *gate.by.lock() != Some(own) {
-        loader.load(&stream(1)).await.unwrap();
+        loader.load(&stream(1), Wanted::All).await.unwrap();
     }
     gate.pause(Duration::from_millis(1));
     while *gate.by.lock() == Some(own) {
-        loader.load(&stream(1)).await.unwrap();
+        loader.load(&stream(1), Wanted::All).await.unwrap();
     }
     for _ in 0..100 {
-        loader.load(&stream(1)).await.unwrap();
+        loader.load(&stream(1), Wanted::All).await.unwrap();
         assert_ne!(*gate.by.lock(), Some(own));
     }
 }
@@ -106,8 +106,8 @@ async fn a_quick_store_is_asked_in_place_until_it_is_slow() {
 async fn a_store_that_panics_over_one_stream_loads_the_others() {
     let loader = Loader::new(Arc::<Gate>::default());
     let bad = StreamId::aggregate("order", "bad").unwrap();
-    let (bad, good) = (loader.load(&bad), stream(1));
-    let (bad, good) = tokio::join!(bad, loader.load(&good));
+    let (bad, good) = (loader.load(&bad, Wanted::All), stream(1));
+    let (bad, good) = tokio::join!(bad, loader.load(&good, Wanted::All));
     assert!(bad.unwrap_err().contains("planted"));
     assert_eq!(good.unwrap().len(), 0);
 }
@@ -116,10 +116,13 @@ async fn a_store_that_panics_over_one_stream_loads_the_others() {
 fn a_hand_that_goes_with_its_runtime_leaves_nobody_waiting() {
     let loader = Loader::new(Arc::<Gate>::default());
     let (loaded, mut answer) = oneshot::channel();
-    let hand = loader.ask(Load { stream: stream(1), loaded });
+    let hand = loader.ask(Load { stream: stream(1), wanted: Wanted::All, loaded });
     assert!(hand.is_some());
     drop(hand);
     assert!(answer.try_recv().is_err());
     let (loaded, _answer) = oneshot::channel();
-    assert!(loader.ask(Load { stream: stream(2), loaded }).is_some(), "the next has one again");
+    assert!(
+        loader.ask(Load { stream: stream(2), wanted: Wanted::All, loaded }).is_some(),
+        "the next has one again"
+    );
 }

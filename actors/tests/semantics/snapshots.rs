@@ -133,6 +133,35 @@ async fn only_the_journal_is_the_truth() {
 }
 
 #[tokio::test]
+async fn where_the_latest_is_doubted_the_one_before_is_used() {
+    let spoils: [fn(&mut Snapshot); 4] = [
+        |snapshot| snapshot.journal = JournalId::generate(),
+        |snapshot| snapshot.event_id = EventId::generate(),
+        |snapshot| snapshot.fingerprint ^= 1,
+        |snapshot| snapshot.state.truncate(5),
+    ];
+    for (nth, spoil) in spoils.into_iter().enumerate() {
+        let (kept, fragile) = (Arc::new(Kept::default()), format!("behind the one before {nth}"));
+        let node = keeping(&kept).await;
+        ledger(&node, "a").send(Command::Fragile(fragile.clone())).await.unwrap();
+        for _ in 0..22 {
+            ledger(&node, "a").send(Command::Add(1)).await.unwrap();
+        }
+        node.node.shutdown().await;
+        assert_eq!(kept.versions("a"), [10, 20]);
+        kept.spoil(|snapshot| {
+            if snapshot.version == Version(20) {
+                spoil(snapshot)
+            }
+        });
+        // From now on a full replay would panic.
+        crate::support::arm(&fragile);
+        let after = again(&node, &kept).await;
+        assert_eq!(ledger(&after, "a").state().await.unwrap().state.sum, 22, "{nth}");
+    }
+}
+
+#[tokio::test]
 async fn a_good_one_is_used() {
     let kept = Arc::new(Kept::default());
     let node = keeping(&kept).await;

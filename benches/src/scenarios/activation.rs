@@ -137,6 +137,10 @@ impl SnapshotStore for Warm {
         self.0.load(stream)
     }
 
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.0.load_latest(stream)
+    }
+
     fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         self.0.save(stream, snapshot);
     }

@@ -18,7 +18,14 @@ fn snapshot(version: u64, state: &[u8]) -> Snapshot {
 }
 
 fn loaded(store: &Arc<dyn SnapshotStore>, stream: &StreamId) -> Vec<u64> {
-    store.load(stream).iter().map(|snapshot| snapshot.version.0).collect()
+    all(store, stream).iter().map(|snapshot| snapshot.version.0).collect()
+}
+
+/// What is loaded of a stream; the latest alone is the first of it.
+fn all(store: &Arc<dyn SnapshotStore>, stream: &StreamId) -> Vec<Snapshot> {
+    let all = store.load(stream);
+    assert!(store.load_latest(stream).as_ref() == all.first(), "the latest of {stream} is another");
+    all
 }
 
 /// What is saved is loaded, in every field, whatever the size of the state; nothing is there before.
@@ -26,10 +33,10 @@ pub fn a_saved_snapshot_is_loaded(factory: &impl SnapshotFactory) {
     let store = factory.open();
     for (n, bytes) in [0, 1, 4096, 1 << 20].into_iter().enumerate() {
         let stream = order(&n.to_string());
-        assert_eq!(store.load(&stream), []);
+        assert_eq!(all(&store, &stream), []);
         let state: Vec<u8> = (0..bytes).map(|byte| (byte % 251) as u8).collect();
         store.save(&stream, &snapshot(5, &state));
-        assert!(store.load(&stream) == [snapshot(5, &state)], "a state of {bytes} bytes differs");
+        assert!(all(&store, &stream) == [snapshot(5, &state)], "a state of {bytes} bytes differs");
     }
 }
 
@@ -40,9 +47,9 @@ pub fn the_newest_and_the_one_before_are_kept(factory: &impl SnapshotFactory) {
     for version in 1..=5 {
         store.save(&stream, &snapshot(version * 10, b"state"));
     }
-    assert_eq!(store.load(&stream), [snapshot(50, b"state"), snapshot(40, b"state")]);
+    assert_eq!(all(&store, &stream), [snapshot(50, b"state"), snapshot(40, b"state")]);
     store.save(&stream, &snapshot(50, b"again"));
-    assert_eq!(store.load(&stream), [snapshot(50, b"again"), snapshot(40, b"state")]);
+    assert_eq!(all(&store, &stream), [snapshot(50, b"again"), snapshot(40, b"state")]);
 }
 
 /// One stream's snapshots are not another's, however alike their names.
@@ -87,7 +94,7 @@ fn save_and_load(store: &Arc<dyn SnapshotStore>, thread: u8) {
     let stream = order(&thread.to_string());
     for version in 1..=50 {
         store.save(&stream, &snapshot(version, &[thread; 500]));
-        assert_eq!(store.load(&stream)[0], snapshot(version, &[thread; 500]));
+        assert_eq!(all(store, &stream)[0], snapshot(version, &[thread; 500]));
     }
 }
 
@@ -100,7 +107,7 @@ pub fn snapshots_survive_a_restart(factory: &impl SnapshotFactory) {
     store.close();
     drop(store);
     let Some(store) = factory.reopen() else { return };
-    assert_eq!(store.load(&stream), [snapshot(2, b"new"), snapshot(1, b"old")]);
+    assert_eq!(all(&store, &stream), [snapshot(2, b"new"), snapshot(1, b"old")]);
     store.save(&stream, &snapshot(3, b"newer"));
     assert_eq!(loaded(&store, &stream), [3, 2]);
 }

@@ -188,6 +188,10 @@ impl<E: Engine> SnapshotStore for Cache<E> {
         newest(found.into_iter().flatten().flatten().flatten())
     }
 
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.on_open(|open| open.latest(stream)).flatten()
+    }
+
     fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         let Some([current, previous]) = self.on_open(|open| open.slots(stream)) else { return };
         let slot = next_slot(&current, snapshot.version);

@@ -23,10 +23,13 @@ pub(super) enum OpenFailure {
 
 /// A database in a directory of its own. Every call may fail and may panic.
 pub(super) trait Engine: Send + Sync + Sized + 'static {
+    /// What was put, as the database has it in memory.
+    type Value: AsRef<[u8]>;
+
     /// Opens it in a directory, which exists; empty, where that is.
     fn open(dir: &Path, options: &SnapshotOptions) -> Result<Self, OpenFailure>;
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Broken>;
+    fn get(&self, key: &[u8]) -> Result<Option<Self::Value>, Broken>;
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Broken>;
 

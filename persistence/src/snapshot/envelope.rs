@@ -41,6 +41,12 @@ impl Envelope {
         Ok(bytes)
     }
 
+    /// What bytes that may be anything say of their number.
+    pub(super) fn serial_of(bytes: &[u8]) -> Option<u64> {
+        let (serial, _) = bytes.get(1..)?.split_first_chunk()?;
+        Some(u64::from_le_bytes(*serial))
+    }
+
     pub(super) fn decode(stream: &StreamId, bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let (body, found) = bytes.split_last_chunk().ok_or(EnvelopeError::Short(CHECKSUM_BYTES))?;
         let matches = checksum(stream, body) == u32::from_le_bytes(*found);

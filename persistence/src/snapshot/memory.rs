@@ -30,6 +30,10 @@ impl SnapshotStore for MemorySnapshots {
         self.0.lock().get(stream).cloned().unwrap_or_default()
     }
 
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.0.lock().get(stream)?.first().cloned()
+    }
+
     fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         let mut streams = self.0.lock();
         let kept = streams.entry(stream.clone()).or_default();

@@ -54,6 +54,10 @@ impl SnapshotStore for RedbSnapshots {
         self.0.load(stream)
     }
 
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.0.load_latest(stream)
+    }
+
     fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         self.0.save(stream, snapshot);
     }
@@ -98,6 +102,8 @@ impl Redb {
 }
 
 impl Engine for Redb {
+    type Value = Vec<u8>;
+
     fn open(dir: &Path, options: &SnapshotOptions) -> Result<Self, OpenFailure> {
         let cache = usize::try_from(options.generation_cache_bytes()).unwrap_or(usize::MAX);
         match Database::builder().set_cache_size(cache).create(dir.join(FILE)) {

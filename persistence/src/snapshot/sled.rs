@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sled::Db;
+use sled::{Db, IVec};
 
 use super::cache::Cache;
 use super::engine::{Broken, Engine, OpenFailure};
@@ -45,6 +45,10 @@ impl SnapshotStore for SledSnapshots {
         self.0.load(stream)
     }
 
+    fn load_latest(&self, stream: &StreamId) -> Option<Snapshot> {
+        self.0.load_latest(stream)
+    }
+
     fn save(&self, stream: &StreamId, snapshot: &Snapshot) {
         self.0.save(stream, snapshot);
     }
@@ -65,6 +69,8 @@ impl From<sled::Error> for Broken {
 }
 
 impl Engine for Db {
+    type Value = IVec;
+
     fn open(dir: &Path, options: &SnapshotOptions) -> Result<Self, OpenFailure> {
         // sled's own flusher thread is off: it wakes while there is nothing to do, and a database whose flusher died
         // waits for it for ever when it is dropped.
@@ -76,8 +82,8 @@ impl Engine for Db {
         })
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
-        Ok(sled::Tree::get(self, key)?.map(|value| value.to_vec()))
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, Broken> {
+        Ok(sled::Tree::get(self, key)?)
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Broken> {

@@ -1,6 +1,8 @@
 //! Where a stream's snapshots lie in a store that keeps values under keys: two slots, so that a save overwrites one
 //! snapshot and leaves the other.
 
+use std::cmp::Reverse;
+
 use super::Snapshot;
 use super::envelope::{Envelope, EnvelopeError};
 use crate::{StreamId, Version};
@@ -24,6 +26,14 @@ pub(super) fn trusted(stream: &StreamId, value: &[u8]) -> Option<Envelope> {
     Envelope::decode(stream, value).inspect_err(doubt).ok()
 }
 
+/// The snapshot saved last among these values of a stream's slots: an older one is looked at only where that cannot be
+/// trusted.
+pub(super) fn latest<V: AsRef<[u8]>>(stream: &StreamId, mut values: [Option<V>; KEPT]) -> Option<Snapshot> {
+    values.sort_by_key(|value| Reverse(value.as_ref().and_then(|value| Envelope::serial_of(value.as_ref()))));
+    let latest = values.iter().flatten().find_map(|value| trusted(stream, value.as_ref()));
+    latest.map(|envelope| envelope.snapshot)
+}
+
 /// The slot to overwrite: an empty one first, then that of the same version as the new snapshot, then the older one.
 pub(super) fn next_slot(slots: &Slots, version: Version) -> u8 {
     let same = |slot: &Option<Envelope>| slot.as_ref().is_some_and(|e| e.snapshot.version == version);
@@ -44,7 +54,7 @@ pub(super) fn next_serial<'a>(all: impl IntoIterator<Item = &'a Envelope>) -> u6
 /// The snapshots that count among those found, the one saved last first.
 pub(super) fn newest(found: impl IntoIterator<Item = Envelope>) -> Vec<Snapshot> {
     let mut found: Vec<_> = found.into_iter().collect();
-    found.sort_by_key(|envelope| std::cmp::Reverse(envelope.serial));
+    found.sort_by_key(|envelope| Reverse(envelope.serial));
     let mut kept: Vec<Snapshot> = Vec::with_capacity(KEPT);
     for Envelope { snapshot, .. } in found {
         if kept.len() < KEPT && kept.iter().all(|newer| newer.version != snapshot.version) {

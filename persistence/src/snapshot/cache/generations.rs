@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::engine::{Broken, Engine, OpenFailure, guarded};
-use super::super::envelope::Envelope;
-use super::super::slots::{Slots, slot_key, trusted};
-use super::SnapshotOptions;
+use super::super::slots::{Slots, latest, slot_key, trusted};
+use super::{Snapshot, SnapshotOptions};
 use crate::StreamId;
 
 /// A database and the number that its directory is called.
@@ -49,12 +48,16 @@ impl<E: Engine> Generation<E> {
     }
 
     fn slots(&self, stream: &StreamId) -> Result<Slots, Broken> {
-        Ok([self.slot(stream, 0)?, self.slot(stream, 1)?])
+        Ok(self.values(stream)?.map(|value| value.and_then(|value| trusted(stream, value.as_ref()))))
     }
 
-    fn slot(&self, stream: &StreamId, slot: u8) -> Result<Option<Envelope>, Broken> {
-        let value = self.db()?.get(&slot_key(stream, slot))?;
-        Ok(value.and_then(|value| trusted(stream, &value)))
+    fn latest(&self, stream: &StreamId) -> Result<Option<Snapshot>, Broken> {
+        Ok(latest(stream, self.values(stream)?))
+    }
+
+    fn values(&self, stream: &StreamId) -> Result<[Option<E::Value>; 2], Broken> {
+        let value = |slot| self.db()?.get(&slot_key(stream, slot));
+        Ok([value(0)?, value(1)?])
     }
 }
 
@@ -111,6 +114,14 @@ impl<E: Engine> Generations<E> {
     pub(super) fn slots(&self, stream: &StreamId) -> Result<[Slots; 2], Broken> {
         let previous = self.previous.as_ref().map(|previous| previous.slots(stream)).transpose()?;
         Ok([self.current.slots(stream)?, previous.unwrap_or_default()])
+    }
+
+    /// The snapshot of a stream that was saved last: whatever the database before has is older than what the current one has.
+    pub(super) fn latest(&self, stream: &StreamId) -> Result<Option<Snapshot>, Broken> {
+        match (self.current.latest(stream)?, &self.previous) {
+            (None, Some(previous)) => previous.latest(stream),
+            (latest, _) => Ok(latest),
+        }
     }
 
     pub(super) fn put(&self, key: &[u8], value: &[u8]) -> Result<(), Broken> {
