@@ -2,6 +2,13 @@
 //!
 //! Run it with `cargo run --example bank_account_subscriber`. Each service has a journal of its own; only the bus
 //! connects them. The bonus is given once, whatever is delivered again.
+//!
+//! As two processes, each beside a sidecar of its own, with the same handler (Redis on this machine):
+//!
+//!     dapr run --app-id shop --app-port 6001 --app-protocol grpc --resources-path examples/sidecar -- \
+//!         cargo run --features dapr --example bank_account_subscriber -- shop
+//!     dapr run --app-id bank --app-port 6002 --app-protocol grpc --resources-path examples/sidecar -- \
+//!         cargo run --features dapr --example bank_account_subscriber -- bank
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
@@ -9,10 +16,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::bus::{Bus, Delivery, HandlerError, InProcessBroker, Outgoing, Publications, Reaction};
+use annals::bus::{Broker, Bus, Delivery, HandlerError, InProcessBroker, Outgoing, Publications, Reaction};
 use annals::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod sidecar;
 
 // ---- the bank ----
 
@@ -118,46 +127,85 @@ async fn welcome(event: CustomerJoined, _delivery: Delivery) -> Result<Reaction,
     Ok(Reaction::none().command::<Points>(account, PointsCommand::Give { points: 500 }))
 }
 
-// ---- both, in one process ----
+// ---- both in one process, or each in its own ----
+
+/// A service: its instances, and what connects them with others.
+struct Service {
+    node: Node,
+    bus: Bus,
+}
+
+impl Service {
+    async fn stop(self) {
+        self.bus.shutdown().await;
+        self.node.shutdown().await;
+        self.node.journal().close().await;
+    }
+}
 
 fn open(directory: &Path) -> Result<Arc<dyn Journal>, Box<dyn Error>> {
     Ok(Arc::new(EmbeddedJournal::open(directory, EmbeddedOptions::default())?))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let directory = tempfile::tempdir()?;
-    let broker = InProcessBroker::new();
+async fn bank(directory: &Path, broker: Arc<dyn Broker>) -> Result<Service, Box<dyn Error>> {
+    let node = Node::builder().journal(open(&directory.join("bank"))?).aggregate::<Account>().start().await?;
+    let bus = Bus::builder(node.clone(), "bank").publications(publications());
+    Ok(Service { node, bus: bus.broker(broker).start().await? })
+}
 
-    let bank =
-        Node::builder().journal(open(&directory.path().join("bank"))?).aggregate::<Account>().start().await?;
-    let bank_bus =
-        Bus::builder(bank.clone(), "bank").publications(publications()).in_process(&broker).start().await?;
+async fn shop(directory: &Path, broker: Arc<dyn Broker>) -> Result<Service, Box<dyn Error>> {
+    let node = Node::builder().journal(open(&directory.join("shop"))?).aggregate::<Points>().start().await?;
+    let bus = Bus::builder(node.clone(), "shop").subscribe::<CustomerJoined>("welcome", welcome);
+    Ok(Service { node, bus: bus.broker(broker).start().await? })
+}
 
-    let shop =
-        Node::builder().journal(open(&directory.path().join("shop"))?).aggregate::<Points>().start().await?;
-    let shop_bus = Bus::builder(shop.clone(), "shop")
-        .subscribe::<CustomerJoined>("welcome", welcome)
-        .in_process(&broker)
-        .start()
-        .await?;
+async fn open_account(bank: &Service) -> Result<(), Box<dyn Error>> {
+    bank.node.aggregate::<Account>("1").send(AccountCommand::Open { owner: "Anna".to_owned() }).await?;
+    Ok(())
+}
 
-    bank.aggregate::<Account>("1").send(AccountCommand::Open { owner: "Anna".to_owned() }).await?;
-
-    let points = shop.aggregate::<Points>("anna");
+async fn see_the_bonus(shop: &Service) -> Result<(), Box<dyn Error>> {
+    let points = shop.node.aggregate::<Points>("anna");
     while points.state().await?.state.total == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let given = points.state().await?;
     println!("Anna has {} points, by {} event", given.state.total, given.version);
     assert_eq!((given.state.total, given.version), (500, Version(1)));
+    Ok(())
+}
 
-    for bus in [&bank_bus, &shop_bus] {
-        bus.shutdown().await;
-    }
-    for node in [&bank, &shop] {
-        node.shutdown().await;
-        node.journal().close().await;
+async fn in_one_process() -> Result<(), Box<dyn Error>> {
+    let (directory, broker) = (tempfile::tempdir()?, Arc::new(InProcessBroker::new()));
+    let bank = bank(directory.path(), broker.clone()).await?;
+    let shop = shop(directory.path(), broker).await?;
+    open_account(&bank).await?;
+    see_the_bonus(&shop).await?;
+    bank.stop().await;
+    shop.stop().await;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    match std::env::args().nth(1).as_deref() {
+        None => return in_one_process().await,
+        Some("bank") => {
+            let bank = bank(directory.path(), sidecar::broker()?).await?;
+            open_account(&bank).await?;
+            while bank.bus.relays().iter().any(|relay| relay.lag() > 0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            println!("the account is open, and the world knows");
+            bank.stop().await;
+        }
+        Some("shop") => {
+            let shop = shop(directory.path(), sidecar::broker()?).await?;
+            see_the_bonus(&shop).await?;
+            shop.stop().await;
+        }
+        Some(other) => return Err(format!("\"{other}\" is neither `bank` nor `shop`").into()),
     }
     Ok(())
 }
@@ -166,6 +214,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 mod tests {
     #[test]
     fn the_example_runs() {
-        super::main().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(super::in_one_process()).unwrap();
     }
 }

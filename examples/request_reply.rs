@@ -2,19 +2,27 @@
 //! answer, or hears in time that there is none. No thread waits meanwhile, and nothing is polled.
 //!
 //! Run it with `cargo run --example request_reply`. The question and its answer are events: an answer that comes after the
-//! asker has given up, or after a crash of either side, is still there, and a second one changes nothing. Between processes
-//! the same handlers go over Dapr: give the buses a `DaprBroker` instead of the `InProcessBroker` (feature `dapr`).
+//! asker has given up, or after a crash of either side, is still there, and a second one changes nothing.
+//!
+//! As two processes, each beside a sidecar of its own, with the same handlers (Redis on this machine):
+//!
+//!     dapr run --app-id office --app-port 6001 --app-protocol grpc --resources-path examples/sidecar -- \
+//!         cargo run --features dapr --example request_reply -- office
+//!     dapr run --app-id desk --app-port 6002 --app-protocol grpc --resources-path examples/sidecar -- \
+//!         cargo run --features dapr --example request_reply -- desk
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals::bus::{Bus, Delivery, HandlerError, InProcessBroker, Outgoing, Publications, Reaction};
+use annals::bus::{Broker, Bus, Delivery, HandlerError, InProcessBroker, Outgoing, Publications, Reaction};
 use annals::persistence::{Filter, MemoryJournal};
 use annals::prelude::*;
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
+
+mod sidecar;
 
 // ---- what the two tell each other ----
 
@@ -172,38 +180,71 @@ async fn take_question(wanted: ForecastWanted, _: Delivery) -> Result<Reaction, 
     Ok(Reaction::none().command::<Forecast>(&wanted.question, Make { city: wanted.city }))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let broker = InProcessBroker::new();
-    let desk =
-        Node::builder().journal(Arc::new(MemoryJournal::new())).aggregate::<Question>().start().await?;
-    let desk_bus = Bus::builder(desk.clone(), "desk")
-        .publications(questions())
-        .subscribe("answers", take_answer)
-        .in_process(&broker)
-        .start()
-        .await?;
-    let office =
-        Node::builder().journal(Arc::new(MemoryJournal::new())).aggregate::<Forecast>().start().await?;
-    let office_bus = Bus::builder(office.clone(), "office")
-        .publications(forecasts())
-        .subscribe("questions", take_question)
-        .in_process(&broker)
-        .start()
-        .await?;
+// ---- both in one process, or each in its own ----
 
-    let answer = ask(&desk, "Dallas", Duration::from_secs(5)).await?;
-    println!("{answer:?}");
+/// A service: its instances, and what connects them with others.
+struct Service {
+    node: Node,
+    bus: Bus,
+}
+
+impl Service {
+    async fn stop(self) {
+        self.bus.shutdown().await;
+        self.node.shutdown().await;
+    }
+}
+
+async fn desk(broker: Arc<dyn Broker>) -> Result<Service, Box<dyn Error>> {
+    let journal = Arc::new(MemoryJournal::new());
+    let node = Node::builder().journal(journal).aggregate::<Question>().start().await?;
+    let bus = Bus::builder(node.clone(), "desk").publications(questions()).subscribe("answers", take_answer);
+    Ok(Service { node, bus: bus.broker(broker).start().await? })
+}
+
+async fn office(broker: Arc<dyn Broker>) -> Result<Service, Box<dyn Error>> {
+    let journal = Arc::new(MemoryJournal::new());
+    let node = Node::builder().journal(journal).aggregate::<Forecast>().start().await?;
+    let bus =
+        Bus::builder(node.clone(), "office").publications(forecasts()).subscribe("questions", take_question);
+    Ok(Service { node, bus: bus.broker(broker).start().await? })
+}
+
+async fn ask_two(desk: &Service, patience: Duration) -> Result<(), Box<dyn Error>> {
+    let answer = ask(&desk.node, "Dallas", patience).await?;
+    println!("Dallas: {answer:?}");
     assert_eq!(answer.as_deref(), Some("Dallas: sunny, with an append now and then"));
-    let none = ask(&desk, "Moon", Duration::from_millis(50)).await?;
+    let none = ask(&desk.node, "Moon", Duration::from_millis(50)).await?;
     println!("the Moon: {none:?}");
     assert_eq!(none, None);
+    Ok(())
+}
 
-    for bus in [&desk_bus, &office_bus] {
-        bus.shutdown().await;
-    }
-    for node in [&desk, &office] {
-        node.shutdown().await;
+async fn in_one_process() -> Result<(), Box<dyn Error>> {
+    let broker = Arc::new(InProcessBroker::new());
+    let (desk, office) = (desk(broker.clone()).await?, office(broker).await?);
+    ask_two(&desk, Duration::from_secs(5)).await?;
+    desk.stop().await;
+    office.stop().await;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    match std::env::args().nth(1).as_deref() {
+        None => return in_one_process().await,
+        Some("desk") => {
+            let desk = desk(sidecar::broker()?).await?;
+            // Time enough for the office to be started too: the question waits for it.
+            ask_two(&desk, Duration::from_secs(60)).await?;
+            desk.stop().await;
+        }
+        Some("office") => {
+            let office = office(sidecar::broker()?).await?;
+            tokio::signal::ctrl_c().await?;
+            office.stop().await;
+        }
+        Some(other) => return Err(format!("\"{other}\" is neither `desk` nor `office`").into()),
     }
     Ok(())
 }
@@ -212,6 +253,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 mod tests {
     #[test]
     fn the_example_runs() {
-        super::main().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(super::in_one_process()).unwrap();
     }
 }
