@@ -64,6 +64,7 @@ mod event;
 mod filter;
 mod ids;
 mod journal;
+mod layer;
 mod memory;
 #[doc(hidden)]
 pub mod planted;
@@ -100,6 +101,7 @@ pub use journal::{
     Journal, JournalHealth, Lineage, Retention, StreamAppend, StreamInfo, StreamPage, StreamRetention,
     TAG_BYTES_MAX, TAGS_MAX, Ticket, batch_bytes, validate_batch,
 };
+pub use layer::JournalLayer;
 pub use memory::MemoryJournal;
 pub use read::{EventStream, JournalExt, ViewStream};
 pub use readers::{ReaderPlace, ReaderPosition, Readers};

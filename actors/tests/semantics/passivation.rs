@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use annals_actors::{AggregateKind, Node, NodeOptions};
 use annals_persistence::{
-    AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, MemoryJournal,
-    Position, ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
+    Direction, Journal, JournalLayer, MemoryJournal, ReadError, StreamId, StreamPage, Version,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use crate::support::{
     Command, Ledger, amounts_of, answer, calm, eventually, ledger, let_run, passivate_all, raw_event, sent,
@@ -157,13 +156,11 @@ struct Slow {
     permits: Semaphore,
 }
 
-impl Journal for Slow {
-    fn id(&self) -> JournalId {
-        self.inner.id()
+impl JournalLayer for Slow {
+    fn inner(&self) -> &dyn Journal {
+        &self.inner
     }
-    fn submit(&self, batch: Batch, done: Completion) {
-        self.inner.submit(batch, done);
-    }
+
     fn stream_page<'a>(
         &'a self,
         stream: &'a StreamId,
@@ -179,41 +176,6 @@ impl Journal for Slow {
             self.inner.stream_page(stream, from, direction, limit).await
         }
         .boxed()
-    }
-    fn all_page<'a>(
-        &'a self,
-        from: Position,
-        filter: &'a Filter,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<AllPage, ReadError>> {
-        self.inner.all_page(from, filter, limit)
-    }
-    fn stream_info<'a>(
-        &'a self,
-        stream: &'a StreamId,
-    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream_info(stream)
-    }
-    fn streams_page<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a StreamId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
-        self.inner.streams_page(prefix, after, limit)
-    }
-    fn durable(&self) -> watch::Receiver<Durable> {
-        self.inner.durable()
-    }
-    fn health(&self) -> JournalHealth {
-        self.inner.health()
-    }
-
-    fn readers(&self) -> &Readers {
-        self.inner.readers()
-    }
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 

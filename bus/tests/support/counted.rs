@@ -3,13 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use annals_persistence::{
-    AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, Position,
-    ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
-};
+use annals_persistence::{Direction, Journal, JournalLayer, ReadError, StreamId, StreamPage, Version};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 
 /// Counts the events that are read from streams whose names begin with a prefix.
 #[derive(Debug)]
@@ -30,13 +26,9 @@ impl Counted {
     }
 }
 
-impl Journal for Counted {
-    fn id(&self) -> JournalId {
-        self.inner.id()
-    }
-
-    fn submit(&self, batch: Batch, done: Completion) {
-        self.inner.submit(batch, done);
+impl JournalLayer for Counted {
+    fn inner(&self) -> &dyn Journal {
+        &*self.inner
     }
 
     fn stream_page<'a>(
@@ -54,46 +46,5 @@ impl Journal for Counted {
             Ok(page)
         }
         .boxed()
-    }
-
-    fn all_page<'a>(
-        &'a self,
-        from: Position,
-        filter: &'a Filter,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<AllPage, ReadError>> {
-        self.inner.all_page(from, filter, limit)
-    }
-
-    fn stream_info<'a>(
-        &'a self,
-        stream: &'a StreamId,
-    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream_info(stream)
-    }
-
-    fn streams_page<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a StreamId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
-        self.inner.streams_page(prefix, after, limit)
-    }
-
-    fn durable(&self) -> watch::Receiver<Durable> {
-        self.inner.durable()
-    }
-
-    fn health(&self) -> JournalHealth {
-        self.inner.health()
-    }
-
-    fn readers(&self) -> &Readers {
-        self.inner.readers()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }

@@ -2,10 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use annals_persistence::{
-    AllPage, Completion, Durable, Filter, JournalHealth, JournalId, ReadError, Readers, StreamInfo,
-    StreamPage,
-};
+use annals_persistence::{AllPage, Filter, JournalLayer, ReadError};
 use metrics::{Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::*;
@@ -155,23 +152,9 @@ struct Unreadable {
     failing: AtomicBool,
 }
 
-impl Journal for Unreadable {
-    fn id(&self) -> JournalId {
-        self.inner.id()
-    }
-
-    fn submit(&self, batch: Batch, done: Completion) {
-        self.inner.submit(batch, done);
-    }
-
-    fn stream_page<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Version,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
-        self.inner.stream_page(stream, from, direction, limit)
+impl JournalLayer for Unreadable {
+    fn inner(&self) -> &dyn Journal {
+        &*self.inner
     }
 
     fn all_page<'a>(
@@ -185,38 +168,6 @@ impl Journal for Unreadable {
             return async { Err(error) }.boxed();
         }
         self.inner.all_page(from, filter, limit)
-    }
-
-    fn stream_info<'a>(
-        &'a self,
-        stream: &'a StreamId,
-    ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
-        self.inner.stream_info(stream)
-    }
-
-    fn streams_page<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a StreamId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
-        self.inner.streams_page(prefix, after, limit)
-    }
-
-    fn durable(&self) -> watch::Receiver<Durable> {
-        self.inner.durable()
-    }
-
-    fn health(&self) -> JournalHealth {
-        self.inner.health()
-    }
-
-    fn readers(&self) -> &Readers {
-        self.inner.readers()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner.close()
     }
 }
 

@@ -3,12 +3,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, MemoryJournal,
-    Position, ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
+    AllPage, Batch, Completion, Filter, Journal, JournalLayer, MemoryJournal, Position, ReadError, StreamId,
+    StreamInfo, Version,
 };
 
 /// A journal that is wrong about one thing.
@@ -30,9 +29,9 @@ enum About {
     WhatComesNext,
 }
 
-impl Journal for Wrong {
-    fn id(&self) -> JournalId {
-        self.journal.id()
+impl JournalLayer for Wrong {
+    fn inner(&self) -> &dyn Journal {
+        &self.journal
     }
 
     fn submit(&self, mut batch: Batch, done: Completion) {
@@ -42,16 +41,6 @@ impl Journal for Wrong {
             _ => {}
         }
         self.journal.submit(batch, done);
-    }
-
-    fn stream_page<'a>(
-        &'a self,
-        stream: &'a StreamId,
-        from: Version,
-        direction: Direction,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
-        self.journal.stream_page(stream, from, direction, limit)
     }
 
     fn all_page<'a>(
@@ -81,31 +70,6 @@ impl Journal for Wrong {
             Ok(info.map(|info| StreamInfo { version: Version(info.version.0.min(most)), ..info }))
         }
         .boxed()
-    }
-
-    fn streams_page<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a StreamId>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
-        self.journal.streams_page(prefix, after, limit)
-    }
-
-    fn durable(&self) -> watch::Receiver<Durable> {
-        self.journal.durable()
-    }
-
-    fn health(&self) -> JournalHealth {
-        self.journal.health()
-    }
-
-    fn readers(&self) -> &Readers {
-        self.journal.readers()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        self.journal.close()
     }
 }
 
