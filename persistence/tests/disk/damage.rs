@@ -1,5 +1,6 @@
 //! Bytes that were once durable change: one bit, or sectors that are zeroed, doubled, stale or misdirected, or a file
-//! that ends early. The log is refused, or what is read is what was written.
+//! that ends early. The log is refused, or what is read is what was written; and what opening reads, opening refuses, since what is
+//! appended behind damage is lost with it.
 //!
 //! One change goes unnoticed and must: a last group that is not whole is what a loss of power leaves of a group that was
 //! never acknowledged, so damage to nothing but the log's last groups is taken for that, and they are cut off; but only
@@ -15,11 +16,13 @@ use crate::support::{number, seeds};
 
 mod log;
 
-use log::{Found, Log, Recipe};
+use log::{Found, Left, Log, Recipe};
 
 const RECIPE: Recipe = Recipe { before: 40, behind: 20, segment_bytes: 8192 };
 /// Short enough that every bit of it can be flipped.
 const SHORT: Recipe = Recipe { before: 20, behind: 8, segment_bytes: 8192 };
+/// One that has but one segment.
+const FIRST: Recipe = Recipe { before: 0, behind: 24, segment_bytes: 64 * 1024 };
 /// One whose last file is long.
 const LONG: Recipe = Recipe { before: 40, behind: 240, segment_bytes: 256 * 1024 };
 /// How much of that is cut off, byte by byte.
@@ -59,18 +62,23 @@ fn end_of_data(bytes: &[u8]) -> usize {
 /// Flips bits of a log, one at a time, so many as `ANNALS_FLIPS` says: of a short log and all of them, where that is 0.
 fn flipped(bits: impl Fn(&Log) -> Vec<(PathBuf, usize)>) -> Tally {
     let wanted = number("ANNALS_FLIPS", 4000);
+    flipped_of(if wanted == 0 { SHORT } else { RECIPE }, wanted, bits)
+}
+
+/// So many of the bits of a log, 0 for all of them.
+fn flipped_of(recipe: Recipe, wanted: u64, bits: impl Fn(&Log) -> Vec<(PathBuf, usize)>) -> Tally {
     let seed = seeds().next().unwrap();
-    let log = Log::written(seed, if wanted == 0 { SHORT } else { RECIPE });
+    let log = Log::written(seed, recipe);
     let mut random = StdRng::seed_from_u64(seed);
     let all = bits(&log);
     let any: Vec<usize> = (0..wanted).map(|_| random.random_range(0..all.len())).collect();
     let chosen = if wanted == 0 { (0..all.len()).collect() } else { any };
     let mut tally = Tally::default();
     for (file, bit) in chosen.into_iter().map(|nth| &all[nth]) {
-        let (at, marked) = (bit / 8, random.random());
-        let case = format!("ANNALS_SEED={seed}, bit {bit} of {}, marked: {marked}", file.display());
+        let (at, left) = (bit / 8, Left::any(&mut random));
+        let case = format!("ANNALS_SEED={seed}, bit {bit} of {}, {left:?}", file.display());
         let flip = |bytes: &mut Vec<u8>| bytes[at] ^= 1 << (bit % 8);
-        tally.add(log.spoilt(file, at..at + 1, marked, flip, &case));
+        tally.add(log.spoilt(file, at..at + 1, left, flip, &case));
     }
     tally
 }
@@ -105,6 +113,24 @@ fn a_flipped_bit_is_noticed_or_harmless() {
     let tally = flipped(|log| log.files.iter().flat_map(|file| bits_around_payloads(log, file)).collect());
     println!("{} bits of segments: {tally:?}", tally.count());
     tally.only_the_last_group_goes_unnoticed();
+}
+
+/// The same of a log that has but one segment, of which nothing but this tells that it was ever begun.
+#[test]
+fn a_flipped_bit_of_the_only_segment_is_noticed_or_harmless() {
+    let wanted = number("ANNALS_FLIPS", 4000);
+    let tally = flipped_of(FIRST, wanted, |log| bits_around_payloads(log, &log.files[0]));
+    println!("{} bits of the only segment: {tally:?}", tally.count());
+    tally.only_the_last_group_goes_unnoticed();
+}
+
+/// `ANNALS_FLIPS` random bits of seals, each in front of what follows; 0 for every bit of a short log's.
+#[test]
+fn a_flipped_bit_of_a_seal_is_noticed_at_once() {
+    let tally =
+        flipped(|log| log.seals.iter().flat_map(|(file, bytes)| bits_of(file, bytes.clone())).collect());
+    println!("{} bits of seals: {tally:?}", tally.count());
+    assert_eq!(tally.noticed, tally.count());
 }
 
 /// `ANNALS_FLIPS` random bits of index files, tables, and the note how far the log goes; 0 for every bit of a short log.
@@ -149,10 +175,8 @@ fn wrong_sectors_are_noticed_or_harmless() {
             let Some(wrong) = wrong.filter(changes) else { continue };
             let what = ways[way];
             let case = format!("ANNALS_SEED={seed}, {what} sector of {size} at {at} of {}", file.display());
-            let (marked, change) = (random.random(), |bytes: &mut Vec<u8>| {
-                bytes[at..at + size].copy_from_slice(&wrong);
-            });
-            let found = log.spoilt(file, at..at + size, marked, change, &case);
+            let change = |bytes: &mut Vec<u8>| bytes[at..at + size].copy_from_slice(&wrong);
+            let found = log.spoilt(file, at..at + size, Left::any(&mut random), change, &case);
             tried[way] += 1;
             noticed[way] += u64::from(found == Found::Noticed);
         }
@@ -183,7 +207,8 @@ fn a_file_that_ends_early_is_noticed_or_loses_only_what_was_cut() {
         let len = log.disk.bytes(file).unwrap().len();
         for at in (0..len).step_by(step) {
             let case = format!("ANNALS_SEED={seed}, {} cut off at {at}", file.display());
-            log.spoilt(file, at..len, at % 2 == 0, |bytes| bytes.truncate(at), &case);
+            let left = Left { marked: at % 2 == 0, spare: at % 3 == 0 };
+            log.spoilt(file, at..len, left, |bytes| bytes.truncate(at), &case);
         }
     }
 }
@@ -201,8 +226,9 @@ fn a_log_that_ends_early_is_damaged_or_torn() {
     let mut cuts = 0;
     for at in (first..end).step_by(step()) {
         for (marked, expected) in [(true, Found::Noticed), (false, Found::Cut)] {
-            let case = format!("ANNALS_SEED={seed}, {} cut off at {at}, marked: {marked}", file.display());
-            let found = log.spoilt(file, at..len, marked, |bytes| bytes.truncate(at), &case);
+            let left = Left { marked, spare: at % 3 == 0 };
+            let case = format!("ANNALS_SEED={seed}, {} cut off at {at}, {left:?}", file.display());
+            let found = log.spoilt(file, at..len, left, |bytes| bytes.truncate(at), &case);
             assert_eq!(found, expected, "{case}");
             cuts += 1;
         }

@@ -21,8 +21,12 @@ const HEADER_BYTES: usize = 4096;
 const FRAME_HEADER_BYTES: usize = 16;
 const RECORD: u8 = 1;
 const COMMIT: u8 = 2;
-/// These, seals, gaps, and what sets retention.
-const KINDS: [u8; 5] = [RECORD, COMMIT, 3, 4, 5];
+const SEAL: u8 = 3;
+const RETENTION: u8 = 5;
+/// These, and gaps.
+const KINDS: [u8; 5] = [RECORD, COMMIT, SEAL, 4, RETENTION];
+/// Those of a log of one segment.
+const FIRST_KINDS: [u8; 3] = [RECORD, COMMIT, RETENTION];
 
 /// A log in which every batch is a group of its own, some streams are no longer kept as a whole, and a segment was written
 /// anew without what is not kept.
@@ -34,6 +38,7 @@ pub(super) struct Log {
     groups: Vec<Group>,
     /// Where the payloads of events lie.
     pub(super) payloads: Vec<(PathBuf, Range<usize>)>,
+    pub(super) seals: Vec<(PathBuf, Range<usize>)>,
     /// The segments, and the file that was made ahead of them.
     pub(super) files: Vec<PathBuf>,
     /// How the files looked some time before.
@@ -65,7 +70,23 @@ pub(super) enum Found {
     Cut,
 }
 
-/// How a log is written: with so many batches, then scavenged, then with so many more in segments of this length.
+/// What is left beside the segments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// Whether it was noted how far the log goes.
+    pub(super) marked: bool,
+    /// Whether there is a file that was made ahead.
+    pub(super) spare: bool,
+}
+
+impl Left {
+    pub(super) fn any(random: &mut StdRng) -> Self {
+        Self { marked: random.random(), spare: random.random() }
+    }
+}
+
+/// How a log is written: with so many batches, then (where there were any) scavenged, then with so many more in segments of
+/// this length.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recipe {
     pub(super) before: usize,
@@ -78,9 +99,10 @@ impl Recipe {
     fn follow(self, disk: &SimVfs, random: &mut StdRng) -> (Arc<EmbeddedJournal>, SimVfs) {
         let batches = self.before + self.behind;
         let looked_at = random.random_range(1..batches);
-        let (mut journal, mut earlier) = (support::open(disk).unwrap(), SimVfs::new());
+        let first_bytes = if self.before > 0 { 0 } else { self.segment_bytes };
+        let (mut journal, mut earlier) = (open_with(disk, first_bytes).unwrap(), SimVfs::new());
         for nth in 0..batches {
-            if nth == self.before {
+            if nth == self.before && nth > 0 {
                 scavenge(&journal);
                 block_on(journal.close());
                 journal = open_with(disk, self.segment_bytes).unwrap();
@@ -105,30 +127,39 @@ impl Log {
         let streams = ids.into_iter().map(|id| (id.clone(), block_on(of(id)).unwrap())).collect();
         block_on(journal.close());
         let files = segments(&disk);
-        let (groups, payloads) = places(&disk, &files, &events);
-        Self { disk, events, streams, groups, payloads, files, earlier }
+        let Places { groups, records, seals, kinds } = Places::of(&disk, &files);
+        assert_eq!(records.len(), events.len(), "there are records that are not read");
+        // The payload is the rest of it.
+        let payload =
+            |((file, end), event): ((PathBuf, usize), &RecordedEvent)| (file, end - event.payload.len()..end);
+        let payloads = records.into_iter().zip(&events).map(payload).collect();
+        let all: &[u8] = if recipe.before > 0 { &KINDS } else { &FIRST_KINDS };
+        assert!(kinds.iter().eq(all), "the log has every kind of frame: {kinds:?}");
+        Self { disk, events, streams, groups, payloads, seals, files, earlier }
     }
 
-    /// Spoils bytes of a file, and holds what comes of it against what may. Of a log that is `marked`, nothing may be
+    /// Spoils bytes of a file, and holds what comes of it against what may. Of a log that is marked, nothing may be
     /// cut off.
     pub(super) fn spoilt(
         &self,
         file: &Path,
         range: Range<usize>,
-        marked: bool,
+        left: Left,
         change: impl FnOnce(&mut Vec<u8>),
         case: &str,
     ) -> Found {
+        let marked = left.marked;
         let disk = self.disk.image(Survival::Everything, 0);
         disk.spoil(file, change);
-        if !marked {
-            disk.remove(&Path::new(DIR).join("watermark")).unwrap();
-        }
+        self.leave(&disk, file, left);
+        let for_opening =
+            disk.bytes(file).is_some_and(|spoilt| self.is_for_opening(file, &range, &spoilt, marked));
         let journal = match support::open(&disk) {
             Err(OpenError::Damaged { .. } | OpenError::Format { .. }) => return Found::Noticed,
             Err(other) => panic!("{case}: {other}"),
             Ok(journal) => journal,
         };
+        assert!(!for_opening, "{case}: it opens, and what is wrong is in what opening reads");
         let everything = dynamic(&journal).read_all(Position::START, Filter::everything());
         let (read, damaged) = block_on(as_far_as_it_goes(everything, case));
         assert!(self.events.starts_with(&read), "{case}: a wrong event is served");
@@ -145,6 +176,50 @@ impl Log {
             assert!(lost.is_hit(file, &range), "{case}: {lost:?} is gone although nothing happened to it");
         }
         Found::Cut
+    }
+
+    /// Takes away what is not left, but for what is spoilt.
+    fn leave(&self, disk: &SimVfs, spoilt: &Path, left: Left) {
+        if !left.marked {
+            disk.remove(&Path::new(DIR).join("watermark")).unwrap();
+        }
+        if let Some(spare) = self.files.last().filter(|last| !left.spare && *last != spoilt)
+            && spare != self.last_used()
+        {
+            disk.remove(spare).unwrap();
+        }
+    }
+
+    /// The last segment that has a header.
+    fn last_used(&self) -> &PathBuf {
+        let is_used = |file: &&PathBuf| self.disk.bytes(file).is_some_and(|bytes| bytes[0] != 0);
+        self.files.iter().rfind(is_used).unwrap()
+    }
+
+    /// Whether opening must notice that a file has become this, in the range: it reads the headers and seals of all segments,
+    /// and of the one that is not sealed everything, of which it may take only the last groups for such as were never
+    /// acknowledged. The rest is noticed when it is read.
+    fn is_for_opening(&self, file: &Path, range: &Range<usize>, spoilt: &[u8], marked: bool) -> bool {
+        let whole = self.disk.bytes(file).unwrap();
+        if !self.files.iter().any(|segment| segment == file) || whole[0] == 0 {
+            return false;
+        }
+        // What is not there is as good as never written.
+        let differs = |bytes: &Range<usize>| {
+            let mut both = bytes.start.max(range.start)..bytes.end.min(range.end);
+            both.any(|at| whole[at] != spoilt.get(at).copied().unwrap_or(0))
+        };
+        let hit: Vec<bool> = self.groups_to_read(file).map(|group| differs(&group.bytes)).collect();
+        let first = hit.iter().position(|hit| *hit);
+        let is_in_front = first.is_some_and(|first| marked || hit[first..].contains(&false));
+        let mut seals = self.seals.iter().filter(|(of, _)| of == file);
+        is_in_front || differs(&(0..HEADER_BYTES)) || seals.any(|(_, bytes)| differs(bytes))
+    }
+
+    /// The groups of the segment that is not sealed.
+    fn groups_to_read(&self, file: &Path) -> impl Iterator<Item = &Group> {
+        let is_sealed = self.seals.iter().any(|(of, _)| of == file);
+        self.groups.iter().filter(move |group| !is_sealed && group.file == file)
     }
 
     /// What is found by way of the indexes; whether all of it is there, and nothing that is no longer kept.
@@ -258,28 +333,41 @@ fn frames(bytes: &[u8]) -> Vec<Frame> {
     frames
 }
 
-/// Where the groups lie, and the payloads of these events, which are all that there are.
-fn places(
-    disk: &SimVfs,
-    files: &[PathBuf],
-    events: &[RecordedEvent],
-) -> (Vec<Group>, Vec<(PathBuf, Range<usize>)>) {
-    let (mut groups, mut payloads, mut kinds) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for file in files {
-        let mut start = HEADER_BYTES;
-        for Frame { kind, ends: [body, end] } in frames(&disk.bytes(file).unwrap()) {
-            kinds.insert(kind);
-            if kind == RECORD {
-                // The payload is the rest of it.
-                let from = body - events[payloads.len()].payload.len();
-                payloads.push((file.clone(), from..body));
-            } else if kind == COMMIT {
-                groups.push(Group { file: file.clone(), bytes: start..end, events: payloads.len() });
-                start = end;
+/// Where everything lies.
+#[derive(Default)]
+struct Places {
+    /// Each with how many records there are up to and with it.
+    groups: Vec<Group>,
+    /// Where the bodies of records end.
+    records: Vec<(PathBuf, usize)>,
+    seals: Vec<(PathBuf, Range<usize>)>,
+    kinds: BTreeSet<u8>,
+}
+
+impl Places {
+    fn of(disk: &SimVfs, files: &[PathBuf]) -> Self {
+        let mut places = Self::default();
+        for file in files {
+            places.add(file, &disk.bytes(file).unwrap());
+        }
+        places
+    }
+
+    fn add(&mut self, file: &Path, bytes: &[u8]) {
+        let (mut group, mut start) = (HEADER_BYTES, HEADER_BYTES);
+        for Frame { kind, ends: [body, end] } in frames(bytes) {
+            self.kinds.insert(kind);
+            match kind {
+                RECORD => self.records.push((file.to_owned(), body)),
+                SEAL => self.seals.push((file.to_owned(), start..end)),
+                COMMIT => {
+                    let (file, events) = (file.to_owned(), self.records.len());
+                    self.groups.push(Group { file, bytes: group..end, events });
+                    group = end;
+                }
+                _ => {}
             }
+            start = end;
         }
     }
-    assert_eq!(payloads.len(), events.len(), "there are records that are not read");
-    assert_eq!(kinds, BTreeSet::from(KINDS), "the log has every kind of frame");
-    (groups, payloads)
 }
