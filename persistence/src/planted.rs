@@ -51,6 +51,10 @@ faults! {
     SegmentNameNotSynced = "segment-name-not-synced",
     /// A new segment's header is not made durable.
     SegmentHeaderNotSynced = "segment-header-not-synced",
+    /// The keeper may name a file before the segment in front of the one in front of it is sealed.
+    SpareNamedBeforeSeal = "spare-named-before-seal",
+    /// The next segment is used before this one's seal is durable.
+    SealNotSynced = "seal-not-synced",
     /// Opening builds on what it reads without syncing it.
     OpenedUnsynced = "opened-unsynced",
     /// Opening does not write the last group again, whose sync may have failed.

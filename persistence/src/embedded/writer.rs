@@ -19,7 +19,7 @@ use super::queue::{Backlog, Taken};
 use super::record::{self, Base, Place};
 use super::retention;
 use super::segment::{Room, Segment, next_wanted_from, segment_bytes};
-use crate::planted::{Fault, once, only, planted};
+use crate::planted::{Fault, once, only, planted, unless};
 use crate::{
     AppendError, AppendResult, Appended, Completion, JournalHealth, Position, Retention, Timestamp, Version,
     Vfs, VfsFile,
@@ -268,6 +268,7 @@ impl Writer {
         // Until the seal is durable the keeper names no file: behind a segment that is not used yet none may stand.
         let mut ahead = shared.next.lock();
         let (next, capacity) = self.create_next(first_group, &mut ahead)?;
+        let ahead = (!planted(Fault::SpareNamedBeforeSeal)).then_some(ahead);
         if let Err(source) = self.seal() {
             let failure = self.fatal("sealing", source);
             if let Failure::Fatal(error) = &failure {
@@ -340,7 +341,7 @@ impl Writer {
             }
         };
         segment.file.write_all_at(&seal.encode(segment.seed, *end), *end)?;
-        segment.file.sync_data()
+        unless(Fault::SealNotSynced, || segment.file.sync_data())
     }
 
     fn fatal(&self, what: &str, source: io::Error) -> Failure {

@@ -81,14 +81,19 @@ struct Disk {
     faults: BTreeMap<u64, SimulatedFault>,
     /// Every change, by the words of [`Vfs`]: what a failed test shows.
     history: Vec<String>,
+    /// Whose they were.
+    callers: Vec<String>,
     openings: Vec<u64>,
     /// What decides how much a write takes, where that may be less than all.
     short_writes: Option<StdRng>,
     /// What is done while a file's content is synced.
     meanwhile: Option<Meanwhile>,
+    /// What is done before a call.
+    before: Option<Before>,
 }
 
 type Meanwhile = Arc<dyn Fn(&Path) + Send + Sync>;
+type Before = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What was done to the names in a directory.
 #[derive(Debug, Clone)]
@@ -147,6 +152,12 @@ impl SimVfs {
         self.0.lock().history.clone()
     }
 
+    /// Which thread made each of those calls, by its name.
+    #[must_use]
+    pub fn callers(&self) -> Vec<String> {
+        self.0.lock().callers.clone()
+    }
+
     /// How many calls there were when a lock was taken, each time: from there on somebody else calls.
     #[must_use]
     pub fn openings(&self) -> Vec<u64> {
@@ -182,6 +193,12 @@ impl SimVfs {
         self.0.lock().meanwhile = Some(Arc::new(meanwhile));
     }
 
+    /// Has this be done before every call that changes something, on the thread that makes it, with the words for the call:
+    /// a thread that is held up there lets the others pass. It may call the disk only where that does not lead here again.
+    pub fn before_calls(&self, before: impl Fn(&str) + Send + Sync + 'static) {
+        self.0.lock().before = Some(Arc::new(before));
+    }
+
     /// Fails no call any more, writes and syncs as a good disk does, and keeps the power where it has not gone.
     pub fn heal(&self) {
         let mut disk = self.0.lock();
@@ -189,6 +206,7 @@ impl SimVfs {
         disk.crash_at = None;
         disk.short_writes = None;
         disk.meanwhile = None;
+        disk.before = None;
     }
 
     /// A disk as it might be found after the power went now; the same seed finds the same.
@@ -235,13 +253,19 @@ impl SimVfs {
 
     /// Counts a call that changes something, and says how it is to fail.
     fn begin(&self, what: impl FnOnce() -> String) -> Result<(), Failing> {
+        let what = what();
+        let before = self.0.lock().before.clone();
+        if let Some(before) = before {
+            before(&what);
+        }
         let mut disk = self.0.lock();
         if disk.crashed {
             return Err(Failing::NoPower);
         }
         disk.calls += 1;
         let call = disk.calls;
-        disk.history.push(what());
+        disk.history.push(what);
+        disk.callers.push(std::thread::current().name().unwrap_or_default().to_owned());
         if disk.crash_at.is_some_and(|at| call >= at) {
             disk.crashed = true;
             return Err(Failing::Crash);

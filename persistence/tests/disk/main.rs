@@ -13,4 +13,5 @@ mod slow;
 mod snapshots;
 mod states;
 mod support;
+mod threads;
 mod workload;

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub(crate) const DIR: &str = "/journal";
+const SEGMENT_BYTES: u64 = 8192;
 
 /// A number from the environment.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
@@ -55,17 +56,21 @@ pub(crate) fn disk(seed: u64) -> SimVfs {
 /// A journal of small segments, so that there are many; without a thread of its own, so that with one seed every call comes in
 /// the same order.
 pub(crate) fn open(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
-    open_with(disk, 8192)
+    open_with(disk, SEGMENT_BYTES)
 }
 
 /// The same with segments of this length from the next one on.
 pub(crate) fn open_with(disk: &SimVfs, segment_bytes: u64) -> Result<Arc<EmbeddedJournal>, OpenError> {
-    let options = EmbeddedOptions {
-        segment_bytes,
-        vfs: Arc::new(disk.clone()),
-        driver: Driver::Manual,
-        ..EmbeddedOptions::default()
-    };
+    open_as(disk, EmbeddedOptions { segment_bytes, driver: Driver::Manual, ..EmbeddedOptions::default() })
+}
+
+/// One of small segments too, with the threads that a journal has.
+pub(crate) fn open_threaded(disk: &SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError> {
+    open_as(disk, EmbeddedOptions { segment_bytes: SEGMENT_BYTES, ..EmbeddedOptions::default() })
+}
+
+fn open_as(disk: &SimVfs, options: EmbeddedOptions) -> Result<Arc<EmbeddedJournal>, OpenError> {
+    let options = EmbeddedOptions { vfs: Arc::new(disk.clone()), ..options };
     Ok(Arc::new(EmbeddedJournal::open(Path::new(DIR), options)?))
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use annals_persistence::{
     AppendError, Appended, Batch, EmbeddedJournal, EventId, Expected, FileSnapshots, Journal, JournalExt,
-    JournalHealth, NewEvent, Outcome, Retention, ScavengeError, ScavengeOptions, ScavengeProgress, SimVfs,
-    SnapshotStore, StreamAppend, StreamId, StreamRetention, Version,
+    JournalHealth, NewEvent, OpenError, Outcome, Retention, ScavengeError, ScavengeOptions, ScavengeProgress,
+    SimVfs, SnapshotStore, StreamAppend, StreamId, StreamRetention, Version,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -59,7 +59,7 @@ pub(crate) enum Known {
 
 /// Works on a journal, with snapshots beside it, as long as its disk works; answers all that was submitted.
 pub(crate) async fn work(disk: &SimVfs, random: &mut StdRng, steps: usize) -> Vec<Submitted> {
-    let Some(mut node) = Node::start(disk) else { return Vec::new() };
+    let Some(mut node) = Node::start(disk, open) else { return Vec::new() };
     for _ in 0..steps {
         if random.random_ratio(1, 12) {
             match node.restart(disk).await {
@@ -89,7 +89,7 @@ pub(crate) async fn work_and_scavenge(
     random: &mut StdRng,
     steps: usize,
 ) -> (Vec<Submitted>, u64) {
-    let Some(mut node) = Node::start(disk) else { return (Vec::new(), 0) };
+    let Some(mut node) = Node::start(disk, open) else { return (Vec::new(), 0) };
     let mut steps = 0..steps;
     while steps.next().is_some() && node.burst(random).await && node.save(random).await {}
     let begun = disk.calls();
@@ -97,9 +97,13 @@ pub(crate) async fn work_and_scavenge(
     (node.stop().await, begun)
 }
 
+/// How a node opens its journal.
+pub(crate) type Open = fn(&SimVfs) -> Result<Arc<EmbeddedJournal>, OpenError>;
+
 /// A journal and its snapshots as a runtime has them, and what it knows.
-struct Node {
-    journal: Arc<EmbeddedJournal>,
+pub(crate) struct Node {
+    pub(crate) journal: Arc<EmbeddedJournal>,
+    open: Open,
     store: FileSnapshots,
     /// The state of each stream with all that was acknowledged.
     states: BTreeMap<StreamId, Folded>,
@@ -107,22 +111,22 @@ struct Node {
 }
 
 impl Node {
-    fn start(disk: &SimVfs) -> Option<Self> {
+    pub(crate) fn start(disk: &SimVfs, open: Open) -> Option<Self> {
         let journal = open(disk).ok()?;
-        Some(Self { journal, store: snapshots(disk), states: BTreeMap::new(), all: Vec::new() })
+        Some(Self { journal, open, store: snapshots(disk), states: BTreeMap::new(), all: Vec::new() })
     }
 
     /// Where it does not start again, all that was submitted.
-    async fn restart(self, disk: &SimVfs) -> Result<Self, Vec<Submitted>> {
+    pub(crate) async fn restart(self, disk: &SimVfs) -> Result<Self, Vec<Submitted>> {
         self.journal.close().await;
         drop((self.journal, self.store));
-        match Self::start(disk) {
+        match Self::start(disk, self.open) {
             Some(again) => Ok(Self { states: self.states, all: self.all, ..again }),
             None => Err(self.all),
         }
     }
 
-    async fn stop(self) -> Vec<Submitted> {
+    pub(crate) async fn stop(self) -> Vec<Submitted> {
         self.journal.close().await;
         self.store.close();
         self.all
@@ -130,7 +134,7 @@ impl Node {
 
     /// Saves the state of some stream, all of which is durable, and sometimes truncates the stream behind that; `false`
     /// when the journal takes no more.
-    async fn save(&mut self, random: &mut StdRng) -> bool {
+    pub(crate) async fn save(&mut self, random: &mut StdRng) -> bool {
         let Some((stream, state)) = self.states.iter().choose(random) else { return true };
         let snapshot = state.snapshot(self.journal.id()).expect("a stream that is known has events");
         self.store.save(stream, &snapshot);
@@ -155,7 +159,7 @@ impl Node {
     }
 
     /// Submits some batches; `false` when the journal takes no more.
-    async fn burst(&mut self, random: &mut StdRng) -> bool {
+    pub(crate) async fn burst(&mut self, random: &mut StdRng) -> bool {
         let count = [1, 1, 1, 2, 4][random.random_range(0..5)];
         let batches = (0..count).map(|_| self.batch(random)).collect();
         self.submit(batches).await

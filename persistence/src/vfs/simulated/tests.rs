@@ -172,3 +172,23 @@ fn a_slow_sync_without_power_at_its_end_makes_nothing_durable() {
     file.sync_data().unwrap_err();
     assert_eq!(disk.image(Survival::Nothing, 1).bytes(&path("a")).unwrap(), b"");
 }
+
+#[test]
+fn who_called_is_known_and_may_be_held_up() {
+    let (disk, file) = disk();
+    let (seen, held) = (Arc::new(Mutex::new(Vec::new())), disk.clone());
+    disk.before_calls({
+        let seen = Arc::clone(&seen);
+        move |call| seen.lock().push((call.to_owned(), held.calls()))
+    });
+    let other = std::thread::Builder::new().name("other".into());
+    other.spawn(move || file.sync_data().unwrap()).unwrap().join().unwrap();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    let calls = [("sync in /d/a".to_owned(), 1), ("sync directory /d".to_owned(), 2)];
+    assert_eq!(*seen.lock(), calls, "before each call, and not after it");
+    assert_eq!(disk.callers()[1], "other");
+    assert_eq!((disk.callers().len(), disk.history().len()), (3, 3));
+    disk.heal();
+    disk.sync_dir(Path::new("/d")).unwrap();
+    assert_eq!(seen.lock().len(), 2);
+}
