@@ -36,7 +36,8 @@ impl Latest {
     }
 }
 
-/// Each journal has a directory of its own; segments are short, so that the cases cross from one to the next.
+/// Each journal has a directory of its own; segments are short, so that the cases cross from one to the next, and shorter where
+/// it is opened anew.
 struct Embedded {
     home: TempDir,
     opened: AtomicU32,
@@ -53,8 +54,8 @@ impl Embedded {
         self.home.path().join(self.opened.load(Ordering::Relaxed).to_string())
     }
 
-    fn open_latest(&self) -> Arc<dyn Journal> {
-        let options = EmbeddedOptions { segment_bytes: 32 * 1024, ..EmbeddedOptions::default() };
+    fn open_latest(&self, segment_bytes: u64) -> Arc<dyn Journal> {
+        let options = EmbeddedOptions { segment_bytes, ..EmbeddedOptions::default() };
         self.latest.open(&self.dir(), options)
     }
 }
@@ -66,11 +67,11 @@ impl JournalFactory for Embedded {
             fs::remove_dir_all(self.dir()).expect("the directory can be removed");
         }
         self.opened.fetch_add(1, Ordering::Relaxed);
-        self.open_latest()
+        self.open_latest(32 * 1024)
     }
 
     async fn reopen(&self) -> Option<Arc<dyn Journal>> {
-        Some(self.open_latest())
+        Some(self.open_latest(8192))
     }
 
     async fn scavenge(&self, options: &ScavengeOptions) -> Option<u64> {

@@ -16,7 +16,6 @@ use crate::{
 };
 
 mod basics;
-mod conformance;
 mod damage;
 mod driven;
 mod faults;
