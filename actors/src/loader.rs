@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_persistence::{Snapshot, SnapshotStore, StreamId};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::error::catch;
 
@@ -19,6 +21,9 @@ const THREADS_MAX: usize = 4;
 /// So many loads wait for each of them before there is another: most find what they look for in memory, and one after the
 /// other on one thread is sooner done than another thread is woken.
 const WAITING_EACH: usize = 16;
+/// Who has waited for longer has another thread: those there are may hang, each over one load. With as many as there may be
+/// hanging, everybody waits.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What is loaded of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +78,16 @@ impl Loader {
         if let Some(_alone) = self.pace.may_load_here() {
             return self.load_here(stream, wanted);
         }
-        let (loaded, answer) = oneshot::channel();
-        if let Some(hand) = self.ask(Load { stream: stream.clone(), wanted, loaded }) {
-            drop(tokio::task::spawn_blocking(move || hand.work()));
-        }
-        answer.await.unwrap_or_else(|_| Err("the runtime that was to load them has ended".to_owned()))
+        let (loaded, mut answer) = oneshot::channel();
+        start(self.ask(Load { stream: stream.clone(), wanted, loaded }));
+        let answered = match timeout(PATIENCE, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                start(self.hurry());
+                answer.await
+            }
+        };
+        answered.unwrap_or_else(|_| Err("the runtime that was to load them has ended".to_owned()))
     }
 
     fn load_here(&self, stream: &StreamId, wanted: Wanted) -> Result<Vec<Snapshot>, String> {
@@ -88,9 +98,27 @@ impl Loader {
     fn ask(self: &Arc<Self>, load: Load) -> Option<Hand> {
         let mut state = self.state.lock();
         state.waiting.push_back(load);
-        let more = state.threads < THREADS_MAX && state.waiting.len() > state.threads * WAITING_EACH;
+        let wanted = state.waiting.len() > state.threads * WAITING_EACH;
+        self.hand(&mut state, wanted)
+    }
+
+    /// Another hand, where anybody still waits.
+    fn hurry(self: &Arc<Self>) -> Option<Hand> {
+        let mut state = self.state.lock();
+        let wanted = !state.waiting.is_empty();
+        self.hand(&mut state, wanted)
+    }
+
+    fn hand(self: &Arc<Self>, state: &mut State, wanted: bool) -> Option<Hand> {
+        let more = wanted && state.threads < THREADS_MAX;
         state.threads += usize::from(more);
         more.then(|| Hand { loader: Arc::clone(self), is_done: false })
+    }
+}
+
+fn start(hand: Option<Hand>) {
+    if let Some(hand) = hand {
+        drop(tokio::task::spawn_blocking(move || hand.work()));
     }
 }
 

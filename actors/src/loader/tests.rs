@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ThreadId;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parking_lot::Condvar;
@@ -77,10 +77,18 @@ async fn a_few_loads_share_a_thread() {
     let streams: Vec<_> = (0..WAITING_EACH).map(stream).collect();
     // None is so quick that it would be loaded in place.
     gate.pause(Duration::from_micros(200));
-    for _ in 0..20 {
+    let mut soon_done = 0;
+    for _ in 0..200 {
+        gate.most.store(0, Ordering::SeqCst);
+        let begun = Instant::now();
         join_all(streams.iter().map(|stream| loader.load(stream, Wanted::All))).await;
+        // Where the machine is busy with something else, somebody may have lost patience.
+        if begun.elapsed() < PATIENCE {
+            assert_eq!(gate.most.load(Ordering::SeqCst), 1);
+            soon_done += 1;
+        }
     }
-    assert_eq!(gate.most.load(Ordering::SeqCst), 1);
+    assert!(soon_done > 0);
 }
 
 /// The load that finds out is the last in place.
@@ -100,6 +108,68 @@ async fn a_quick_store_is_asked_in_place_until_it_is_slow() {
         loader.load(&stream(1), Wanted::All).await.unwrap();
         assert_ne!(*gate.by.lock(), Some(own));
     }
+}
+
+/// Hangs over some streams until it is let go.
+#[derive(Debug, Default)]
+struct Hanging {
+    goes_on: Mutex<bool>,
+    told: Condvar,
+}
+
+impl SnapshotStore for Hanging {
+    fn load(&self, stream: &StreamId) -> Vec<Snapshot> {
+        if stream.as_str().starts_with("hung-") {
+            self.told.wait_while(&mut self.goes_on.lock(), |goes_on| !*goes_on);
+        }
+        Vec::new()
+    }
+    fn save(&self, _: &StreamId, _: &Snapshot) {}
+    fn remove(&self, _: &StreamId) {}
+    fn close(&self) {}
+}
+
+impl Hanging {
+    fn let_go(&self) {
+        *self.goes_on.lock() = true;
+        self.told.notify_all();
+    }
+}
+
+/// Lets go at the end, also where the test fails: its runtime waits for what hangs.
+struct LetGo(Arc<Hanging>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+#[tokio::test]
+async fn loads_that_hang_hold_up_the_others_for_a_moment_as_long_as_there_is_a_thread_for_these() {
+    let store = Arc::<Hanging>::default();
+    let (loader, _let_go) = (Loader::new(Arc::clone(&store) as _), LetGo(Arc::clone(&store)));
+    // So that none is loaded in place, where it would hold up this test.
+    let slow = || loader.pace.of(|| std::thread::sleep(Duration::from_millis(1)));
+    slow();
+    let load = |kind: &str, id: usize| {
+        let (loader, stream) = (Arc::clone(&loader), StreamId::aggregate(kind, &id.to_string()).unwrap());
+        tokio::spawn(async move { loader.load(&stream, Wanted::All).await })
+    };
+    let mut hung: Vec<_> = (1..THREADS_MAX).map(|id| load("hung", id)).collect();
+    let others = join_all((0..2 * WAITING_EACH).map(|id| load("order", id)));
+    let others = timeout(Duration::from_secs(30), others).await.expect("they are loaded");
+    assert!(others.into_iter().all(|loaded| loaded.unwrap().is_ok()));
+    slow();
+    hung.push(load("hung", THREADS_MAX));
+    while loader.state.lock().threads < THREADS_MAX || !loader.state.lock().waiting.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut last = load("order", 0);
+    assert!(timeout(3 * PATIENCE, &mut last).await.is_err(), "there is no thread for it");
+    store.let_go();
+    hung.push(last);
+    assert!(join_all(hung).await.into_iter().all(|loaded| loaded.unwrap().is_ok()));
 }
 
 #[tokio::test]
