@@ -1,10 +1,12 @@
 //! Snapshots are a cache: never ahead of the disk, and any doubt means replay.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals_actors::testing::TestNode;
 use annals_actors::{Aggregate, Context, NodeOptions, Shape};
 use annals_persistence::{EventId, JournalId, Snapshot, SnapshotStore, StreamId, Version};
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{
@@ -243,6 +245,76 @@ async fn none_is_kept_of_a_state_that_bincode_would_change() {
     let after = start(node.crashed()).await;
     let state = after.node.aggregate::<Gappy>("a").state().await.unwrap().state;
     assert_eq!(state, Gappy { first: None, second: 0, third: Some(0) });
+}
+
+/// A store that hangs over the first save until it is let go, and panics over every later one.
+#[derive(Debug, Default)]
+struct Bad {
+    saves: AtomicUsize,
+    goes_on: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Bad {
+    fn saves(&self) -> usize {
+        self.saves.load(Ordering::Relaxed)
+    }
+
+    fn let_go(&self) {
+        *self.goes_on.lock() = true;
+        self.told.notify_all();
+    }
+}
+
+impl SnapshotStore for Bad {
+    fn load(&self, _: &StreamId) -> Vec<Snapshot> {
+        Vec::new()
+    }
+
+    fn save(&self, _: &StreamId, _: &Snapshot) {
+        let before = self.saves.fetch_add(1, Ordering::Relaxed);
+        self.told.wait_while(&mut self.goes_on.lock(), |goes_on| !*goes_on);
+        assert_eq!(before, 0, "a bug in save");
+    }
+
+    fn remove(&self, _: &StreamId) {}
+
+    fn close(&self) {}
+}
+
+/// Lets go at the end, also where the test fails: its runtime waits for what hangs.
+struct LetGo(Arc<Bad>);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
+/// On threads of its own, so that an instance that waits for the store does not hold up the test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_instance_answers_while_its_store_hangs_and_while_it_fails() {
+    let store = Arc::new(Bad::default());
+    let _let_go = LetGo(Arc::clone(&store));
+    let options = NodeOptions { snapshot_every_events: 1, ..calm() };
+    let node = test_node().snapshots(Arc::clone(&store) as _).options(options).start().await.unwrap();
+    let add = async || answer(sent(ledger(&node, "a").send(Command::Add(1)))).await.unwrap();
+    add().await;
+    eventually("the store hangs", || store.saves() == 1).await;
+    // More than may wait for the store.
+    for _ in 0..600 {
+        add().await;
+    }
+    assert_eq!(store.saves(), 1);
+    store.let_go();
+    eventually("the store fails", || store.saves() > 1).await;
+    for _ in 0..100 {
+        add().await;
+    }
+    assert_eq!(ledger(&node, "a").state().await.unwrap().state.sum, 701);
+    let failed = store.saves();
+    add().await;
+    eventually("it is tried again", || store.saves() > failed).await;
 }
 
 /// A store that panics over the snapshots of one instance.
