@@ -48,7 +48,7 @@ const TURNS: [(&str, &str); 6] = [
     ("set length ", ""),
 ];
 
-/// Every so many cases last until the keeper notes how far the log goes, which it does once a second.
+/// One in so many seeds lasts until the keeper notes how far the log goes, which it does once a second.
 const MARKED_EVERY: u64 = 32;
 const MARK: (&str, &str) = ("write ", " in /journal/watermark");
 /// How long whoever waits for that waits between two bursts; so many of them are far longer than a second.
@@ -66,7 +66,7 @@ fn power_lost_under_threads_loses_nothing_that_was_acknowledged_or_shown_and_inv
     let (mut crashes, mut found, mut callers) = (0, Found::default(), BTreeMap::<&str, u64>::new());
     for (seed, nth) in seeds().zip(1..) {
         assert!(nth < 16 * wanted, "{crashes} losses of power, at calls of {callers:?}");
-        let run = Run::of(seed, nth % MARKED_EVERY == 0);
+        let run = Run::of(seed);
         // Some workloads end before.
         let Some(caller) = run.crashed_by() else { continue };
         for (survival, nth) in SURVIVALS.into_iter().zip(0..) {
@@ -95,8 +95,8 @@ struct Run {
 }
 
 impl Run {
-    fn of(seed: u64, marked: bool) -> Self {
-        let disk = disk(seed);
+    fn of(seed: u64) -> Self {
+        let (disk, marked) = (disk(seed), seed.is_multiple_of(MARKED_EVERY));
         let mut random = StdRng::seed_from_u64(seed);
         let until = marked.then(|| Arc::new(Notify::new()));
         match &until {
