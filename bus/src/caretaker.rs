@@ -1,5 +1,6 @@
 //! Looks after what a bus keeps in the journal, so that none of it grows without end.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ async fn look_after(inlets: &[Arc<Inlet>], letters: &DeadLetters) {
             }
         }
     }
-    if let Err(error) = letters.tidy().await {
-        tracing::warn!(%error, "records of resolved dead letters stay; it is tried again");
+    for error in letters.tidy().await.faults {
+        let (code, cause) = (error.code(), error.source().map(tracing::field::display));
+        tracing::warn!(%error, cause, code, "some records of dead letters stay; it is tried again");
     }
 }

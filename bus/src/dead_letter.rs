@@ -7,8 +7,8 @@ use std::sync::Arc;
 use annals_actors::Clock;
 use annals_macros::{Event, Shape};
 use annals_persistence::{
-    Batch, EventError, Expected, InvalidStreamId, Journal, JournalExt, ReadError, StreamAppend, StreamId,
-    Timestamp, Version,
+    Batch, EventError, Expected, InvalidStreamId, Journal, JournalExt, Position, ReadError, StreamAppend,
+    StreamId, Timestamp, Version,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -18,13 +18,14 @@ use crate::envelope::time_text;
 use crate::subscription::{DeliveryError, letter_id};
 use crate::{Envelope, Topic, record};
 
+mod fold;
 mod ledger;
 mod replay;
 mod tidy;
 mod unresolved;
 mod walk;
 
-pub use replay::{DeadLetters, ReplayStream, ReplaySummary, Replayed};
+pub use replay::{DeadLetters, Discarded, ReplayStream, ReplaySummary, Replayed};
 pub use walk::{DeadLetterStream, dead_letters, stream_dead_letters};
 
 /// What the streams of dead letters are called: this and the subscription's name.
@@ -133,9 +134,22 @@ pub enum DeadLetterError {
         stream: StreamId,
         /// The event's version.
         version: Version,
+        /// Its position.
+        position: Position,
         /// What is wrong with it.
         #[source]
         source: EventError,
+    },
+    /// A record cannot be read from the disk.
+    #[error("event {version} of \"{stream}\" cannot be read")]
+    Unread {
+        /// The stream.
+        stream: StreamId,
+        /// The event's version.
+        version: Version,
+        /// Why not.
+        #[source]
+        source: ReadError,
     },
     /// There is no such dead letter, or it is done with.
     #[error("there is no dead letter {id}")]
@@ -165,13 +179,20 @@ impl DeadLetterError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Read(error) => error.code(),
+            Self::Read(error) | Self::Unread { source: error, .. } => error.code(),
             Self::Record { source, .. } => source.code(),
             Self::NotFound { .. } => "dead_letter_not_found",
             Self::NoSubscription { .. } => "subscription_not_found",
             Self::Delivery(error) => error.code(),
             Self::NotRecorded { .. } => "replay_not_recorded",
         }
+    }
+}
+
+impl DeadLetterError {
+    /// Whether it is about one record alone: the others may be read.
+    fn is_of_one_record(&self) -> bool {
+        matches!(self, Self::Record { .. } | Self::Unread { source: ReadError::Damaged { .. }, .. })
     }
 }
 
@@ -220,10 +241,15 @@ impl LetterBox {
         &self.stream
     }
 
+    /// The id that a letter of this event has.
+    pub(crate) fn id_of(&self, envelope: &Envelope) -> DeadLetterId {
+        DeadLetterId(letter_id(&self.subscription, envelope))
+    }
+
     /// The record of a dead letter, ready to append.
     pub(crate) fn append_of(&self, envelope: &Envelope, fate: Fate) -> Result<StreamAppend, String> {
         let written = LetterEvent::Written {
-            id: DeadLetterId(letter_id(&self.subscription, envelope)),
+            id: self.id_of(envelope),
             subscription: self.subscription.to_string(),
             topic: envelope.topic.clone(),
             event_id: envelope.id.to_string(),

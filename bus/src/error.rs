@@ -82,6 +82,22 @@ pub enum BusStartError {
         #[source]
         source: SchemaError,
     },
+    /// A component is named for a topic that is none of the service's.
+    #[error(
+        "component \"{component}\" is to carry \"{topic}\", which \"{service}\" neither publishes nor handles; its topics are: \
+         {}",
+        listed(topics)
+    )]
+    ComponentOfNoTopic {
+        /// The service.
+        service: Arc<str>,
+        /// The topic.
+        topic: Topic,
+        /// The component.
+        component: Arc<str>,
+        /// The topics that the service has.
+        topics: Vec<Topic>,
+    },
     /// Another service is attached to the broker under this name.
     #[error("a service called \"{service}\" is attached to the broker already")]
     ServiceTaken {
@@ -96,6 +112,13 @@ pub enum BusStartError {
     },
 }
 
+fn listed(topics: &[Topic]) -> String {
+    if topics.is_empty() {
+        return "none".to_owned();
+    }
+    topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl BusStartError {
     /// The stable code of this error.
     #[must_use]
@@ -108,6 +131,7 @@ impl BusStartError {
             Self::InvalidLimit { .. } => "invalid_subscription_limit",
             Self::Inbox { source, .. } => source.code(),
             Self::Schema { source, .. } => source.code(),
+            Self::ComponentOfNoTopic { .. } => "component_of_no_topic",
             Self::ServiceTaken { .. } => "service_taken",
             Self::Broker { .. } => "broker_refused",
         }

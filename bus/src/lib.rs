@@ -118,8 +118,8 @@ pub use broker::dapr;
 pub use broker::{Attachment, Broker, BrokerHealth, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
 pub use dead_letter::{
-    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, ReplayStream, ReplaySummary,
-    Replayed, dead_letters, stream_dead_letters,
+    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, Discarded, ReplayStream,
+    ReplaySummary, Replayed, dead_letters, stream_dead_letters,
 };
 pub use envelope::{Envelope, EnvelopeError};
 pub use error::BusStartError;

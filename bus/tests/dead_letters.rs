@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use annals_actors::Node;
 use annals_bus::{
-    Bus, DeadLetterError, Delivery, Handler, HandlerError, InProcessBroker, Reaction, dead_letters,
+    Bus, DeadLetterError, Delivery, Discarded, Handler, HandlerError, InProcessBroker, Reaction, dead_letters,
 };
 use annals_persistence::{Journal, MemoryJournal};
 use parking_lot::Mutex;
@@ -87,6 +87,7 @@ async fn a_dead_letter_can_be_replayed_while_its_key_flows_on() {
     picky.calls.store(0, Ordering::Relaxed);
     world.bus.dead_letters().replay(letter.id).await.unwrap();
     assert_eq!(streets(&world.orders, "1").await, ["one", "two", "bad"]);
+    assert_eq!(world.bus.dead_letters().discard(letter.id, None).await.unwrap(), Discarded::Handled);
     assert!(dead_letters(&journal).await.unwrap().is_empty());
     assert_eq!(*picky.replays.lock(), [false, false, false, true, true]);
     let gone = world.bus.dead_letters().replay(letter.id).await;
@@ -107,8 +108,10 @@ async fn what_is_never_to_be_handled_is_put_away() {
     assert_eq!(letters.len(), 3);
     let unreadable = letters.iter().find(|letter| letter.reason.contains("text/plain")).unwrap();
     let discard = async |id| world.bus.dead_letters().discard(id, Some("spam".to_owned())).await;
-    discard(unreadable.id).await.unwrap();
-    assert_eq!(discard(unreadable.id).await.unwrap_err().code(), "dead_letter_not_found");
+    assert_eq!(discard(unreadable.id).await.unwrap(), Discarded::Now);
+    assert_eq!(discard(unreadable.id).await.unwrap(), Discarded::Before);
+    let never_there = "67e55044-10b1-426f-9247-bb680e5fe0c8".parse().unwrap();
+    assert_eq!(discard(never_there).await.unwrap_err().code(), "dead_letter_not_found");
     let again = world.bus.dead_letters().replay(unreadable.id).await;
     assert_eq!(again.unwrap_err().code(), "dead_letter_not_found");
     until("two are counted", || async { inlet.dead_letters() == 2 }).await;

@@ -173,3 +173,30 @@ async fn replaying_ends_where_an_outcome_cannot_be_recorded() {
     let summary = service.bus.dead_letters().replay_all().await.unwrap();
     assert_eq!((summary.handled, summary.failed), (LETTERS, 0));
 }
+
+#[tokio::test]
+async fn damage_hides_no_letter_but_those_that_it_is_in() {
+    let service = Service::with_letters().await;
+    for version in [3, 200, 201] {
+        service.journal.damage("$dlq-address", version);
+    }
+    let journal = Arc::clone(&service.journal) as Arc<dyn Journal>;
+    let (letters, faults): (Vec<_>, Vec<_>) =
+        stream_dead_letters(&journal).collect::<Vec<_>>().await.into_iter().partition(Result::is_ok);
+    let found: Vec<_> = letters.into_iter().map(|letter| letter.unwrap().event_id).collect();
+    assert_eq!(found, [numbers(0..2), numbers(3..199), numbers(201..LETTERS)].concat());
+    let versions: Vec<_> = faults
+        .into_iter()
+        .map(|fault| match fault.unwrap_err() {
+            error @ DeadLetterError::Unread { version, .. } => (version.0, error.code()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(versions, [3, 200, 201].map(|version| (version, "journal_damaged")));
+
+    // All others are replayed.
+    service.mend(LETTERS);
+    let outcomes: Vec<_> = service.bus.dead_letters().replay_each().collect().await;
+    let handled = outcomes.iter().flatten().filter(|replayed| replayed.outcome.is_ok()).count();
+    assert_eq!((handled, outcomes.len()), (LETTERS - 3, LETTERS));
+}

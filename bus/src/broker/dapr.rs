@@ -5,6 +5,7 @@
 //! ([`AppChannel::Http`], with [`DaprApp`] behind them). Both are Dapr's own contracts, so that applications in any
 //! language are at the other end: <https://docs.dapr.io/reference/api/pubsub_api/>.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use super::{Attachment, Broker, ServicePort};
 use crate::relay::{Relay, RelayParts};
 use crate::subscription::Inlet;
-use crate::{BusStartError, StartFrom, Topic};
+use crate::{BusStartError, StartFrom};
 
 mod app;
 mod attached;
@@ -97,13 +98,13 @@ impl DaprBroker {
     async fn connect(&self, port: ServicePort) -> Result<Attached, BusStartError> {
         let service = Arc::clone(&port.service);
         let refused = |reason: String| BusStartError::Broker { reason };
+        self.check_topics(&port)?;
         let sidecar = Sidecar::new(&self.options).map_err(|error| refused(error.to_string()))?;
         let health_api = self.health_api().map_err(refused)?;
         let Some(id) = self.app.attach(&port.subscriptions) else {
             return Err(BusStartError::ServiceTaken { service });
         };
         port.subscriptions.iter().for_each(|inlet| warn_of_start(inlet));
-        self.warn_of_unused(&port);
         let callback = match self.start_callback().await {
             Ok(callback) => callback,
             Err(reason) => {
@@ -126,17 +127,26 @@ impl DaprBroker {
     }
 
     /// A topic that is misspelt there would go by the usual component without a word.
-    fn warn_of_unused(&self, port: &ServicePort) {
-        let handled = |topic: &Topic| port.subscriptions.iter().any(|inlet| inlet.topic() == topic);
-        let published = |topic: &Topic| port.publications.declared().any(|declared| declared == topic);
-        for (topic, component) in &self.options.topic_pubsubs {
-            if !handled(topic) && !published(topic) {
-                tracing::warn!(
-                    service = %port.service, %topic, %component,
-                    "a component is named for a topic that the service neither publishes nor handles"
-                );
-            }
+    fn check_topics(&self, port: &ServicePort) -> Result<(), BusStartError> {
+        let DaprOptions { topic_pubsubs, topics_of_several, .. } = &*self.options;
+        let handled = port.subscriptions.iter().map(|inlet| inlet.topic());
+        let topics: BTreeSet<_> = handled.chain(port.publications.declared()).collect();
+        let unknown = topic_pubsubs.iter().find(|(topic, _)| !*topics_of_several && !topics.contains(topic));
+        let Some((topic, component)) = unknown else { return Ok(()) };
+        let service = &port.service;
+        if !port.publications.is_empty() && port.publications.declared().next().is_none() {
+            tracing::warn!(
+                %service, %topic, %component,
+                "a component is named for a topic that the service does not handle, and does not say that it publishes"
+            );
+            return Ok(());
         }
+        Err(BusStartError::ComponentOfNoTopic {
+            service: Arc::clone(service),
+            topic: topic.clone(),
+            component: Arc::clone(component),
+            topics: topics.into_iter().cloned().collect(),
+        })
     }
 
     fn health_api(&self) -> Result<Option<HealthApi>, String> {

@@ -1,15 +1,14 @@
 //! Which dead letters are unresolved, and where in the journal each is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use annals_persistence::{Direction, Journal, JournalExt, RecordedEvent, StreamId, Version};
-use futures_util::StreamExt;
+use annals_persistence::{Journal, StreamId, Version};
 use tokio::sync::Mutex;
 
-use super::{DeadLetter, DeadLetterError, DeadLetterId, LetterEvent};
-use crate::record;
+use super::fold::{self, Fold, event};
+use super::{DeadLetter, DeadLetterError, DeadLetterId, Discarded, LetterEvent};
 
 /// What the full names of the streams of dead letters begin with.
 const STREAM_NAMES: &str = "$dlq-";
@@ -28,20 +27,17 @@ pub(super) struct Ledger {
 /// Where a letter's last writing and its last failed replay are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    written: Version,
-    failed: Option<Version>,
-    failures: u32,
+    pub(super) written: Version,
+    pub(super) failed: Option<Version>,
+    pub(super) failures: u32,
 }
 
-/// One stream as far as it was read.
-#[derive(Debug)]
-struct Fold {
-    next: Version,
-    /// Everything below is given up. After a start nothing is said to be, until it is read.
-    given_up_to: Version,
-    places: HashMap<DeadLetterId, Place>,
-    /// Oldest first.
-    order: BTreeMap<Version, DeadLetterId>,
+/// The streams there are and the last version of each, and what of them cannot be read or not even be listed. Single
+/// records that cannot be read are no part of it: they are known by their versions.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) streams: Vec<(StreamId, Version)>,
+    pub(super) faults: Vec<DeadLetterError>,
 }
 
 impl Ledger {
@@ -61,32 +57,42 @@ impl Ledger {
         let mut fault = None;
         for (stream, fold) in &mut *folds {
             fault = fault.or(fold.refresh(&self.journal, stream).await.err());
+            if let (None, Some(version)) = (&fault, fold.unreadable.first()) {
+                fault = event(&self.journal, stream, *version).await.err();
+            }
         }
         fault
     }
 
     /// The streams there are, and the last version of each.
-    pub(super) async fn streams(&self) -> Result<Vec<(StreamId, Version)>, DeadLetterError> {
-        let (mut streams, mut after) = (Vec::new(), None);
+    pub(super) async fn streams(&self) -> Listing {
+        let (mut listing, mut after) = (Listing::default(), None);
         loop {
-            let page = self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await?;
-            let Some(last) = page.last() else { return Ok(streams) };
-            after = Some(last.stream.clone());
-            streams.extend(page.into_iter().map(|info| (info.stream, info.version)));
+            match self.journal.streams_page(STREAM_NAMES, after.as_ref(), PAGE_STREAMS).await {
+                Ok(page) => {
+                    let Some(last) = page.last() else { return listing };
+                    after = Some(last.stream.clone());
+                    listing.streams.extend(page.into_iter().map(|info| (info.stream, info.version)));
+                }
+                Err(error) => {
+                    listing.faults.push(error.into());
+                    return listing;
+                }
+            }
         }
     }
 
-    /// Reads what was written since it was read last; the streams, and the last version of each.
-    pub(super) async fn catch_up(&self) -> Result<Vec<(StreamId, Version)>, DeadLetterError> {
+    /// Reads what was written since it was read last; what cannot be read keeps nothing else up.
+    pub(super) async fn catch_up(&self) -> Listing {
         let mut folds = self.folds.lock().await;
-        let streams = self.streams().await?;
-        for (stream, version) in &streams {
+        let mut listing = self.streams().await;
+        for (stream, version) in &listing.streams {
             let fold = folds.entry(stream.clone()).or_default();
             if *version >= fold.next {
-                fold.catch_up(&self.journal, stream).await?;
+                listing.faults.extend(fold.catch_up(&self.journal, stream).await.err());
             }
         }
-        Ok(streams)
+        listing
     }
 
     /// The stream and place of an unresolved letter, as far as was read.
@@ -106,25 +112,82 @@ impl Ledger {
         fold.places.get(id).copied()
     }
 
+    /// The stream's first record that cannot be read behind a version and not behind another.
+    pub(super) async fn next_unreadable(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        until: Version,
+    ) -> Option<Version> {
+        if after >= until {
+            return None;
+        }
+        let folds = self.folds.lock().await;
+        folds.get(stream)?.unreadable.range((Bound::Excluded(after), Bound::Included(until))).next().copied()
+    }
+
+    /// Why a record cannot be read; `None` where it can be.
+    pub(super) async fn why_unreadable(
+        &self,
+        stream: &StreamId,
+        version: Version,
+    ) -> Option<DeadLetterError> {
+        event(&self.journal, stream, version).await.err()
+    }
+
+    /// A record that could be read before cannot be any more.
+    pub(super) async fn give_up_on(&self, stream: &StreamId, version: Version) {
+        if let Some(fold) = self.folds.lock().await.get_mut(stream) {
+            fold.give_up_on(version);
+        }
+    }
+
     /// What a letter says; `None` where the journal has it no more.
     pub(super) async fn read(
         &self,
         stream: &StreamId,
         place: Place,
     ) -> Result<Option<DeadLetter>, DeadLetterError> {
-        let mut letter = match self.event(stream, place.written).await? {
+        let mut letter = match event(&self.journal, stream, place.written).await? {
             Some((_, event)) => event.into_letter(),
             None => None,
         };
         if let (Some(letter), Some(failed)) = (&mut letter, place.failed) {
             letter.attempts = letter.attempts.saturating_add(place.failures);
-            if let Some((recorded, LetterEvent::Replayed { error: Some(reason), .. })) =
-                self.event(stream, failed).await?
-            {
-                (letter.reason, letter.last_time) = (reason, recorded.command.time);
-            }
+            self.read_failure(stream, failed, letter).await?;
         }
         Ok(letter)
+    }
+
+    /// The letter is there without the record of its last failure too.
+    async fn read_failure(
+        &self,
+        stream: &StreamId,
+        failed: Version,
+        letter: &mut DeadLetter,
+    ) -> Result<(), DeadLetterError> {
+        match event(&self.journal, stream, failed).await {
+            Ok(Some((recorded, LetterEvent::Replayed { error: Some(reason), .. }))) => {
+                (letter.reason, letter.last_time) = (reason, recorded.command.time);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.is_of_one_record() => {
+                self.give_up_on(stream, failed).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How a letter ended that is done with, as long as the journal has that: reads all streams for it.
+    pub(super) async fn end_of(&self, id: DeadLetterId) -> Option<Discarded> {
+        for (stream, _) in self.streams().await.streams {
+            if let Some(end) = fold::end_in(&self.journal, &stream, id).await {
+                return Some(end);
+            }
+        }
+        None
     }
 
     /// How many letters of each subscription are unresolved, as far as was read.
@@ -133,11 +196,11 @@ impl Ledger {
         folds.iter().map(|(stream, fold)| (stream.instance().to_owned(), fold.places.len())).collect()
     }
 
-    /// The stream's first version that an unresolved letter needs; behind its last where none does.
+    /// The stream's first version that is still needed: by an unresolved letter, since it cannot be read and nobody knows what
+    /// it says, or since it was not read yet. Its last where there is none.
     pub(super) async fn first_needed(&self, stream: &StreamId, last: Version) -> Version {
         let folds = self.folds.lock().await;
-        let first = folds.get(stream).and_then(|fold| fold.order.first_key_value());
-        first.map_or(last, |(version, _)| *version)
+        folds.get(stream).map_or(Version::NONE, |fold| fold.first_needed().min(last))
     }
 
     pub(super) async fn given_up_to(&self, stream: &StreamId) -> Version {
@@ -153,92 +216,10 @@ impl Ledger {
     pub(super) fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal
     }
-
-    async fn event(
-        &self,
-        stream: &StreamId,
-        version: Version,
-    ) -> Result<Option<(RecordedEvent, LetterEvent)>, DeadLetterError> {
-        let page = self.journal.stream_page(stream, version, Direction::Forward, 1).await?;
-        let Some(recorded) = page.events.into_iter().find(|recorded| recorded.version == version) else {
-            return Ok(None);
-        };
-        let event = decode(&recorded)?;
-        Ok(Some((recorded, event)))
-    }
 }
 
 impl Place {
     pub(super) fn written(self) -> Version {
         self.written
     }
-}
-
-impl Default for Fold {
-    fn default() -> Self {
-        Self { next: Version(1), given_up_to: Version(1), places: HashMap::new(), order: BTreeMap::new() }
-    }
-}
-
-impl Fold {
-    /// Asks first whether there is anything new, which costs no read.
-    async fn refresh(
-        &mut self,
-        journal: &Arc<dyn Journal>,
-        stream: &StreamId,
-    ) -> Result<(), DeadLetterError> {
-        match journal.stream_info(stream).await? {
-            Some(info) if info.version >= self.next => self.catch_up(journal, stream).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn catch_up(
-        &mut self,
-        journal: &Arc<dyn Journal>,
-        stream: &StreamId,
-    ) -> Result<(), DeadLetterError> {
-        let mut records = journal.read_stream(stream, self.next, Direction::Forward);
-        while let Some(recorded) = records.next().await {
-            let recorded = recorded?;
-            if self.next == Version(1) {
-                self.given_up_to = recorded.version;
-            }
-            self.take(&decode(&recorded)?, recorded.version);
-            // After each event, so that giving up half-way leaves the fold right for as far as it came.
-            self.next = recorded.version.next();
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, event: &LetterEvent, version: Version) {
-        match *event {
-            LetterEvent::Written { id, .. } => {
-                self.remove(id);
-                self.places.insert(id, Place { written: version, failed: None, failures: 0 });
-                self.order.insert(version, id);
-            }
-            LetterEvent::Replayed { id, error: None } | LetterEvent::Discarded { id, .. } => self.remove(id),
-            LetterEvent::Replayed { id, error: Some(_) } => {
-                if let Some(place) = self.places.get_mut(&id) {
-                    place.failed = Some(version);
-                    place.failures = place.failures.saturating_add(1);
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, id: DeadLetterId) {
-        if let Some(place) = self.places.remove(&id) {
-            self.order.remove(&place.written);
-        }
-    }
-}
-
-fn decode(recorded: &RecordedEvent) -> Result<LetterEvent, DeadLetterError> {
-    record::read(recorded).map_err(|source| DeadLetterError::Record {
-        stream: recorded.stream.clone(),
-        version: recorded.version,
-        source,
-    })
 }

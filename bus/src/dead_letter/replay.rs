@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 use parking_lot::Mutex;
 
 use super::ledger::{Ledger, Place};
+use super::tidy::Tidied;
 use super::unresolved::Unresolved;
 use super::walk::{DeadLetterStream, walk};
 use super::{DeadLetter, DeadLetterError, DeadLetterId, LetterEvent};
@@ -44,6 +45,18 @@ impl ReplaySummary {
     }
 }
 
+/// What putting a dead letter away found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Discarded {
+    /// It was unresolved, and is put away now.
+    Now,
+    /// It was put away before.
+    Before,
+    /// It was handled before, by a replay.
+    Handled,
+}
+
 /// What came of replaying one of several.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -57,8 +70,9 @@ pub struct Replayed {
     pub outcome: Result<(), DeadLetterError>,
 }
 
-/// Outcomes of replays, as they come; it ends at the first error. Nothing is replayed faster than it is asked for,
-/// and the stream can be dropped at any time: the replay under way is finished and recorded, no other is begun.
+/// Outcomes of replays, as they come, then an error for each record or stream that cannot be read. An outcome that cannot be
+/// recorded ends it at once. Nothing is replayed faster than it is asked for, and the stream can be dropped at any time: the
+/// replay under way is finished and recorded, no other is begun.
 pub type ReplayStream = BoxStream<'static, Result<Replayed, DeadLetterError>>;
 
 impl DeadLetters {
@@ -70,7 +84,7 @@ impl DeadLetters {
     /// Every unresolved dead letter, by subscription, oldest first, in memory all at once.
     ///
     /// # Errors
-    /// [`DeadLetterError`] when the journal cannot be read.
+    /// [`DeadLetterError`] when some of the journal cannot be read; [`DeadLetters::stream`] has the others all the same.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, DeadLetterError> {
         self.stream().try_collect().await
     }
@@ -93,22 +107,30 @@ impl DeadLetters {
     }
 
     /// Runs every dead letter's event again that is there when the first outcome is asked for, oldest first in each
-    /// subscription: one outcome for each. It ends early where the journal cannot be read or an outcome cannot be
-    /// recorded.
+    /// subscription: one outcome for each. What cannot be read comes last, as an error each; an outcome that cannot be recorded
+    /// ends it early.
     #[must_use]
     pub fn replay_each(&self) -> ReplayStream {
-        let step = async |(this, mut letters): (Self, DeadLetterStream)| {
-            let Some(letter) = letters.try_next().await? else { return Ok(None) };
-            Ok(Some((this.run_one(letter).await?, (this, letters))))
-        };
-        stream::try_unfold((self.clone(), self.stream()), step).boxed()
+        let begun = Some((self.clone(), self.stream()));
+        stream::unfold(begun, async |state| {
+            let (this, mut letters) = state?;
+            match letters.next().await? {
+                Err(unread) => Some((Err(unread), Some((this, letters)))),
+                Ok(letter) => {
+                    let replayed = this.run_one(letter).await;
+                    let goes_on = replayed.is_ok();
+                    Some((replayed, goes_on.then_some((this, letters))))
+                }
+            }
+        })
+        .boxed()
     }
 
     /// As [`DeadLetters::replay_each`], to its end.
     ///
     /// # Errors
-    /// [`DeadLetterError`] when the list cannot be read or an outcome cannot be recorded; events that fail again
-    /// are counted instead.
+    /// [`DeadLetterError`] when some of the list cannot be read, after all that can be is replayed, or an outcome cannot be
+    /// recorded; events that fail again are counted instead.
     pub async fn replay_all(&self) -> Result<ReplaySummary, DeadLetterError> {
         let count = |summary: ReplaySummary, replayed| future::ready(Ok(summary.and(&replayed)));
         self.replay_each().try_fold(ReplaySummary::default(), count).await
@@ -116,12 +138,27 @@ impl DeadLetters {
 
     /// Puts a dead letter away that is never to be handled, such as one that cannot be read or whose subscription is no more.
     /// It is not handled from then on, but for a replay of it that is under way. The reason is kept as long as the letter: as
-    /// all that is done with, they may go when the journal is tidied.
+    /// all that is done with, they may go when the journal is tidied. One that is done with already stays as it is.
     ///
     /// # Errors
-    /// [`DeadLetterError`] when it is not there, or this could not be written down.
-    pub async fn discard(&self, id: DeadLetterId, reason: Option<String>) -> Result<(), DeadLetterError> {
-        let (stream, _) = self.find(id).await?;
+    /// [`DeadLetterError`] when there never was such a letter or nothing is left of it, or this could not be written down.
+    pub async fn discard(
+        &self,
+        id: DeadLetterId,
+        reason: Option<String>,
+    ) -> Result<Discarded, DeadLetterError> {
+        match self.find(id).await {
+            Ok((stream, _)) => self.discard_in(stream, id, reason).await.map(|()| Discarded::Now),
+            Err(error) => self.ledger.end_of(id).await.ok_or(error),
+        }
+    }
+
+    async fn discard_in(
+        &self,
+        stream: StreamId,
+        id: DeadLetterId,
+        reason: Option<String>,
+    ) -> Result<(), DeadLetterError> {
         let not_recorded = |reason| DeadLetterError::NotRecorded { reason };
         let discarded = record::record(&LetterEvent::Discarded { id, reason }, self.clock.now());
         let discarded = discarded.map_err(|error| not_recorded(error.to_string()))?;
@@ -135,13 +172,10 @@ impl DeadLetters {
 
     /// Where a letter is; what cannot be read of other streams is no matter.
     async fn find(&self, id: DeadLetterId) -> Result<(StreamId, Place), DeadLetterError> {
-        let (streams, own) =
-            (self.ledger.streams().await, self.inlets.iter().map(|inlet| inlet.letters().stream()));
-        let (listed, unlisted) = match streams {
-            Ok(streams) => (streams, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        let unread = self.ledger.refresh(listed.iter().map(|(stream, _)| stream).chain(own)).await;
+        let listing = self.ledger.streams().await;
+        let own = self.inlets.iter().map(|inlet| inlet.letters().stream());
+        let unread = self.ledger.refresh(listing.streams.iter().map(|(stream, _)| stream).chain(own)).await;
+        let unlisted = listing.faults.into_iter().next();
         match (self.ledger.find(id).await, unread.or(unlisted)) {
             (Some(found), _) => Ok(found),
             (None, Some(fault)) => Err(fault),
@@ -149,8 +183,8 @@ impl DeadLetters {
         }
     }
 
-    /// Gives up what is said of letters that are done with; answers how many records that were.
-    pub(crate) async fn tidy(&self) -> Result<u64, DeadLetterError> {
+    /// Gives up what is said of letters that are done with.
+    pub(crate) async fn tidy(&self) -> Tidied {
         self.ledger.tidy().await
     }
 

@@ -1,5 +1,5 @@
 use annals_actors::SystemClock;
-use annals_persistence::MemoryJournal;
+use annals_persistence::{MemoryJournal, NewEvent};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -86,18 +86,80 @@ async fn what_is_said_of_letters_that_are_done_with_goes() {
     }
     assert_eq!(records().await, 199);
     let ledger = ledger::Ledger::new(Arc::clone(&journal));
-    assert_eq!(ledger.tidy().await.unwrap(), 80);
-    assert_eq!(ledger.tidy().await.unwrap(), 0, "too little to be worth an append");
+    assert_eq!(ledger.tidy().await.records, 80);
+    assert_eq!(ledger.tidy().await.records, 0, "too little to be worth an append");
     assert_eq!(records().await, 119, "from the one that nobody has replayed");
     // After a start too, it is known what is there.
     let ledger = ledger::Ledger::new(Arc::clone(&journal));
-    assert_eq!(ledger.tidy().await.unwrap(), 0);
+    assert_eq!(ledger.tidy().await.records, 0);
     let open = dead_letters(&journal).await.unwrap();
     assert_eq!(open.iter().map(|letter| letter.event_id.as_str()).collect::<Vec<_>>(), ["80"]);
     letters.replayed(open[0].id, None).await.unwrap();
-    assert_eq!(ledger.tidy().await.unwrap(), 119);
+    assert_eq!(ledger.tidy().await.records, 119);
     assert_eq!(records().await, 1, "the last one says how far the stream goes");
     assert!(dead_letters(&journal).await.unwrap().is_empty());
     write(&letters, "again").await;
     assert_eq!(dead_letters(&journal).await.unwrap().len(), 1);
+}
+
+/// Appends a record that says it is a dead letter's, and is none.
+async fn write_nonsense(letters: &LetterBox) {
+    let mut append =
+        letters.append(&LetterEvent::Replayed { id: DeadLetterId(Uuid::nil()), error: None }).unwrap();
+    append.events =
+        append.events.iter().map(|event| NewEvent { payload: "nonsense".into(), ..event.clone() }).collect();
+    letters.journal.append(Batch::of_all([append])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (first, second) = (letter_box(&journal, "a"), letter_box(&journal, "b"));
+    for (letters, id) in [(&first, "1"), (&second, "2")] {
+        write(letters, id).await;
+        write_nonsense(letters).await;
+        write(letters, &format!("{id} later")).await;
+    }
+    let walked: Vec<_> = stream_dead_letters(&journal).collect().await;
+    let told: Vec<_> = walked
+        .iter()
+        .map(|told| match told {
+            Ok(letter) => letter.event_id.clone(),
+            Err(DeadLetterError::Record { stream, version, position, .. }) => {
+                format!("{stream} {version} {position}")
+            }
+            Err(other) => other.to_string(),
+        })
+        .collect();
+    assert_eq!(told, ["1", "1 later", "2", "2 later", "$dlq-a 2 2", "$dlq-b 2 5"]);
+    assert_eq!(walked[4].as_ref().unwrap_err().code(), "undecodable_event");
+    assert_eq!(dead_letters(&journal).await.unwrap_err().code(), "undecodable_event");
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_keeps_no_other_stream_from_being_tidied_and_stays() {
+    let journal: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
+    let (broken, whole) = (letter_box(&journal, "a"), letter_box(&journal, "b"));
+    write_nonsense(&broken).await;
+    for letters in [&broken, &whole] {
+        for number in 0..100 {
+            write(letters, &number.to_string()).await;
+        }
+    }
+    let letters: Vec<_> = stream_dead_letters(&journal).filter_map(async |told| told.ok()).collect().await;
+    for letter in letters {
+        let of = if letter.subscription == "a" { &broken } else { &whole };
+        of.replayed(letter.id, None).await.unwrap();
+    }
+    let ledger = ledger::Ledger::new(Arc::clone(&journal));
+    let tidied = ledger.tidy().await;
+    assert_eq!(tidied.records, 199);
+    let [fault] = &*tidied.faults else { panic!("{:?}", tidied.faults) };
+    assert!(fault.to_string().contains("event 1 of \"$dlq-a\""), "{fault}");
+    let again = ledger.tidy().await;
+    assert_eq!(
+        (again.records, again.faults.len()),
+        (0, 1),
+        "nobody knows what it says, so it is not given up"
+    );
 }

@@ -3,26 +3,46 @@
 use annals_persistence::{Batch, JournalExt, Retention, StreamId, Version};
 
 use super::DeadLetterError;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Listing};
 
 /// So many records are given up at the least: every time is an append.
 const RECORDS_MIN: u64 = 64;
 
+/// What tidying did.
+#[derive(Debug, Default)]
+pub(crate) struct Tidied {
+    /// How many records were given up at the most.
+    pub(crate) records: u64,
+    /// What could not be read or given up; all else was gone on with.
+    pub(crate) faults: Vec<DeadLetterError>,
+}
+
 impl Ledger {
-    /// Gives up, of each stream of letters, what stands in front of its first unresolved letter; answers how many records
-    /// that were at the most.
-    pub(super) async fn tidy(&self) -> Result<u64, DeadLetterError> {
-        let mut given_up = 0;
-        for (stream, last) in self.catch_up().await? {
-            let until = self.first_needed(&stream, last).await;
-            let already = self.given_up_to(&stream).await;
-            let records = until.0.saturating_sub(already.0);
-            if records >= RECORDS_MIN {
-                self.truncate(&stream, until).await?;
-                given_up += records;
+    /// Gives up, of each stream of letters, what stands in front of its first unresolved letter and its first record that
+    /// cannot be read.
+    pub(super) async fn tidy(&self) -> Tidied {
+        let Listing { streams, faults } = self.catch_up().await;
+        let mut tidied = Tidied { records: 0, faults };
+        for (stream, last) in streams {
+            match self.tidy_stream(&stream, last).await {
+                Ok(records) => tidied.records += records,
+                Err(error) => tidied.faults.push(error),
+            }
+            if let Some(version) = self.next_unreadable(&stream, Version::NONE, last).await {
+                tidied.faults.extend(self.why_unreadable(&stream, version).await);
             }
         }
-        Ok(given_up)
+        tidied
+    }
+
+    async fn tidy_stream(&self, stream: &StreamId, last: Version) -> Result<u64, DeadLetterError> {
+        let until = self.first_needed(stream, last).await;
+        let records = until.0.saturating_sub(self.given_up_to(stream).await.0);
+        if records < RECORDS_MIN {
+            return Ok(0);
+        }
+        self.truncate(stream, until).await?;
+        Ok(records)
     }
 
     async fn truncate(&self, stream: &StreamId, until: Version) -> Result<(), DeadLetterError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use annals_actors::Clock;
 
+use super::ledger::Listing;
 use super::{DeadLetterError, DeadLetters};
 use crate::subscription::show_dead_letters;
 
@@ -31,9 +32,9 @@ impl DeadLetters {
         loop {
             durable.mark_unchanged();
             // Those of subscriptions that are gone are found once: there will be no more of them.
-            let listed = if are_listed { Ok(()) } else { self.list_of_nobody().await };
-            are_listed = listed.is_ok();
-            let fault = self.look().await.or(listed.err());
+            let unlisted = if are_listed { None } else { self.list_of_nobody().await };
+            are_listed = unlisted.is_none();
+            let fault = self.look().await.or(unlisted);
             let is_whole = fault.is_none();
             self.unresolved.lock().fault = fault.map(|fault| fault.to_string());
             tokio::select! {
@@ -57,8 +58,9 @@ impl DeadLetters {
         of_nobody.chain(fault).collect()
     }
 
-    async fn list_of_nobody(&self) -> Result<(), DeadLetterError> {
-        let streams = self.ledger.streams().await?;
+    /// Answers why not all can be listed.
+    async fn list_of_nobody(&self) -> Option<DeadLetterError> {
+        let Listing { streams, faults } = self.ledger.streams().await;
         let own: BTreeSet<_> = self.inlets.iter().map(|inlet| inlet.letters().stream()).collect();
         let streams: Vec<_> = streams.into_iter().map(|(stream, _)| stream).collect();
         let of_nobody = streams.iter().filter(|stream| !own.contains(stream));
@@ -66,7 +68,7 @@ impl DeadLetters {
         // What cannot be read of them the look that follows tells.
         drop(self.ledger.refresh(streams.iter()).await);
         self.unresolved.lock().of_nobody = of_nobody;
-        Ok(())
+        faults.into_iter().next()
     }
 
     /// Counts; what of a stream cannot be read is not counted, and what was read of it before is.

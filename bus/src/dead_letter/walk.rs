@@ -7,11 +7,12 @@ use annals_persistence::{Journal, StreamId, Version};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Listing};
 use super::{DeadLetter, DeadLetterError};
 
-/// Unresolved dead letters, by subscription, oldest first; it ends at the first error. Each is read when it is asked
-/// for, so a long list takes no memory, and the stream can be dropped at any time.
+/// Unresolved dead letters, by subscription, oldest first, then an error for each record or stream that cannot be read: it
+/// goes on behind those. Each is read when it is asked for, so a long list takes no memory, and the stream can be dropped at
+/// any time.
 pub type DeadLetterStream = BoxStream<'static, Result<DeadLetter, DeadLetterError>>;
 
 /// Every unresolved dead letter in a journal, one by one. Needs nothing but the journal, so it works on a stopped
@@ -25,7 +26,7 @@ pub fn stream_dead_letters(journal: &Arc<dyn Journal>) -> DeadLetterStream {
 /// [`stream_dead_letters`] has room for any number.
 ///
 /// # Errors
-/// [`DeadLetterError`] when the journal cannot be read.
+/// [`DeadLetterError`] when some of the journal cannot be read; [`stream_dead_letters`] has the others all the same.
 pub async fn dead_letters(journal: &Arc<dyn Journal>) -> Result<Vec<DeadLetter>, DeadLetterError> {
     stream_dead_letters(journal).try_collect().await
 }
@@ -33,38 +34,80 @@ pub async fn dead_letters(journal: &Arc<dyn Journal>) -> Result<Vec<DeadLetter>,
 /// The letters that are there when it is asked for the first; one that is known to be resolved before its turn is left
 /// out.
 pub(super) fn walk(ledger: Arc<Ledger>) -> DeadLetterStream {
-    stream::once(Walk::begin(ledger))
-        .map_ok(|walk| stream::try_unfold(walk, Walk::step))
-        .try_flatten()
-        .boxed()
+    stream::once(Walk::begin(ledger)).flat_map(|walk| stream::unfold(walk, Walk::step)).boxed()
 }
 
 struct Walk {
     ledger: Arc<Ledger>,
-    /// The streams left, each with the last version that counts.
+    /// The streams whose letters are left, each with the last version that counts.
     streams: VecDeque<(StreamId, Version)>,
-    /// Where the last letter of the first stream was written.
+    /// Those that were gone through; the records in them that cannot be read are told of last.
+    passed: VecDeque<(StreamId, Version)>,
+    /// What was told last of the first stream.
     after: Version,
+    /// What cannot be read beside single records.
+    faults: VecDeque<DeadLetterError>,
 }
 
+type Told = Result<DeadLetter, DeadLetterError>;
+
 impl Walk {
-    async fn begin(ledger: Arc<Ledger>) -> Result<Self, DeadLetterError> {
-        let streams = ledger.catch_up().await?.into();
-        Ok(Self { ledger, streams, after: Version::NONE })
+    async fn begin(ledger: Arc<Ledger>) -> Self {
+        let Listing { streams, faults } = ledger.catch_up().await;
+        let (streams, faults) = (streams.into(), faults.into());
+        Self { ledger, streams, passed: VecDeque::new(), after: Version::NONE, faults }
     }
 
-    async fn step(mut self) -> Result<Option<(DeadLetter, Self)>, DeadLetterError> {
-        while let Some((stream, until)) = self.streams.front() {
-            let Some(place) = self.ledger.next(stream, self.after, *until).await else {
-                self.streams.pop_front();
-                self.after = Version::NONE;
+    async fn step(mut self) -> Option<(Told, Self)> {
+        if let Some(letter) = self.next_letter().await {
+            return Some((Ok(letter), self));
+        }
+        let fault = match self.next_unreadable().await {
+            Some(fault) => fault,
+            None => self.faults.pop_front()?,
+        };
+        Some((Err(fault), self))
+    }
+
+    async fn next_letter(&mut self) -> Option<DeadLetter> {
+        while let Some((stream, until)) = self.streams.front().cloned() {
+            let Some(place) = self.ledger.next(&stream, self.after, until).await else {
+                self.pass();
                 continue;
             };
             self.after = place.written();
-            if let Some(letter) = self.ledger.read(stream, place).await? {
-                return Ok(Some((letter, self)));
+            match self.ledger.read(&stream, place).await {
+                Ok(Some(letter)) => return Some(letter),
+                Ok(None) => {}
+                Err(error) if error.is_of_one_record() => {
+                    self.ledger.give_up_on(&stream, place.written()).await;
+                }
+                Err(error) => {
+                    self.faults.push_back(error);
+                    self.pass();
+                }
             }
         }
-        Ok(None)
+        None
+    }
+
+    fn pass(&mut self) {
+        self.passed.extend(self.streams.pop_front());
+        self.after = Version::NONE;
+    }
+
+    async fn next_unreadable(&mut self) -> Option<DeadLetterError> {
+        while let Some((stream, until)) = self.passed.front().cloned() {
+            let Some(version) = self.ledger.next_unreadable(&stream, self.after, until).await else {
+                self.passed.pop_front();
+                self.after = Version::NONE;
+                continue;
+            };
+            self.after = version;
+            if let Some(fault) = self.ledger.why_unreadable(&stream, version).await {
+                return Some(fault);
+            }
+        }
+        None
     }
 }

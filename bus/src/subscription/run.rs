@@ -192,7 +192,8 @@ impl<'a> Run<'a> {
         if planted(Fault::PoisonDropped) {
             return Outcome::DeadLettered { plan };
         }
-        tracing::error!(attempts = self.attempts, reason, "the event becomes a dead letter");
+        let dead_letter = self.core.letters.id_of(&self.job.envelope);
+        tracing::error!(%dead_letter, attempts = self.attempts, reason, "the event becomes a dead letter");
         match self.bury(reason).await {
             Ok(()) => Outcome::DeadLettered { plan },
             Err(reason) => self.postponed(DeliveryError::Again { reason }),

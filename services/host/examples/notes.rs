@@ -310,6 +310,10 @@ impl Service for Counts {
         utoipa::openapi::OpenApi::default()
     }
 
+    fn subscriptions(&self) -> Vec<TopicDescription> {
+        vec![TopicDescription { topic: "v1.NoteWritten".into(), event: "NoteWritten".into() }]
+    }
+
     fn start(&self, setup: Setup) -> BoxFuture<'_, Result<Running, ServiceError>> {
         Box::pin(async move {
             let node = setup.node().aggregate::<Count>().start().await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_actors::{AggregateKind, Moment};
-use annals_bus::{Bus, DeadLetterError, DeadLetterId, DeadLetters, Replayed};
+use annals_bus::{Bus, DeadLetterError, DeadLetterId, DeadLetters, Discarded, Replayed};
 use annals_persistence::{StreamId, Version};
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -17,8 +17,10 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::causes::with_causes;
 use crate::query::query_time;
 use crate::server::stopped;
+use crate::unreadable::Listed;
 use crate::view::{Part, ServiceView, absence, no_aggregate};
 use crate::{PathText, Problem, json_response};
 
@@ -54,6 +56,7 @@ struct Admin {
 
 /// Everything that can stand behind the question mark.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct AdminQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<String>,
@@ -239,6 +242,9 @@ pub(crate) struct ReplayItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     subscription: Option<String>,
     pub(crate) outcome: Outcome,
+    /// It was so before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    already: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -262,14 +268,15 @@ impl ReplayItem {
             id,
             subscription: Some(subscription),
             outcome: if error.is_some() { Outcome::Failed } else { Outcome::Handled },
+            already: false,
             code: error.as_ref().map(|error| error.code().to_owned()),
             reason: error.map(|error| error.to_string()),
         }
     }
 
-    fn done(service: &str, id: DeadLetterId, outcome: Outcome) -> Self {
+    fn done(service: &str, id: DeadLetterId, (outcome, already): (Outcome, bool)) -> Self {
         let service = service.to_owned();
-        Self { service, id, subscription: None, outcome, code: None, reason: None }
+        Self { service, id, subscription: None, outcome, already, code: None, reason: None }
     }
 }
 
@@ -279,7 +286,10 @@ async fn replay_all(State(admin): State<Admin>, query: Asked) -> Result<Response
         .chosen(&asked(query)?)?
         .into_iter()
         .filter_map(|service| Some((service.view.service, service.bus?.dead_letters().replay_each())))
-        .map(|(name, replays)| replays.map_ok(move |replayed| ReplayItem::of(name, replayed)))
+        .map(|(name, replays)| {
+            let items = replays.map_ok(move |replayed| ReplayItem::of(name, replayed));
+            items.map(move |item| Listed::of(name, item))
+        })
         .collect();
     let replays = stream::iter(replays).flatten().map_err(std::io::Error::other);
     Ok(lines(unless_stopping(replays, admin.stopping)))
@@ -305,12 +315,19 @@ enum Deed {
 }
 
 impl Deed {
-    async fn done(&self, letters: &DeadLetters, id: DeadLetterId) -> Result<Outcome, DeadLetterError> {
+    /// What became of it, and whether that was so before.
+    async fn done(
+        &self,
+        letters: &DeadLetters,
+        id: DeadLetterId,
+    ) -> Result<(Outcome, bool), DeadLetterError> {
         match self {
-            Self::Replay => letters.replay(id).await.map(|()| Outcome::Handled),
-            Self::Discard { reason } => {
-                letters.discard(id, reason.clone()).await.map(|()| Outcome::Discarded)
-            }
+            Self::Replay => letters.replay(id).await.map(|()| (Outcome::Handled, false)),
+            Self::Discard { reason } => Ok(match letters.discard(id, reason.clone()).await? {
+                Discarded::Handled => (Outcome::Handled, true),
+                Discarded::Before => (Outcome::Discarded, true),
+                _ => (Outcome::Discarded, false),
+            }),
         }
     }
 
@@ -354,7 +371,7 @@ async fn discard(
 
 impl From<DeadLetterError> for Problem {
     fn from(error: DeadLetterError) -> Self {
-        let (code, text) = (error.code(), error.to_string());
+        let (code, text) = (error.code(), with_causes(&error));
         match error {
             DeadLetterError::Read(error) => error.into(),
             DeadLetterError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, code, text),

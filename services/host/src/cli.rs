@@ -8,6 +8,7 @@ use crate::{Service, telemetry};
 mod args;
 mod client;
 mod connected;
+mod dlq;
 mod end;
 mod error;
 mod inspect;
@@ -21,9 +22,10 @@ mod schema;
 mod sidecars;
 mod source;
 mod storage;
+mod unread;
 mod verify;
 
-use args::{Cli, Command, DlqCommand, LogCommand, Target};
+use args::{Cli, Command, LogCommand};
 use error::CliError;
 use output::Output;
 
@@ -36,11 +38,7 @@ use output::Output;
 pub fn main(services: Vec<Arc<dyn Service>>) -> ExitCode {
     let cli = match Cli::of_process() {
         Ok(cli) => cli,
-        // Help and version come this way too, with code 0.
-        Err(error) => {
-            let code = if error.print().is_ok() { error.exit_code() } else { 1 };
-            return ExitCode::from(u8::try_from(code).unwrap_or(1));
-        }
+        Err(error) => return error::print_of_clap(&error),
     };
     match execute(&services, cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -65,22 +63,8 @@ fn execute(services: &[Arc<dyn Service>], cli: Cli) -> Result<(), CliError> {
             runtime(false)?.block_on(inspect::aggregate(services, command, output))
         }
         Command::Schema { command } => runtime(false)?.block_on(schema::run(services, command, output)),
-        Command::Bus { service, url } => {
-            let target = Target { service, url, data: None };
-            runtime(false)?.block_on(inspect::bus(services, target, output))
-        }
-        Command::Dlq { command: DlqCommand::Ls(target) } => {
-            runtime(false)?.block_on(inspect::dead_letters(services, target, output))
-        }
-        Command::Dlq { command: DlqCommand::Show { id, target } } => {
-            runtime(false)?.block_on(inspect::dead_letter(services, &id, target, output))
-        }
-        Command::Dlq { command: DlqCommand::Replay(args) } => {
-            runtime(false)?.block_on(inspect::replay(services, args, output))
-        }
-        Command::Dlq { command: DlqCommand::Discard(args) } => {
-            runtime(false)?.block_on(inspect::discard(services, args, output))
-        }
+        Command::Bus(target) => runtime(false)?.block_on(inspect::bus(services, &target, output)),
+        Command::Dlq { command } => runtime(false)?.block_on(dlq::run(services, command, output)),
         Command::Log { command: LogCommand::Verify(args) } => verify::verify(services, &args, output),
         Command::Log { command: LogCommand::Repair(args) } => repair::repair(services, &args, output),
         Command::Log { command: LogCommand::Scavenge(args) } => scavenge::scavenge(services, &args, output),

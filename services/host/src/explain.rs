@@ -31,9 +31,11 @@ const PAGES: &[(&str, &str)] = pages! {
     "code_not_found",
     "command_id_reused",
     "command_not_encodable",
+    "component_of_no_topic",
     "control_characters",
     "cursors_unreadable",
     "dead_letter_not_found",
+    "dead_letters_unreadable",
     "delivery_postponed",
     "disk_full",
     "duplicate_aggregate_type",
@@ -160,6 +162,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "unsupported_content_type",
     "unsupported_media_type",
     "version_conflict",
+    "wrong_usage",
 };
 
 /// The page of a code, in Markdown.

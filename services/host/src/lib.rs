@@ -70,6 +70,7 @@
 mod admin;
 mod body;
 mod broker;
+mod causes;
 pub mod cli;
 mod context;
 #[cfg(feature = "dapr")]
@@ -102,6 +103,7 @@ mod service;
 mod stop;
 mod telemetry;
 mod time;
+mod unreadable;
 mod view;
 
 /// The web framework, in the version that routes are written for.

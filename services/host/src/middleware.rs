@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Json;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -35,7 +36,8 @@ pub(crate) async fn around(State(around): State<Around>, mut request: Request, n
     let path = request.uri().path().to_owned();
     let span = span(&identity, &method, route);
     let answer = answer(request, next).instrument(span.clone()).await;
-    let mut response = span.in_scope(|| uniform(answer, &path));
+    let is_index = matched.is_none() && path == "/" && [Method::GET, Method::HEAD].contains(&method);
+    let mut response = if is_index { index() } else { span.in_scope(|| uniform(answer, &path)) };
     span.record("status", response.status().as_u16());
     span.in_scope(|| report(&response, &path));
     around.0.record(route, &method, response.status().as_u16(), began.elapsed());
@@ -78,6 +80,17 @@ async fn answer(request: Request, next: Next) -> Response {
 fn panicked(panic: &(dyn Any + Send)) -> Problem {
     tracing::error!(reason = panics::message(panic), "a route panicked");
     Problem::internal("internal_error", "the service failed over this request; the log says more")
+}
+
+/// What there is, for who begins at the root; a service's own route there goes before.
+fn index() -> Response {
+    Json(serde_json::json!({
+        "openapi": "/openapi.json",
+        "docs": "/docs",
+        "health": { "live": "/livez", "ready": "/readyz", "started": "/startupz" },
+        "metrics": "/metrics",
+    }))
+    .into_response()
 }
 
 /// Turns errors that axum answers itself (no route, wrong method, bad path) into problems like all others.

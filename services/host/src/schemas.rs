@@ -28,6 +28,7 @@ struct Member {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SchemaQuery {
     service: Option<String>,
     compatibility: Option<String>,

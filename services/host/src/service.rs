@@ -43,12 +43,12 @@ pub trait Service: fmt::Debug + Send + Sync + 'static {
         OpenApi::default()
     }
 
-    /// What it publishes, for `describe`.
+    /// What it publishes, for `describe` and for what `dev --topic-pubsub` may name.
     fn publications(&self) -> Vec<TopicDescription> {
         Vec::new()
     }
 
-    /// What it subscribes to, for `describe`.
+    /// What it subscribes to, for `describe` and for what `dev --topic-pubsub` may name.
     fn subscriptions(&self) -> Vec<TopicDescription> {
         Vec::new()
     }

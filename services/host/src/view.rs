@@ -13,6 +13,7 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use crate::unreadable::Listed;
 use crate::{EventJson, ShowError, missing_at, time_text};
 
 /// How many streams are read at a time.
@@ -187,12 +188,14 @@ impl ServiceView {
         }
     }
 
-    /// The dead letters that nobody has replayed yet.
+    /// The dead letters that nobody has replayed yet, then what of them cannot be read.
     pub(crate) fn dead_letters(
         &self,
-    ) -> impl Stream<Item = Result<DeadLetterItem, DeadLetterError>> + Send + 'static {
+    ) -> impl Stream<Item = Result<Listed<DeadLetterItem>, DeadLetterError>> + Send + 'static {
         let service = self.service;
-        stream_dead_letters(&self.journal).map_ok(move |letter| DeadLetterItem { service, letter })
+        stream_dead_letters(&self.journal)
+            .map_ok(move |letter| DeadLetterItem { service, letter })
+            .map(move |item| Listed::of(service, item))
     }
 }
 

@@ -155,8 +155,12 @@ async fn no_dead_letters_are_told_to_people_alone() {
         (exit_code(&listed), stdout(&listed), stderr(&listed)),
         (0, String::new(), "no dead letters\n".into())
     );
-    let listed = run(&["dlq", "ls", "--json", "--url", &notes.address]);
-    assert_eq!((exit_code(&listed), stdout(&listed), stderr(&listed)), (0, String::new(), String::new()));
+    let replayed = run(&["dlq", "replay", "--all", "--url", &notes.address]);
+    assert_eq!((exit_code(&replayed), stderr(&replayed)), (0, "no dead letters\n".into()));
+    for command in [vec!["ls"], vec!["replay", "--all"]] {
+        let told = run(&[&["dlq"], &*command, &["--json", "--url", &notes.address]].concat());
+        assert_eq!((exit_code(&told), stdout(&told), stderr(&told)), (0, String::new(), String::new()));
+    }
 }
 
 #[test]
@@ -221,7 +225,16 @@ async fn a_dead_letter_is_listed_and_replayed() {
         .await;
     let flow = stdout(&run(&["bus", "--url", &notes.address]));
     assert!(flow.contains("1 of its events could not be handled"), "{flow}");
+    assert_eq!(flow.matches("could not be handled").count(), 1, "{flow}");
     let id = letters[0]["id"].as_str().unwrap();
+    let log = notes.log();
+    let line = log.lines().find(|line| line.contains("the event becomes a dead letter")).unwrap();
+    assert!(line.contains(id), "{line}");
+    let listed = stdout(&run(&["dlq", "ls", "--url", &notes.address]));
+    let (heading, line) = listed.split_once('\n').unwrap();
+    for (title, value) in [("DEAD LETTER", id), ("EVENT", letters[0]["eventId"].as_str().unwrap())] {
+        assert_eq!((heading.find(title), line.find(value).is_some()), (line.find(value), true), "{listed}");
+    }
     assert_eq!(items(&["dlq", "show", id, "--json", "--url", &notes.address]), letters);
     let shown = stdout(&run(&["dlq", "show", id, "--url", &notes.address]));
     assert!(shown.contains("some poison") && shown.contains("reason: "), "{shown}");
@@ -250,8 +263,12 @@ async fn a_dead_letter_is_put_away() {
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
     let told = items(&["streams", "show", "$dlq-count-words", "--json", "--url", &notes.address]);
     assert_eq!(told[1]["data"], json!({ "id": id, "reason": "it is spam & no more" }));
-    let again = run(&line);
-    assert!(exit_code(&again) == 1 && stderr(&again).contains("dead_letter_not_found"), "{}", stderr(&again));
+    assert_eq!(
+        items(&line),
+        [json!({ "service": "counts", "id": id, "outcome": "discarded", "already": true })]
+    );
+    let told = stdout(&run(&["dlq", "discard", id, "--url", &notes.address]));
+    assert!(told.contains("already discarded"), "{told}");
     write(&notes, "67e55044-10b1-426f-9247-bb680e5fe0c9", "more poison").await;
     notes
         .until("/metrics", |answer| {
@@ -265,6 +282,131 @@ async fn a_dead_letter_is_put_away() {
     assert_eq!(items(&["dlq", "ls", "--json", "--url", &notes.address]), Vec::<Value>::new());
     let stopped = run(&["dlq", "discard", id, "--data", "."]);
     assert!(exit_code(&stopped) == 2 && stderr(&stopped).contains("use --url"), "{}", stderr(&stopped));
+}
+
+/// Appends to a stopped service's journal a record of a dead letter that nobody can read.
+async fn write_nonsense(journal: &Path) {
+    let journal: Arc<dyn Journal> =
+        Arc::new(EmbeddedJournal::open(journal, EmbeddedOptions::default()).unwrap());
+    let event = NewEvent {
+        id: EventId::generate(),
+        type_name: "dead-letter".into(),
+        schema_version: 1,
+        codec: CodecId::Json,
+        payload: "nonsense".into(),
+        command: CommandMetadata::internal(Timestamp::now()),
+        tags: Vec::new(),
+    };
+    let stream = StreamId::internal("dlq-count-words").unwrap();
+    journal.append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_behind_all_other_dead_letters() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().to_str().unwrap();
+    let dev = ["dev", "--data", dir];
+    let counted = async |notes: &Program, count: usize| {
+        let counted = format!("annals_bus_dead_letters_total{{subscription=\"count-words\"}} {count}");
+        notes.until("/metrics", |answer| answer.text.contains(&counted)).await;
+    };
+    let notes = Program::start(&dev);
+    notes.post("/api/note", &[], &json!({ "text": "poison" }).to_string()).await;
+    counted(&notes, 1).await;
+    assert!(notes.stop().success());
+    write_nonsense(&data.path().join("counts/journal")).await;
+    let notes = Program::start(&dev);
+    notes.post("/api/note", &[], &json!({ "text": "more poison" }).to_string()).await;
+    counted(&notes, 1).await;
+
+    let check = |line: &[&str], handled: usize| {
+        let told = run(line);
+        let said = stderr(&told);
+        assert_eq!(exit_code(&told), 1, "{line:?}: {said}");
+        for part in [
+            "\"$dlq-count-words\"",
+            "event 2",
+            "at position ",
+            "undecodable_event",
+            "(dead_letters_unreadable",
+        ] {
+            assert!(said.contains(part), "{line:?}: {said}");
+        }
+        let json = run(&[line, &["--json"]].concat());
+        let told: Vec<Value> =
+            stdout(&json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((exit_code(&json), told.len()), (1, handled + 1), "{told:?}");
+        let unreadable = &told[handled]["unreadable"];
+        assert_eq!((&unreadable["stream"], &unreadable["version"]), (&json!("$dlq-count-words"), &json!(2)));
+        assert!(unreadable["position"].is_u64() && unreadable["code"] == "undecodable_event", "{unreadable}");
+    };
+    let url = notes.address.clone();
+    check(&["dlq", "ls", "--url", &url], 2);
+    let nobody = run(&["dlq", "show", ID, "--url", &url]);
+    assert!(
+        exit_code(&nobody) == 1 && stderr(&nobody).contains("dead_letters_unreadable"),
+        "{}",
+        stderr(&nobody)
+    );
+    let replayed = run(&["dlq", "replay", "--all", "--url", &url]);
+    assert_eq!(stdout(&replayed).matches("handled").count(), 2, "{}", stdout(&replayed));
+    check(&["dlq", "replay", "--all", "--url", &url], 0);
+    assert!(notes.stop().success());
+    check(&["dlq", "ls", "--data", dir], 0);
+}
+
+#[tokio::test]
+async fn a_tail_of_a_stream_that_is_not_there_says_that_it_waits() {
+    let notes = Program::start(&["dev"]);
+    let stream = format!("note-{ID}");
+    let mut tail = command()
+        .args(["streams", "tail", &stream, "--url", &notes.address])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(tail.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains(&format!("no stream \"{stream}\" yet")), "{said}");
+    write(&notes, ID, "first").await;
+    let mut line = String::new();
+    BufReader::new(tail.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("note-written"), "{line}");
+    assert!(notes.stop().success());
+    assert!(tail.wait().unwrap().success());
+}
+
+#[test]
+fn data_is_offered_only_where_a_stopped_service_is_looked_at() {
+    let offers = |command: &[&str]| stdout(&run(&[command, &["--help"]].concat())).contains("--data");
+    for command in ["streams ls", "dlq ls", "dlq show", "aggregate show", "schema ls", "schema check"] {
+        assert!(offers(&command.split(' ').collect::<Vec<_>>()), "{command}");
+    }
+    for command in [
+        "streams tail",
+        "dlq replay --all",
+        "dlq discard x",
+        "aggregate checkpoint t i",
+        "schema register t f",
+        "bus",
+    ] {
+        let command: Vec<_> = command.split(' ').collect();
+        assert!(!offers(&command), "{command:?}");
+        let refused = run(&[&*command, &["--data", "."]].concat());
+        let said = stderr(&refused);
+        assert!(
+            exit_code(&refused) == 2 && said.contains("the running service: use --url"),
+            "{command:?}: {said}"
+        );
+        assert!(said.contains("(wrong_usage; `explain wrong_usage` says more)"), "{said}");
+        let nobody = stderr(&run(&[&*command, &["--url", "127.0.0.1:1"]].concat()));
+        assert!(!nobody.contains("--data"), "{command:?}: {nobody}");
+    }
+    let nobody = run(&["streams", "ls", "--url", "127.0.0.1:1"]);
+    assert!(stderr(&nobody).contains("--data"), "{}", stderr(&nobody));
+    let schemas = run(&["schema", "ls", "--url", "127.0.0.1:1"]);
+    assert_eq!((exit_code(&schemas), stdout(&schemas)), (1, String::new()));
 }
 
 /// Three dead letters, in this order; the replay of the second does not end.

@@ -30,7 +30,7 @@ fn a_switch_may_be_set_in_the_environment() {
 #[test]
 fn what_is_required_may_stand_in_the_environment() {
     let (code, _, said) = with(&[("ANNALS_DATA", "nowhere")], &["serve"]);
-    assert!(code == 2 && said.contains("not provided:\n  --service <NAME>\n\n"), "{said}");
+    assert!(code == 2 && said.contains("not provided:\n  --service <NAME> (wrong_usage;"), "{said}");
     let (code, _, said) = with(&[("ANNALS_SERVICE", "nobody"), ("ANNALS_DATA", "nowhere")], &["serve"]);
     assert!(code != 0 && said.contains("nobody"), "{said}");
 }
@@ -82,6 +82,25 @@ mod sidecars {
             let (code, said) = refused(variables, more);
             assert!(code == 2 && said.contains(words), "{variables:?} {more:?}: {said}");
         }
+    }
+
+    #[test]
+    fn a_component_for_a_topic_that_nobody_has_is_refused_with_those_that_there_are() {
+        let free = ["--app-listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"];
+        let data = tempfile::tempdir().unwrap();
+        let dir = data.path().to_str().unwrap();
+        let serve = ["serve", "--service", "counts", "--data", dir, "--broker", "dapr"];
+        let misspelt = ["--topic-pubsub", "v1.misspelt=own"];
+        let (code, _, said) = with(&[], &[&serve[..], &misspelt, &free].concat());
+        assert!(
+            code == 1 && said.contains("component_of_no_topic") && said.contains("NoteWritten"),
+            "{said}"
+        );
+        let (code, _, said) = with(&[], &["dev", "--dapr", "--topic-pubsub", "v1.misspelt=own"]);
+        assert!(code == 2 && said.contains("no service publishes") && said.contains("NoteWritten"), "{said}");
+        let (code, _, said) =
+            with(&[], &["serve", "--service", "notes", "--data", "d", "--topic-pubsub", "a=b"]);
+        assert!(code == 2 && said.contains("give --broker dapr too"), "{said}");
     }
 
     #[test]

@@ -50,6 +50,36 @@ async fn a_note_lives() {
 }
 
 #[tokio::test]
+async fn the_root_lists_what_there_is() {
+    let notes = Program::start(&["dev"]);
+    let root = notes.get("/").await;
+    assert_eq!((root.status, root.header("content-type")), (200, Some("application/json")));
+    let root = root.json();
+    let health = &root["health"];
+    for link in [
+        &root["openapi"],
+        &root["docs"],
+        &root["metrics"],
+        &health["live"],
+        &health["ready"],
+        &health["started"],
+    ] {
+        let path = link.as_str().unwrap();
+        let answer = notes.until(path, |answer| answer.status != 503).await;
+        assert!((200..400).contains(&answer.status), "{path}: {}", answer.status);
+    }
+    assert_eq!(notes.post("/", &[], "{}").await.problem(), (404, "route_not_found".into()));
+}
+
+#[tokio::test]
+async fn what_operators_ask_with_a_misspelt_parameter_is_refused() {
+    let notes = Program::start(&["dev"]);
+    for path in ["/admin/v1/streams?prefx=note", "/admin/v1/bus?servce=notes", "/api/schema?servce=notes"] {
+        assert_eq!(notes.get(path).await.problem(), (422, "invalid_query".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn errors_are_problems_wherever_they_come_from() {
     let notes = Program::start(&["dev"]);
     assert_eq!(notes.get("/nowhere").await.problem(), (404, "route_not_found".into()));

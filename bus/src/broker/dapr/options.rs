@@ -60,8 +60,11 @@ pub struct DaprOptions {
     /// The name of the pub/sub component that carries the topics.
     pub pubsub: Arc<str>,
     /// The topics that another component carries. NATS JetStream wants one for each topic that a service handles, since a
-    /// durable consumer takes one topic only.
+    /// durable consumer takes one topic only. A topic here that the service neither publishes nor handles is refused when it
+    /// starts.
     pub topic_pubsubs: BTreeMap<Topic, Arc<str>>,
+    /// Whether `topic_pubsubs` is that of several services, so that a topic of another is no mistake.
+    pub topics_of_several: bool,
     /// Where deliveries come in.
     pub app_channel: AppChannel,
     /// Whether the sidecar is told what the service subscribes to when it asks. Where operators write `Subscription`
@@ -96,6 +99,7 @@ impl DaprOptions {
             app_token: None,
             pubsub: pubsub.into(),
             topic_pubsubs: BTreeMap::new(),
+            topics_of_several: false,
             app_channel: AppChannel::Grpc(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             programmatic: true,
             publish: PublishCalls::Bulk { calls: 4, events: 100 },

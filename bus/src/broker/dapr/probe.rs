@@ -127,7 +127,9 @@ impl Watcher {
         if let Some(reason) = version.and_then(SidecarVersion::fault) {
             return SidecarState::Refused { reason };
         }
-        let known = Known { version, redis: self.on_redis(metadata) };
+        let redis = self.on_redis(metadata);
+        let uses_redis = !self.needed().is_disjoint(&redis);
+        let known = Known { version, redis, uses_redis };
         match self.lacking(metadata) {
             Some(reason) => SidecarState::Lacking { reason, known },
             None => SidecarState::Ready { known, doubts: self.doubts(metadata) },

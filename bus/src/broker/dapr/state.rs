@@ -28,6 +28,8 @@ pub(super) struct Known {
     pub(super) version: Option<SidecarVersion>,
     /// The components that are for Redis.
     pub(super) redis: BTreeSet<Arc<str>>,
+    /// Whether any of those carries the service's events.
+    pub(super) uses_redis: bool,
 }
 
 impl Known {
@@ -72,7 +74,7 @@ impl SidecarState {
 
     /// What an operator has to see to with Redis, since no sidecar says whether it was.
     fn redis_note(&self) -> Option<&'static str> {
-        self.known().is_some_and(|known| !known.redis.is_empty() && known.drops()).then_some(
+        self.known().is_some_and(|known| known.uses_redis && known.drops()).then_some(
             "from 1.17 on the sidecar moves an event on Redis to <topic>.dapr-dead, which nobody reads, as soon as it is told \
              \"again\", unless its resources retry without end: take those of deploy/dapr/redis-1.17",
         )

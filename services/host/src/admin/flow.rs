@@ -39,11 +39,14 @@ impl FlowItem {
         Self { service, kind, name, topic: None, state: "well", lag, in_flight, kept, reasons }
     }
 
-    fn broker(service: &'static str, bus: &Bus) -> Self {
+    /// What is said of single relays and subscriptions stands with them alone.
+    fn broker(service: &'static str, bus: &Bus, others: &[Self]) -> Self {
         let health = bus.health();
+        let is_said = |reason: &String| others.iter().any(|other| other.reasons.contains(reason));
         let state = word(!health.reasons.is_empty(), !health.degraded.is_empty());
         let version = health.version.map(|version| format!(" (sidecar {version})")).unwrap_or_default();
-        let reasons = health.reasons.into_iter().chain(health.degraded).chain(health.notes).collect();
+        let reasons = health.reasons.into_iter().chain(health.degraded).chain(health.notes);
+        let reasons = reasons.filter(|reason| !is_said(reason)).collect();
         Self { state, reasons, ..Self::new(service, "broker", format!("{}{version}", bus.broker())) }
     }
 
@@ -89,9 +92,12 @@ pub(super) async fn list(State(admin): State<Admin>, query: Asked) -> Result<Res
     for service in admin.chosen(&asked(query)?)? {
         let Some(bus) = &service.bus else { continue };
         let name = service.view.service;
-        items.push(FlowItem::broker(name, bus));
-        items.extend(bus.relays().iter().map(|status| FlowItem::relay(name, status)));
-        items.extend(bus.subscriptions().iter().map(|status| FlowItem::subscription(name, status)));
+        let (relays, subscriptions) = (bus.relays(), bus.subscriptions());
+        let relays = relays.iter().map(|status| FlowItem::relay(name, status));
+        let others: Vec<_> =
+            relays.chain(subscriptions.iter().map(|status| FlowItem::subscription(name, status))).collect();
+        items.push(FlowItem::broker(name, bus, &others));
+        items.extend(others);
     }
     Ok(lines(stream::iter(items.into_iter().map(Ok::<_, std::io::Error>))))
 }

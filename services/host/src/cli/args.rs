@@ -50,17 +50,41 @@ impl Cli {
     }
 }
 
+/// Flags of `serve` and `dev` that do nothing without a sidecar.
+const OF_SIDECARS: [&str; 9] = [
+    "pubsub",
+    "topic_pubsub",
+    "dapr_endpoint",
+    "dapr_http_endpoint",
+    "dapr_ca",
+    "subscriptions",
+    "app_channel",
+    "app_listen",
+    "dapr_resources",
+];
+
 /// A flag that would do nothing was meant to do something. Its environment twin may be set for other commands.
 fn says_what_is_used(matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some(("dev", dev)) = matches.subcommand() else { return Ok(()) };
-    if dev.value_source("dapr_resources") == Some(ValueSource::CommandLine) && !dev.get_flag("dapr") {
-        let message = "--dapr-resources is for the sidecars that --dapr starts: give --dapr too";
-        return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, message));
-    }
-    Ok(())
+    let (run, wanted) = match matches.subcommand() {
+        Some(("dev", dev)) if !dev.get_flag("dapr") => (dev, "--dapr"),
+        Some(("serve", serve)) if serve.get_one("broker") != Some(&BrokerKind::Dapr) => {
+            (serve, "--broker dapr")
+        }
+        _ => return Ok(()),
+    };
+    let given = |flag: &&&str| {
+        run.try_contains_id(flag).is_ok() && run.value_source(flag) == Some(ValueSource::CommandLine)
+    };
+    let Some(flag) = OF_SIDECARS.iter().find(given) else { return Ok(()) };
+    let message = format!("--{} is for a sidecar: give {wanted} too", flag.replace('_', "-"));
+    Err(Cli::command().error(ErrorKind::MissingRequiredArgument, message))
 }
 
+/// A build without Dapr takes the flags for it, to say why they do nothing, and does not offer them.
+const WITHOUT_DAPR: bool = cfg!(not(feature = "dapr"));
+
 /// What is said in the environment alone: everybody on the machine sees a command line.
+#[cfg(feature = "dapr")]
 const ENVIRONMENT: &str = "\
 Environment without a flag:
   ANNALS_LOG          What is logged: a level, or levels by module as in info,annals_bus=debug [default: info].
@@ -68,6 +92,13 @@ Environment without a flag:
   DAPR_API_TOKEN      Opens the sidecar's API, where it was started with the same.
   APP_API_TOKEN       What the sidecar shows with deliveries, where it was started with the same.
   ANNALS_DAPRD        The daprd that `dev --dapr` starts [default: on the path, or in ~/.dapr/bin].";
+#[cfg(not(feature = "dapr"))]
+const ENVIRONMENT: &str = "\
+Environment without a flag:
+  ANNALS_LOG          What is logged: a level, or levels by module as in info,annals_bus=debug [default: info].
+  ANNALS_ADMIN_TOKEN  Opens the admin API from other machines, as `Authorization: Bearer`.
+
+This program was built without Dapr: nothing carries events to other processes. `--features dapr` builds it with it.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -88,14 +119,7 @@ pub(super) enum Command {
         command: AggregateCommand,
     },
     /// How events flow: what carries them, what is published and handled, and what keeps any of it up.
-    Bus {
-        /// Only this service.
-        #[arg(long, value_name = "NAME")]
-        service: Option<String>,
-        /// Where the service runs [default: http:// and the address of ANNALS_LISTEN, or 127.0.0.1:8080].
-        #[arg(long, value_name = "URL")]
-        url: Option<String>,
-    },
+    Bus(RunningTarget),
     /// Schemas of topics.
     Schema {
         #[command(subcommand)]
@@ -142,10 +166,10 @@ pub(super) struct DevArgs {
     #[arg(long, env = "ANNALS_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// Connect the services through Dapr: a sidecar for each is started, and ends with the services.
-    #[arg(long, env = "ANNALS_DAPR", value_parser = BoolishValueParser::new())]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_DAPR", value_parser = BoolishValueParser::new())]
     pub(super) dapr: bool,
     /// With --dapr: the directory of the sidecars' components [default: ~/.dapr/components, where `dapr init` puts them].
-    #[arg(long, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_DAPR_RESOURCES", value_name = "DIR")]
     pub(super) dapr_resources: Option<PathBuf>,
     #[command(flatten)]
     pub(super) components: ComponentArgs,
@@ -199,14 +223,14 @@ impl StopArgs {
 pub(super) struct ComponentArgs {
     /// Which of the sidecar's pub/sub components carries the events, by its name.
     #[arg(
-        long, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
+        long, hide = WITHOUT_DAPR, env = "ANNALS_PUBSUB", value_name = "NAME", default_value = "pubsub",
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(super) pubsub: String,
     /// A topic that another of its components carries, for several with commas; without it, --pubsub carries all. NATS
     /// JetStream wants one for each topic that a service handles.
     #[arg(
-        long, env = "ANNALS_TOPIC_PUBSUB", value_name = "TOPIC=NAME", value_delimiter = ',', value_parser = topic_pubsub
+        long, hide = WITHOUT_DAPR, env = "ANNALS_TOPIC_PUBSUB", value_name = "TOPIC=NAME", value_delimiter = ',', value_parser = topic_pubsub
     )]
     pub(super) topic_pubsub: Vec<TopicPubsub>,
 }
@@ -232,31 +256,31 @@ fn topic_pubsub(text: &str) -> Result<TopicPubsub, String> {
 #[command(next_help_heading = "Events to and from other services")]
 pub(super) struct BrokerArgs {
     /// What carries integration events. All flags below are for a sidecar.
-    #[arg(long, env = "ANNALS_BROKER", value_enum, default_value_t, value_name = "BROKER")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_BROKER", value_enum, default_value_t, value_name = "BROKER")]
     pub(super) broker: BrokerKind,
     #[command(flatten)]
     pub(super) components: ComponentArgs,
     /// The sidecar's gRPC API: host:port, http(s)://host:port or unix:///path [default: 127.0.0.1 and the port that
     /// DAPR_GRPC_PORT says, or 50001].
-    #[arg(long, env = "DAPR_GRPC_ENDPOINT", value_name = "URL")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "DAPR_GRPC_ENDPOINT", value_name = "URL")]
     pub(super) dapr_endpoint: Option<String>,
     /// The sidecar's HTTP API, which is asked for its health: host:port or http(s)://host:port [default: 127.0.0.1 and the
     /// port that DAPR_HTTP_PORT says; without either only the gRPC API is asked].
-    #[arg(long, env = "DAPR_HTTP_ENDPOINT", value_name = "URL")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "DAPR_HTTP_ENDPOINT", value_name = "URL")]
     pub(super) dapr_http_endpoint: Option<String>,
     /// The certificates of the authorities that a sidecar behind https:// proves itself by, in PEM [default: those that
     /// this machine trusts].
-    #[arg(long, env = "ANNALS_DAPR_CA", value_name = "FILE")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_DAPR_CA", value_name = "FILE")]
     pub(super) dapr_ca: Option<PathBuf>,
     /// Who says which topics the sidecar subscribes to.
-    #[arg(long, env = "ANNALS_SUBSCRIPTIONS", value_enum, default_value_t, value_name = "KIND")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_SUBSCRIPTIONS", value_enum, default_value_t, value_name = "KIND")]
     pub(super) subscriptions: SubscriptionsKind,
     /// How the sidecar brings events; it is the sidecar's --app-protocol.
-    #[arg(long, env = "ANNALS_APP_CHANNEL", value_enum, default_value_t, value_name = "CHANNEL")]
+    #[arg(long, hide = WITHOUT_DAPR, env = "ANNALS_APP_CHANNEL", value_enum, default_value_t, value_name = "CHANNEL")]
     pub(super) app_channel: ChannelKind,
     /// With --app-channel grpc: where to listen for the sidecar; the port is its --app-port.
     #[arg(
-        long, env = "ANNALS_APP_LISTEN", default_value = "127.0.0.1:50051", value_parser = address, value_name = "ADDR"
+        long, hide = WITHOUT_DAPR, env = "ANNALS_APP_LISTEN", default_value = "127.0.0.1:50051", value_parser = address, value_name = "ADDR"
     )]
     pub(super) app_listen: SocketAddr,
 }
@@ -289,6 +313,20 @@ pub(super) enum ChannelKind {
     Grpc,
     /// Over HTTP, to --listen.
     Http,
+}
+
+/// Which running services, for what a stopped one cannot do.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RunningTarget {
+    /// Only this service.
+    #[arg(long, value_name = "NAME")]
+    pub(super) service: Option<String>,
+    /// Where the service runs [default: http:// and the address of ANNALS_LISTEN, or 127.0.0.1:8080].
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Option<String>,
+    /// Refused with the reason: other commands take it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(super) data: Option<PathBuf>,
 }
 
 /// Which services to look at, and where.
@@ -339,7 +377,7 @@ pub(super) enum StreamsCommand {
         /// Only this stream.
         stream: Option<String>,
         #[command(flatten)]
-        target: Target,
+        target: RunningTarget,
     },
 }
 
@@ -372,7 +410,7 @@ pub(super) enum AggregateCommand {
         #[arg(long, value_name = "COUNT", requires = "truncate", default_value_t = 0)]
         keep: u64,
         #[command(flatten)]
-        target: Target,
+        target: RunningTarget,
     },
 }
 
@@ -402,7 +440,7 @@ pub(super) enum SchemaCommand {
         #[command(flatten)]
         given: GivenSchema,
         #[command(flatten)]
-        target: Target,
+        target: RunningTarget,
     },
 }
 
@@ -447,7 +485,7 @@ pub(super) struct DiscardArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) target: RunningTarget,
 }
 
 #[derive(Debug, Args)]
@@ -459,7 +497,7 @@ pub(super) struct ReplayArgs {
     #[arg(long)]
     pub(super) all: bool,
     #[command(flatten)]
-    pub(super) target: Target,
+    pub(super) target: RunningTarget,
 }
 
 #[derive(Debug, Subcommand)]

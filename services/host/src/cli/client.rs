@@ -20,6 +20,8 @@ pub(super) struct Client {
     /// Host and port.
     authority: String,
     token: Option<String>,
+    /// Whether the same may be asked of a stopped service's directory.
+    or_a_directory: bool,
 }
 
 impl Client {
@@ -34,7 +36,12 @@ impl Client {
         let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
         let port = authority.port_u16().unwrap_or(80);
         let token = std::env::var(ADMIN_TOKEN_ENV).ok().filter(|token| !token.is_empty());
-        Ok(Self { authority: format!("{}:{port}", authority.host()), token })
+        Ok(Self { authority: format!("{}:{port}", authority.host()), token, or_a_directory: false })
+    }
+
+    /// For commands that take a stopped service's directory instead, to say so where nothing answers.
+    pub(super) fn or_a_directory(self) -> Self {
+        Self { or_a_directory: true, ..self }
     }
 
     /// Asks for a list: one JSON text for each item.
@@ -74,14 +81,7 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> Result<Response<Incoming>, CliError> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| CliError::Failed {
-            code: "service_unreachable".to_owned(),
-            message: format!(
-                "nothing answers at http://{}: {error}; start the service, name its address with --url, or look \
-                 into a stopped one's directory with --data",
-                self.authority
-            ),
-        })?;
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.lost(&error))?;
@@ -110,6 +110,20 @@ impl Client {
             .map_err(|error| CliError::failed("invalid_request", &error))
     }
 
+    fn unreachable(&self, error: &std::io::Error) -> CliError {
+        let otherwise = match self.or_a_directory {
+            true => ", name its address with --url, or look into a stopped one's directory with --data",
+            false => " or name its address with --url",
+        };
+        CliError::Failed {
+            code: "service_unreachable".to_owned(),
+            message: format!(
+                "nothing answers at http://{}: {error}; start the service{otherwise}",
+                self.authority
+            ),
+        }
+    }
+
     fn lost(&self, error: &hyper::Error) -> CliError {
         CliError::Failed {
             code: "service_unreachable".to_owned(),
@@ -128,7 +142,8 @@ async fn refused(response: Response<Incoming>) -> CliError {
     let message = text("detail").unwrap_or_else(|| format!("the service answered {status}"));
     // What the command line let through and the service did not is still wrong usage.
     if status == StatusCode::UNPROCESSABLE_ENTITY {
-        return CliError::usage(message);
+        let code = text("code").unwrap_or_else(|| "wrong_usage".to_owned());
+        return CliError::Usage { code, message };
     }
     let reasons = problem["errors"].as_array().into_iter().flatten();
     let message = reasons.fold(message, |message, error| {

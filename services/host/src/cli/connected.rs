@@ -67,7 +67,7 @@ async fn with_sidecars(_services: &[Arc<dyn Service>], _args: &DevArgs) -> Resul
 
 #[cfg(feature = "dapr")]
 mod with_dapr {
-    use std::collections::HashMap;
+    use std::collections::{BTreeSet, HashMap};
     use std::fmt::Display;
     use std::num::NonZeroU16;
     use std::str::FromStr;
@@ -176,6 +176,24 @@ mod with_dapr {
         said.iter().any(|topics| topics.is_empty() || topics.iter().any(|one| one.topic == topic.as_str()))
     }
 
+    /// What is named for no topic of any of the services was meant for one of them.
+    fn check_topics(services: &[Arc<dyn Service>], options: &DaprOptions) -> Result<(), CliError> {
+        let said = services.iter().map(|one| [one.publications(), one.subscriptions()].concat());
+        let said: Vec<_> = said.map(|topics| topics.into_iter().map(|one| one.topic)).collect();
+        if said.iter().any(|topics| topics.len() == 0) {
+            // One that says nothing of itself may have any.
+            return Ok(());
+        }
+        let topics: BTreeSet<_> = said.into_iter().flatten().collect();
+        let nobodys = |topic: &&Topic| !topics.contains(topic.as_str());
+        let Some(topic) = options.topic_pubsubs.keys().find(nobodys) else { return Ok(()) };
+        let topics = topics.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        Err(CliError::usage(format!(
+            "--topic-pubsub (or ANNALS_TOPIC_PUBSUB) names a component for \"{topic}\", which no service publishes or handles; \
+             their topics are: {topics}"
+        )))
+    }
+
     fn with_tokens(mut options: DaprOptions) -> DaprOptions {
         options.api_token = Secret::from_env("DAPR_API_TOKEN");
         options.app_token = Secret::from_env("APP_API_TOKEN");
@@ -186,7 +204,9 @@ mod with_dapr {
         services: &[Arc<dyn Service>],
         args: &DevArgs,
     ) -> Result<Connected, CliError> {
-        let carried = carried_by(&args.components)?;
+        let mut carried = carried_by(&args.components)?;
+        carried.topics_of_several = true;
+        check_topics(services, &carried)?;
         let names: Vec<_> = services.iter().map(|service| service.name()).collect();
         let sidecars = Sidecars::start(&names, args.dapr_resources.as_deref()).await?;
         let options = sidecars.iter().map(|sidecar| {

@@ -1,17 +1,20 @@
 //! What went wrong with a command, and which exit code says so.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 
 use annals_bus::DeadLetterError;
 use annals_persistence::ReadError;
+use clap::error::ErrorKind;
 
+use crate::causes::with_causes;
 use crate::{DataError, HostError, ShowError};
 
 /// Why a command has failed.
 #[derive(Debug)]
 pub(super) enum CliError {
     /// It was not meant so.
-    Usage(String),
+    Usage { code: String, message: String },
     /// The data is in use, damaged or of another format.
     Data { code: String, message: String },
     /// Anything else.
@@ -22,22 +25,22 @@ pub(super) enum CliError {
 
 impl CliError {
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
+        Self::Usage { code: "wrong_usage".to_owned(), message: message.into() }
     }
 
     pub(super) fn failed(code: impl Into<String>, error: &dyn std::error::Error) -> Self {
-        Self::Failed { code: code.into(), message: chain(error) }
+        Self::Failed { code: code.into(), message: with_causes(error) }
     }
 
     fn data(code: &str, error: &dyn std::error::Error) -> Self {
-        Self::Data { code: code.to_owned(), message: chain(error) }
+        Self::Data { code: code.to_owned(), message: with_causes(error) }
     }
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
             Self::Failed { .. } => 1,
-            Self::Usage(_) => 2,
+            Self::Usage { .. } => 2,
             Self::Data { .. } => 3,
         }
     }
@@ -45,46 +48,62 @@ impl CliError {
     /// The stable code; empty where there is none.
     pub(super) fn code(&self) -> &str {
         match self {
-            Self::Data { code, .. } | Self::Failed { code, .. } => code,
-            Self::Usage(_) | Self::OutputClosed => "",
+            Self::Data { code, .. } | Self::Failed { code, .. } | Self::Usage { code, .. } => code,
+            Self::OutputClosed => "",
         }
     }
 
     pub(super) fn message(&self) -> &str {
         match self {
-            Self::Data { message, .. } | Self::Failed { message, .. } | Self::Usage(message) => message,
+            Self::Data { message, .. } | Self::Failed { message, .. } | Self::Usage { message, .. } => {
+                message
+            }
             Self::OutputClosed => "",
         }
     }
 
     /// Says it on stderr.
     pub(super) fn print(&self) {
-        let text = match self {
+        let help = match self {
             Self::OutputClosed => return,
-            Self::Usage(message) => format!("error: {message}\n\nFor more information, try '--help'.\n"),
-            Self::Data { code, message } | Self::Failed { code, message } => {
-                let hint = crate::explain(code).map(|_| format!("; `explain {code}` says more"));
-                format!("error: {message} ({code}{})\n", hint.unwrap_or_default())
-            }
+            Self::Usage { .. } => "\nFor more information, try '--help'.\n",
+            Self::Data { .. } | Self::Failed { .. } => "",
         };
-        // Where stderr is closed there is nobody to tell.
-        let _unheard = io::stderr().write_all(text.as_bytes());
+        say(&format!("error: {} {}\n{help}", self.message(), told_code(self.code())));
     }
 }
 
-/// An error and everything behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
+/// Says what clap found wrong with the command line, with the code in the place where all other errors have it: behind the
+/// first paragraph. Help and version come this way too, and are no errors.
+pub(super) fn print_of_clap(error: &clap::Error) -> ExitCode {
+    if error.exit_code() == 0 {
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    text
+    let rendered = error.render();
+    let colored = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let text = if colored { rendered.ansi().to_string() } else { rendered.to_string() };
+    say(&with_code(error.kind(), &text));
+    ExitCode::from(2)
+}
+
+fn with_code(kind: ErrorKind, text: &str) -> String {
+    let code = told_code("wrong_usage");
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return format!("{text}\nerror: a command is missing {code}\n");
+    }
+    let (said, rest) = text.split_at(text.find("\n\n").unwrap_or(text.trim_end().len()));
+    format!("{said} {code}{rest}")
+}
+
+/// A code as messages show it.
+fn told_code(code: &str) -> String {
+    let hint = crate::explain(code).map(|_| format!("; `explain {code}` says more"));
+    format!("({code}{})", hint.unwrap_or_default())
+}
+
+fn say(text: &str) {
+    // Where stderr is closed there is nobody to tell.
+    let _unheard = io::stderr().write_all(text.as_bytes());
 }
 
 impl From<io::Error> for CliError {
@@ -140,3 +159,6 @@ impl From<DeadLetterError> for CliError {
         Self::failed(error.code(), &error)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,16 @@
-//! Operators' commands that look, and the one that replays.
+//! Operators' commands that look.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use clap::CommandFactory;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use serde_json::Value;
 
-use super::args::{AggregateCommand, Cli, DiscardArgs, ReplayArgs, StreamsCommand, Target};
+use super::args::{AggregateCommand, Cli, RunningTarget, StreamsCommand};
 use super::error::CliError;
 use super::output::{Output, field};
-use super::source::{Items, Source};
-use crate::admin::{Outcome, ReplayItem};
+use super::source::{Items, Running, Source};
 use crate::view::Part;
 use crate::{Service, codes, description};
 
@@ -41,9 +39,15 @@ pub(super) async fn streams(
             source.close().await;
         }
         StreamsCommand::Tail { stream, target } => {
-            let source = Source::of(services, &target)?;
+            let running = Running::of(services, &target, "a tail needs")?;
             let line = |item: &Value| format!("{}  {}", field(item, "stream"), event_line(item));
-            print(source.tail(stream.as_deref()).await?, output, line).await?;
+            let events = running.tail(stream.as_deref()).await?;
+            if let Some(stream) = stream
+                && !running.has(&stream).await?
+            {
+                output.remark(&format!("there is no stream \"{stream}\" yet: waiting for its first event"));
+            }
+            print(events, output, line).await?;
         }
     }
     Ok(())
@@ -75,12 +79,8 @@ pub(super) async fn aggregate(
             source.close().await;
         }
         AggregateCommand::Checkpoint { type_name, id, truncate, keep, target } => {
-            if target.data.is_some() {
-                return Err(CliError::usage("a checkpoint needs the running service: use --url"));
-            }
-            super::source::chosen(services, target.service.as_deref())?;
-            let source = Source::running(&target)?;
-            let made = source.checkpoint(&type_name, &id, truncate.then_some(keep)).await?;
+            let running = Running::of(services, &target, "a checkpoint needs")?;
+            let made = running.checkpoint(&type_name, &id, truncate.then_some(keep)).await?;
             output.document(&made, || checkpoint_text(&made))?;
         }
     }
@@ -105,11 +105,10 @@ fn instance_text(json: &str) -> String {
 /// What events pass, of running services.
 pub(super) async fn bus(
     services: &[Arc<dyn Service>],
-    target: Target,
+    target: &RunningTarget,
     output: Output,
 ) -> Result<(), CliError> {
-    super::source::chosen(services, target.service.as_deref())?;
-    let items = Source::running(&target)?.flow().await?;
+    let items = Running::of(services, target, "events flow in")?.flow().await?;
     output
         .heading(&flow_text(["SERVICE", "WHAT", "NAME", "STATE", "LAG", "UNDER WAY"].map(str::to_owned)))?;
     print(items, output, flow_line).await
@@ -124,110 +123,6 @@ fn flow_line(item: &Value) -> String {
 
 fn flow_text([service, kind, name, state, lag, in_flight]: [String; 6]) -> String {
     format!("{service:<12} {kind:<13} {name:<36} {state:<9} {lag:>8} {in_flight:>9}")
-}
-
-pub(super) async fn dead_letters(
-    services: &[Arc<dyn Service>],
-    target: Target,
-    output: Output,
-) -> Result<(), CliError> {
-    let source = Source::of(services, &target)?;
-    let line = |item: &Value| {
-        let names = ["id", "service", "subscription", "eventId", "attempts", "lastTime", "reason"];
-        names.map(|name| field(item, name)).join("  ")
-    };
-    let mut letters = source.dead_letters().await?.peekable();
-    if Pin::new(&mut letters).peek().await.is_none() {
-        output.remark("no dead letters");
-    }
-    print(letters.boxed(), output, line).await?;
-    source.close().await;
-    Ok(())
-}
-
-pub(super) async fn dead_letter(
-    services: &[Arc<dyn Service>],
-    id: &str,
-    target: Target,
-    output: Output,
-) -> Result<(), CliError> {
-    let source = Source::of(services, &target)?;
-    let mut letters = source.dead_letters().await?;
-    while let Some(letter) = letters.try_next().await? {
-        let item: Value =
-            serde_json::from_str(&letter).map_err(|error| CliError::failed("invalid_answer", &error))?;
-        if item["id"].as_str() == Some(id) {
-            output.document(&letter, || letter_text(&item))?;
-            source.close().await;
-            return Ok(());
-        }
-    }
-    source.close().await;
-    let message = format!("there is no dead letter \"{id}\"; `dlq ls` lists all");
-    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message })
-}
-
-fn letter_text(item: &Value) -> String {
-    let names =
-        ["id", "service", "subscription", "topic", "eventId", "attempts", "firstTime", "lastTime", "reason"];
-    let lines = names.map(|name| format!("{name}: {}\n", field(item, name)));
-    let event = serde_json::to_string_pretty(&item["event"]).unwrap_or_default();
-    format!("{}event: {event}\n", lines.concat())
-}
-
-pub(super) async fn replay(
-    services: &[Arc<dyn Service>],
-    args: ReplayArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    if args.target.data.is_some() {
-        return Err(CliError::usage("a replay needs the running service: use --url"));
-    }
-    super::source::chosen(services, args.target.service.as_deref())?;
-    let mut items = Source::running(&args.target)?.replay(args.id.as_deref()).await?;
-    let mut failed = 0_usize;
-    while let Some(item) = items.try_next().await? {
-        let replayed: ReplayItem =
-            serde_json::from_str(&item).map_err(|error| CliError::failed("invalid_answer", &error))?;
-        failed += usize::from(replayed.outcome == Outcome::Failed);
-        output.item(&item, replay_line)?;
-    }
-    if failed == 0 {
-        return Ok(());
-    }
-    let message = format!("{failed} dead letters failed again; `dlq ls` says why");
-    Err(CliError::Failed { code: "replay_failed".to_owned(), message })
-}
-
-pub(super) async fn discard(
-    services: &[Arc<dyn Service>],
-    args: DiscardArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    if args.target.data.is_some() {
-        return Err(CliError::usage("a dead letter is put away by the running service: use --url"));
-    }
-    super::source::chosen(services, args.target.service.as_deref())?;
-    let running = Source::running(&args.target)?;
-    // One that is none any more keeps those behind it from nothing, so that the same line can be said again.
-    let mut missing = Vec::new();
-    for id in &args.ids {
-        match running.discard(id, args.reason.as_deref()).await {
-            Ok(item) => output.item(&item, replay_line)?,
-            Err(CliError::Failed { code, message }) if code == "dead_letter_not_found" => {
-                missing.push(message)
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message: missing.join("; ") })
-}
-
-fn replay_line(item: &Value) -> String {
-    ["id", "service", "outcome", "reason"].map(|name| field(item, name)).join("  ")
 }
 
 pub(super) fn describe(services: &[Arc<dyn Service>], output: Output) -> Result<(), CliError> {

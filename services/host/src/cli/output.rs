@@ -28,6 +28,11 @@ impl Output {
         self.line(&text(&serde_json::from_str(json)?))
     }
 
+    /// An item that only programs get: people are told of it another way.
+    pub(super) fn program_item(self, json: &str) -> io::Result<()> {
+        if self.json { self.line(json) } else { Ok(()) }
+    }
+
     /// A heading, which programs do not need.
     pub(super) fn heading(self, text: &str) -> io::Result<()> {
         if self.json { Ok(()) } else { self.line(text) }
@@ -68,3 +73,12 @@ pub(super) fn field(item: &Value, name: &str) -> String {
         other => other.to_string(),
     }
 }
+
+/// So many of something: the word in the singular is followed by an s but for one.
+pub(super) fn count(number: u64, singular: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {singular}{ending}")
+}
+
+#[cfg(test)]
+mod tests;

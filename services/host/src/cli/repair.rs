@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::RepairArgs;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, count};
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
 use crate::read_only::ReadOnlyVfs;
@@ -62,10 +62,13 @@ fn repair_text(service: &str, repair: Option<&LogRepair>, done: bool) -> String 
     for CutPiece { file, offset, used, events, .. } in cut {
         let events = events.map_or_else(
             || "events that cannot be counted".to_owned(),
-            |events| format!("{events} whole events"),
+            |events| count(events, "whole event"),
         );
         let file = file.display();
-        text.push_str(&format!("  {verb}: {used} bytes of \"{file}\" from offset {offset}, with {events}\n"));
+        text.push_str(&format!(
+            "  {verb}: {} of \"{file}\" from offset {offset}, with {events}\n",
+            count(*used, "byte")
+        ));
     }
     text.push_str(&format!("  events up to position {last} stay; what is behind them is lost\n"));
     text.push_str(&match done {

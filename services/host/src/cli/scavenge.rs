@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::args::ScavengeArgs;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, count};
 use super::progress::{Progress, Stage};
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
@@ -47,7 +47,7 @@ fn scavenge_one(name: &'static str, data: &Path, disk: &DiskOptions) -> Result<R
         let stage = || Stage {
             done: segments as u64,
             total: segments_total as u64,
-            message: format!("{bytes} bytes given back"),
+            message: format!("{} given back", count(bytes, "byte")),
         };
         progress.show(stage, || {
             tracing::warn!(service = name, segments, segments_total, bytes, "scavenging");
@@ -101,10 +101,11 @@ impl Report {
 
     fn text(&self, service: &str) -> String {
         let ScavengeProgress { segments, rewritten, events, bytes, .. } = self.done;
-        let left = self.log_bytes;
+        let [bytes, events, left] = [(bytes, "byte"), (events, "event"), (self.log_bytes, "byte")]
+            .map(|(number, what)| count(number, what));
+        let segments = count(segments as u64, "sealed segment");
         format!(
-            "{service}: gave back {bytes} bytes of {events} events; {rewritten} of {segments} sealed segments written \
-             anew; the log has {left} bytes\n"
+            "{service}: gave back {bytes} of {events}; {rewritten} of {segments} written anew; the log has {left}\n"
         )
     }
 }

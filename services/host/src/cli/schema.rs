@@ -7,10 +7,10 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::{GivenSchema, SchemaCommand, Target};
-use super::client::{Client, escaped};
+use super::client::escaped;
 use super::error::CliError;
 use super::output::{Output, field};
-use super::source::Source;
+use super::source::{Running, Source};
 use crate::Service;
 use crate::schemas::has;
 
@@ -19,33 +19,41 @@ pub(super) async fn run(
     command: SchemaCommand,
     output: Output,
 ) -> Result<(), CliError> {
-    let target = match &command {
-        SchemaCommand::Ls(target)
-        | SchemaCommand::Show { target, .. }
-        | SchemaCommand::Check { target, .. }
-        | SchemaCommand::Register { target, .. } => target,
-    };
+    match &command {
+        SchemaCommand::Ls(target) => look(services, target, async |place| list(place, output).await).await,
+        SchemaCommand::Show { topic, version, target } => {
+            look(services, target, async |place| show(place, topic, *version, output).await).await
+        }
+        SchemaCommand::Check { given, target } => {
+            look(services, target, async |place| check(place, given, output).await).await
+        }
+        SchemaCommand::Register { given, target } => {
+            register(&Running::of(services, target, "registering needs")?, given, output).await
+        }
+    }
+}
+
+async fn look(
+    services: &[Arc<dyn Service>],
+    target: &Target,
+    looked: impl AsyncFnOnce(&Place) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let place = Place::of(services, target)?;
-    let done = match &command {
-        SchemaCommand::Ls(_) => list(&place, output).await,
-        SchemaCommand::Show { topic, version, .. } => show(&place, topic, *version, output).await,
-        SchemaCommand::Check { given, .. } => check(&place, given, output).await,
-        SchemaCommand::Register { given, .. } => register(&place, given, output).await,
-    };
+    let done = looked(&place).await;
     place.close().await;
     done
 }
 
 /// Where schemas are kept.
 enum Place {
-    Running { client: Client, service: Option<String> },
+    Running(Running),
     Stopped { registries: Vec<(&'static str, SchemaRegistry)>, source: Source },
 }
 
 impl Place {
     fn of(services: &[Arc<dyn Service>], target: &Target) -> Result<Self, CliError> {
         match Source::of(services, target)? {
-            Source::Running { client, service } => Ok(Self::Running { client, service }),
+            Source::Running(running) => Ok(Self::Running(running)),
             Source::Stopped(views) => {
                 let clock = Arc::new(annals_actors::SystemClock);
                 let registry = |view: &crate::view::ServiceView| {
@@ -81,8 +89,9 @@ fn parsed(text: &str) -> Result<Value, CliError> {
 }
 
 async fn list(place: &Place, output: Output) -> Result<(), CliError> {
+    let items = items(place).await?;
     output.heading(&line(["SERVICE", "TOPIC", "VERSION", "MODE", "SINCE"].map(str::to_owned)))?;
-    for item in items(place).await? {
+    for item in items {
         output.item(&item.to_string(), |item| {
             line(["service", "topic", "version", "compatibility", "time"].map(|name| field(item, name)))
         })?;
@@ -92,7 +101,7 @@ async fn list(place: &Place, output: Output) -> Result<(), CliError> {
 
 async fn items(place: &Place) -> Result<Vec<Value>, CliError> {
     let registries = match place {
-        Place::Running { client, service } => {
+        Place::Running(Running { client, service }) => {
             let answer = client.document(Method::GET, &path("", service.as_deref(), None)).await?;
             return Ok(parsed(&answer)?.as_array().cloned().unwrap_or_default());
         }
@@ -115,7 +124,7 @@ fn line([service, topic, version, mode, time]: [String; 5]) -> String {
 
 async fn show(place: &Place, topic: &str, version: Option<u32>, output: Output) -> Result<(), CliError> {
     let item = match place {
-        Place::Running { client, service } => {
+        Place::Running(Running { client, service }) => {
             let version = version.map(|version| format!("/versions/{version}")).unwrap_or_default();
             let rest = format!("/{}{version}", escaped(topic));
             parsed(&client.document(Method::GET, &path(&rest, service.as_deref(), None)).await?)?
@@ -159,7 +168,7 @@ fn read(given: &GivenSchema) -> Result<Value, CliError> {
 async fn check(place: &Place, given: &GivenSchema, output: Output) -> Result<(), CliError> {
     let schema = read(given)?;
     let answer = match place {
-        Place::Running { client, service } => {
+        Place::Running(Running { client, service }) => {
             let rest = format!("/{}/check", escaped(&given.topic));
             let path = path(&rest, service.as_deref(), given.compatibility);
             parsed(&client.send(Method::POST, &path, schema.to_string()).await?)?
@@ -188,10 +197,8 @@ fn reason(item: &Value) -> String {
     format!("  {} {}", field(item, "path"), field(item, "reason"))
 }
 
-async fn register(place: &Place, given: &GivenSchema, output: Output) -> Result<(), CliError> {
-    let Place::Running { client, service } = place else {
-        return Err(CliError::usage("registering needs the running service: use --url"));
-    };
+async fn register(running: &Running, given: &GivenSchema, output: Output) -> Result<(), CliError> {
+    let Running { client, service } = running;
     let schema = read(given)?;
     let path = path(&format!("/{}", escaped(&given.topic)), service.as_deref(), given.compatibility);
     let answer = client.send(Method::POST, &path, schema.to_string()).await?;

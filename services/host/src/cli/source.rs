@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use http::Method;
 use serde::Serialize;
 
-use super::args::Target;
+use super::args::{RunningTarget, Target};
 use super::client::{Client, escaped};
 use super::error::CliError;
 use crate::admin::{AdminQuery, moment};
@@ -23,9 +23,16 @@ pub(super) type Items = BoxStream<'static, Result<String, CliError>>;
 #[derive(Debug)]
 pub(super) enum Source {
     /// The admin API of a running process.
-    Running { client: Client, service: Option<String> },
+    Running(Running),
     /// Journals, opened for reading.
     Stopped(Vec<ServiceView>),
+}
+
+/// The admin API of a running process, for one of its services or all.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) client: Client,
+    pub(super) service: Option<String>,
 }
 
 impl Source {
@@ -33,18 +40,16 @@ impl Source {
         let chosen = chosen(services, target.service.as_deref())?;
         match &target.data {
             Some(path) => Ok(Self::Stopped(open(&chosen, path)?)),
-            None => Self::running(target),
+            None => {
+                let client = Client::new(target.url.as_deref().unwrap_or(&default_url()))?.or_a_directory();
+                Ok(Self::Running(Running { client, service: target.service.clone() }))
+            }
         }
-    }
-
-    pub(super) fn running(target: &Target) -> Result<Self, CliError> {
-        let client = Client::new(&target.url.clone().unwrap_or_else(default_url))?;
-        Ok(Self::Running { client, service: target.service.clone() })
     }
 
     pub(super) async fn streams(&self, prefix: &str, internal: bool) -> Result<Items, CliError> {
         match self {
-            Self::Running { client, service } => {
+            Self::Running(Running { client, service }) => {
                 let query = AdminQuery {
                     service: service.clone(),
                     prefix: Some(prefix.to_owned()),
@@ -61,7 +66,7 @@ impl Source {
 
     pub(super) async fn events(&self, stream: &str, part: Part) -> Result<Items, CliError> {
         match self {
-            Self::Running { client, service } => {
+            Self::Running(Running { client, service }) => {
                 let query = AdminQuery {
                     service: service.clone(),
                     from: part.from.map(|version| version.0),
@@ -75,31 +80,6 @@ impl Source {
         }
     }
 
-    /// What events pass; a stopped service has none.
-    pub(super) async fn flow(&self) -> Result<Items, CliError> {
-        match self {
-            Self::Running { client, service } => {
-                let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
-                client.lines(Method::GET, &path("/bus", &query)).await
-            }
-            Self::Stopped(_) => Err(CliError::usage("events flow in a running service: use --url")),
-        }
-    }
-
-    pub(super) async fn tail(&self, stream: Option<&str>) -> Result<Items, CliError> {
-        match self {
-            Self::Running { client, service } => {
-                let query = AdminQuery {
-                    service: service.clone(),
-                    stream: stream.map(str::to_owned),
-                    ..AdminQuery::default()
-                };
-                client.lines(Method::GET, &path("/tail", &query)).await
-            }
-            Self::Stopped(_) => Err(CliError::usage("nothing happens in a stopped service: use --url")),
-        }
-    }
-
     pub(super) async fn instance(
         &self,
         type_name: &str,
@@ -107,7 +87,7 @@ impl Source {
         at: Option<&str>,
     ) -> Result<String, CliError> {
         match self {
-            Self::Running { client, service } => {
+            Self::Running(Running { client, service }) => {
                 let query = AdminQuery {
                     service: service.clone(),
                     at: at.map(str::to_owned),
@@ -120,54 +100,14 @@ impl Source {
         }
     }
 
-    /// Has a running service make a checkpoint.
-    pub(super) async fn checkpoint(
-        &self,
-        type_name: &str,
-        id: &str,
-        keep: Option<u64>,
-    ) -> Result<String, CliError> {
-        let Self::Running { client, service } = self else {
-            return Err(CliError::usage("a checkpoint needs the running service: use --url"));
-        };
-        let query = AdminQuery { service: service.clone(), keep, ..AdminQuery::default() };
-        let place = format!("/aggregates/{}/{}/checkpoint", escaped(type_name), escaped(id));
-        client.document(Method::POST, &path(&place, &query)).await
-    }
-
     pub(super) async fn dead_letters(&self) -> Result<Items, CliError> {
         match self {
-            Self::Running { client, service } => {
+            Self::Running(Running { client, service }) => {
                 let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
                 client.lines(Method::GET, &path("/dead-letters", &query)).await
             }
             Self::Stopped(views) => Ok(joined(views.iter().map(|view| texts(view.dead_letters())).collect())),
         }
-    }
-
-    /// Replays one dead letter, or all: what came of each, as it comes.
-    pub(super) async fn replay(&self, id: Option<&str>) -> Result<Items, CliError> {
-        let Self::Running { client, service } = self else {
-            return Err(CliError::usage("a replay needs the running service: use --url"));
-        };
-        let query = AdminQuery { service: service.clone(), ..AdminQuery::default() };
-        let Some(id) = id else {
-            return client.lines(Method::POST, &path("/dead-letters/replay", &query)).await;
-        };
-        let place = format!("/dead-letters/{}/replay", escaped(id));
-        let item = client.document(Method::POST, &path(&place, &query)).await?;
-        Ok(stream::iter([Ok(item)]).boxed())
-    }
-
-    /// Has a dead letter put away; what came of it.
-    pub(super) async fn discard(&self, id: &str, reason: Option<&str>) -> Result<String, CliError> {
-        let Self::Running { client, service } = self else {
-            return Err(CliError::usage("a dead letter is put away by the running service: use --url"));
-        };
-        let reason = reason.map(str::to_owned);
-        let query = AdminQuery { service: service.clone(), reason, ..AdminQuery::default() };
-        let place = format!("/dead-letters/{}/discard", escaped(id));
-        client.document(Method::POST, &path(&place, &query)).await
     }
 
     /// Lets go of the journals.
@@ -177,6 +117,77 @@ impl Source {
                 view.journal.close().await;
             }
         }
+    }
+}
+
+impl Running {
+    /// For what a stopped service cannot do; `what` says it.
+    pub(super) fn of(
+        services: &[Arc<dyn Service>],
+        target: &RunningTarget,
+        what: &str,
+    ) -> Result<Self, CliError> {
+        if target.data.is_some() {
+            return Err(CliError::usage(format!("{what} the running service: use --url")));
+        }
+        chosen(services, target.service.as_deref())?;
+        let client = Client::new(target.url.as_deref().unwrap_or(&default_url()))?;
+        Ok(Self { client, service: target.service.clone() })
+    }
+
+    fn query(&self) -> AdminQuery {
+        AdminQuery { service: self.service.clone(), ..AdminQuery::default() }
+    }
+
+    /// What events pass.
+    pub(super) async fn flow(&self) -> Result<Items, CliError> {
+        self.client.lines(Method::GET, &path("/bus", &self.query())).await
+    }
+
+    pub(super) async fn tail(&self, stream: Option<&str>) -> Result<Items, CliError> {
+        let query = AdminQuery { stream: stream.map(str::to_owned), ..self.query() };
+        self.client.lines(Method::GET, &path("/tail", &query)).await
+    }
+
+    /// Whether a stream has events by now.
+    pub(super) async fn has(&self, stream: &str) -> Result<bool, CliError> {
+        let query = AdminQuery { limit: Some(0), ..self.query() };
+        let place = path(&format!("/streams/{}", escaped(stream)), &query);
+        match self.client.document(Method::GET, &place).await {
+            Ok(_) => Ok(true),
+            Err(CliError::Failed { code, .. }) if code == "not_found" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has an instance make a checkpoint.
+    pub(super) async fn checkpoint(
+        &self,
+        type_name: &str,
+        id: &str,
+        keep: Option<u64>,
+    ) -> Result<String, CliError> {
+        let query = AdminQuery { keep, ..self.query() };
+        let place = format!("/aggregates/{}/{}/checkpoint", escaped(type_name), escaped(id));
+        self.client.document(Method::POST, &path(&place, &query)).await
+    }
+
+    /// Replays one dead letter, or all: what came of each, as it comes.
+    pub(super) async fn replay(&self, id: Option<&str>) -> Result<Items, CliError> {
+        let query = self.query();
+        let Some(id) = id else {
+            return self.client.lines(Method::POST, &path("/dead-letters/replay", &query)).await;
+        };
+        let place = format!("/dead-letters/{}/replay", escaped(id));
+        let item = self.client.document(Method::POST, &path(&place, &query)).await?;
+        Ok(stream::iter([Ok(item)]).boxed())
+    }
+
+    /// Has a dead letter put away; what came of it.
+    pub(super) async fn discard(&self, id: &str, reason: Option<&str>) -> Result<String, CliError> {
+        let query = AdminQuery { reason: reason.map(str::to_owned), ..self.query() };
+        let place = format!("/dead-letters/{}/discard", escaped(id));
+        self.client.document(Method::POST, &path(&place, &query)).await
     }
 }
 

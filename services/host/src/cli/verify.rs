@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
 use super::error::CliError;
-use super::output::Output;
+use super::output::{Output, count};
 use super::progress::{Progress, Stage};
 use super::source::{chosen, with_journal};
 use crate::data::journal_dir;
@@ -46,7 +46,7 @@ fn verify_one(name: &'static str, data: &Path) -> Result<VerifyReport, DataError
     let dir = journal_dir(&data.join(name));
     let report = EmbeddedJournal::verify(&dir, Arc::new(ReadOnlyVfs), |now| {
         let VerifyProgress { segments, segments_total, events, bytes, bytes_total, .. } = now;
-        let stage = || Stage { done: bytes, total: bytes_total, message: format!("{events} events") };
+        let stage = || Stage { done: bytes, total: bytes_total, message: count(events, "event") };
         progress.show(stage, || {
             tracing::warn!(service = name, segments, segments_total, events, "verifying");
         });
@@ -103,9 +103,10 @@ fn place_json(LogDamage { file, offset, reason, .. }: &LogDamage) -> Value {
 fn report_text(service: &str, report: &VerifyReport) -> String {
     let VerifyReport { segments, events, streams, bytes, .. } = report;
     let verdict = if report.damage.is_empty() { "ok" } else { "DAMAGED" };
-    let mut text = format!(
-        "{service}: {verdict}; {events} events in {streams} streams, {segments} segments, {bytes} bytes\n"
-    );
+    let [events, streams, segments, bytes] =
+        [(*events, "event"), (*streams as u64, "stream"), (*segments as u64, "segment"), (*bytes, "byte")]
+            .map(|(number, what)| count(number, what));
+    let mut text = format!("{service}: {verdict}; {events} in {streams}, {segments}, {bytes}\n");
     if let Some(torn) = &report.torn_tail {
         let (file, offset) = (torn.file.display(), torn.offset);
         text.push_str(&format!(

@@ -43,3 +43,34 @@ async fn the_sidecar_is_told_to_bring_a_topic_by_its_component() {
     until("it is not brought by that", says).await;
     bus.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_component_that_carries_nothing_of_the_service_is_not_noted() {
+    let sidecar = Served::start("1.17.0").await;
+    sidecar.script().second = Some("nats");
+    for (component, is_noted) in [("bus", true), ("nats", false)] {
+        let mut options = options(&sidecar);
+        options.topic_pubsubs.insert(Topic::named("v1.counted"), component.into());
+        let bus = publisher(&node().await, options).await;
+        until("the sidecar is ready", async || bus.health().is_ready()).await;
+        let notes = bus.health().notes;
+        assert_eq!(notes.iter().any(|note| note.contains("redis-1.17")), is_noted, "{component}: {notes:?}");
+        bus.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_component_for_a_topic_that_the_service_does_not_have_is_refused() {
+    let sidecar = Served::start("1.14.4").await;
+    let mut misspelt = options(&sidecar);
+    misspelt.topic_pubsubs.insert(Topic::named("v1.conted"), "own".into());
+    let start = async |options| {
+        let builder = Bus::builder(node().await, "hearing").subscribe::<super::Counted>("hear", hear);
+        builder.broker(Arc::new(DaprBroker::new(options))).start().await
+    };
+    let refused = start(misspelt.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), "component_of_no_topic");
+    assert!(refused.to_string().ends_with("its topics are: v1.counted"), "{refused}");
+    // Of several services, another may have it.
+    start(DaprOptions { topics_of_several: true, ..misspelt }).await.unwrap().shutdown().await;
+}

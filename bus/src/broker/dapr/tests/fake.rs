@@ -200,7 +200,8 @@ sidecar_api!(Fake {
 });
 
 fn component(name: &str) -> RegisteredComponents {
-    RegisteredComponents { name: name.into(), r#type: "pubsub.redis".into(), ..Default::default() }
+    let kind = if name == "nats" { "pubsub.jetstream" } else { "pubsub.redis" };
+    RegisteredComponents { name: name.into(), r#type: kind.into(), ..Default::default() }
 }
 
 fn subscription((topic, path): (&str, &str)) -> PubsubSubscription {

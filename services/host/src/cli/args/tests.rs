@@ -64,8 +64,17 @@ fn components_without_sidecars_are_no_use() {
     let check =
         |line: &str| says_what_is_used(&Cli::command().try_get_matches_from(line.split(' ')).unwrap());
     assert!(check("x dev --dapr --dapr-resources d").is_ok());
-    let error = check("x dev --dapr-resources d").unwrap_err();
-    assert!(error.exit_code() == 2 && error.to_string().contains("give --dapr too"), "{error}");
+    assert!(check("x serve --service s --data d --broker dapr --topic-pubsub a=b").is_ok());
+    assert!(check("x serve --service s --data d").is_ok() && check("x dev").is_ok());
+    for (line, wanted) in [
+        ("x dev --dapr-resources d", "give --dapr too"),
+        ("x dev --topic-pubsub a=b", "give --dapr too"),
+        ("x serve --service s --data d --topic-pubsub a=b", "give --broker dapr too"),
+        ("x serve --service s --data d --broker none --dapr-endpoint x", "give --broker dapr too"),
+    ] {
+        let error = check(line).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains(wanted), "{line}: {error}");
+    }
 }
 
 /// The whole command line, with what clap adds to it.
@@ -101,7 +110,7 @@ fn every_flag_of_what_runs_services_has_a_twin_in_the_environment_that_its_help_
     for name in ["dev", "serve"] {
         let command = command.find_subcommand(name).unwrap();
         let mut twins = BTreeSet::new();
-        for arg in own(command) {
+        for arg in own(command).filter(|arg| !arg.is_hide_set()) {
             let flag = arg.get_long().unwrap();
             let twin =
                 arg.get_env().unwrap_or_else(|| panic!("{name} --{flag} has no twin")).to_str().unwrap();
@@ -115,10 +124,11 @@ fn every_flag_of_what_runs_services_has_a_twin_in_the_environment_that_its_help_
             assert!(!unit || help.contains("in seconds"), "{name} --{flag}: {help}");
         }
         let help = command.clone().render_long_help().to_string();
-        for variable in
-            ["ANNALS_LOG ", "ANNALS_ADMIN_TOKEN ", "DAPR_API_TOKEN ", "APP_API_TOKEN ", "ANNALS_DAPRD "]
-        {
+        for variable in ["ANNALS_LOG ", "ANNALS_ADMIN_TOKEN "] {
             assert!(help.contains(variable), "{name} --help does not name {variable}");
+        }
+        for variable in ["DAPR_API_TOKEN ", "APP_API_TOKEN ", "ANNALS_DAPRD "] {
+            assert_eq!(help.contains(variable), cfg!(feature = "dapr"), "{name} --help and {variable}");
         }
     }
 }
@@ -134,5 +144,15 @@ fn everything_that_can_be_said_is_explained() {
             let whole = !help.is_empty() && !help.contains("  ");
             assert!(whole, "{} {}: {help:?}", command.get_name(), arg.get_id());
         }
+    }
+}
+
+#[test]
+fn a_build_without_dapr_offers_nothing_of_it_and_says_so() {
+    let with_dapr = cfg!(feature = "dapr");
+    for name in ["dev", "serve"] {
+        let help = built().find_subcommand(name).unwrap().clone().render_long_help().to_string();
+        assert_eq!(help.contains("--topic-pubsub"), with_dapr, "{help}");
+        assert_eq!(help.contains("built without Dapr"), !with_dapr, "{help}");
     }
 }

@@ -1,0 +1,146 @@
+//! `dlq`: dead letters, looked at, replayed and put away.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use serde_json::Value;
+
+use super::args::{DiscardArgs, DlqCommand, ReplayArgs, Target};
+use super::error::CliError;
+use super::output::{Output, count, field};
+use super::source::{Running, Source};
+use super::unread::Unread;
+use crate::Service;
+use crate::admin::{Outcome, ReplayItem};
+
+const NONE: &str = "no dead letters";
+
+pub(super) async fn run(
+    services: &[Arc<dyn Service>],
+    command: DlqCommand,
+    output: Output,
+) -> Result<(), CliError> {
+    match command {
+        DlqCommand::Ls(target) => list(services, &target, output).await,
+        DlqCommand::Show { id, target } => show(services, &id, &target, output).await,
+        DlqCommand::Replay(args) => replay(services, &args, output).await,
+        DlqCommand::Discard(args) => discard(services, &args, output).await,
+    }
+}
+
+async fn list(services: &[Arc<dyn Service>], target: &Target, output: Output) -> Result<(), CliError> {
+    let source = Source::of(services, target)?;
+    let (mut letters, mut listed, mut unread) = (source.dead_letters().await?, 0_u64, Unread::default());
+    while let Some(letter) = letters.try_next().await? {
+        if unread.take(&letter, output)? {
+            continue;
+        }
+        if listed == 0 {
+            output.heading(&letter_line(&HEADING.map(str::to_owned)))?;
+        }
+        listed += 1;
+        output.item(&letter, |item| letter_line(&COLUMNS.map(|name| field(item, name))))?;
+    }
+    source.close().await;
+    if listed == 0 && unread.is_empty() {
+        output.remark(NONE);
+    }
+    unread.into_result()
+}
+
+const COLUMNS: [&str; 7] = ["id", "service", "subscription", "eventId", "attempts", "lastTime", "reason"];
+const HEADING: [&str; 7] =
+    ["DEAD LETTER", "SERVICE", "SUBSCRIPTION", "EVENT", "ATTEMPTS", "LAST TRIED", "REASON"];
+
+fn letter_line([id, service, subscription, event, attempts, last, reason]: &[String; 7]) -> String {
+    format!("{id:<36}  {service:<12} {subscription:<24} {event:<36} {attempts:>8}  {last:<27}  {reason}")
+}
+
+async fn show(
+    services: &[Arc<dyn Service>],
+    id: &str,
+    target: &Target,
+    output: Output,
+) -> Result<(), CliError> {
+    let source = Source::of(services, target)?;
+    let shown = find(&source, id, output).await;
+    source.close().await;
+    shown
+}
+
+async fn find(source: &Source, id: &str, output: Output) -> Result<(), CliError> {
+    let (mut letters, mut unread) = (source.dead_letters().await?, Unread::default());
+    while let Some(letter) = letters.try_next().await? {
+        let item = parsed(&letter)?;
+        if item["id"].as_str() == Some(id) {
+            return Ok(output.document(&letter, || letter_text(&item))?);
+        }
+        unread.note(&item);
+    }
+    // It may be in what cannot be read.
+    unread.into_result()?;
+    let message = format!("there is no dead letter \"{id}\"; `dlq ls` lists all");
+    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message })
+}
+
+fn parsed(item: &str) -> Result<Value, CliError> {
+    serde_json::from_str(item).map_err(|error| CliError::failed("invalid_answer", &error))
+}
+
+fn letter_text(item: &Value) -> String {
+    let names =
+        ["id", "service", "subscription", "topic", "eventId", "attempts", "firstTime", "lastTime", "reason"];
+    let lines = names.map(|name| format!("{name}: {}\n", field(item, name)));
+    let event = serde_json::to_string_pretty(&item["event"]).unwrap_or_default();
+    format!("{}event: {event}\n", lines.concat())
+}
+
+async fn replay(services: &[Arc<dyn Service>], args: &ReplayArgs, output: Output) -> Result<(), CliError> {
+    let running = Running::of(services, &args.target, "a replay needs")?;
+    let mut items = running.replay(args.id.as_deref()).await?;
+    let (mut replayed, mut failed, mut unread) = (0_u64, 0_u64, Unread::default());
+    while let Some(item) = items.try_next().await? {
+        if unread.take(&item, output)? {
+            continue;
+        }
+        let one: ReplayItem =
+            serde_json::from_str(&item).map_err(|error| CliError::failed("invalid_answer", &error))?;
+        replayed += 1;
+        failed += u64::from(one.outcome == Outcome::Failed);
+        output.item(&item, outcome_line)?;
+    }
+    if replayed == 0 && unread.is_empty() {
+        output.remark(NONE);
+    }
+    if failed == 0 {
+        return unread.into_result();
+    }
+    unread.into_result().err().iter().for_each(CliError::print);
+    let message = format!("{} failed again; `dlq ls` says why", count(failed, "dead letter"));
+    Err(CliError::Failed { code: "replay_failed".to_owned(), message })
+}
+
+async fn discard(services: &[Arc<dyn Service>], args: &DiscardArgs, output: Output) -> Result<(), CliError> {
+    let running = Running::of(services, &args.target, "a dead letter is put away by")?;
+    // One that never was keeps those behind it from nothing.
+    let mut missing = Vec::new();
+    for id in &args.ids {
+        match running.discard(id, args.reason.as_deref()).await {
+            Ok(item) => output.item(&item, outcome_line)?,
+            Err(CliError::Failed { code, message }) if code == "dead_letter_not_found" => {
+                missing.push(message);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message: missing.join("; ") })
+}
+
+fn outcome_line(item: &Value) -> String {
+    let [id, service, outcome, reason] = ["id", "service", "outcome", "reason"].map(|name| field(item, name));
+    let already = if item["already"] == true { "already " } else { "" };
+    format!("{id}  {service}  {already}{outcome}  {reason}")
+}
