@@ -15,13 +15,17 @@ fn other_topic() -> TopicArguments {
     TopicArguments::default().prefix("v1").topic("other-address")
 }
 
-fn other() -> Topic {
+pub(crate) fn other() -> Topic {
     Topic::with::<CustomerAddressUpdated>(&other_topic())
 }
 
 /// An order service that handles both topics.
 async fn orders(components: &[PubSub], change: impl FnOnce(&mut DaprOptions)) -> Party {
-    let resources = components.iter().fold(Resources::default(), Resources::pubsub);
+    orders_with(components.iter().fold(Resources::default(), Resources::pubsub), change).await
+}
+
+/// The same, with these resources.
+pub(crate) async fn orders_with(resources: Resources, change: impl FnOnce(&mut DaprOptions)) -> Party {
     let sidecar = |app| Sidecar::start(SidecarOptions::new("order", app, resources));
     let (node, broker, sidecar) = stage(sidecar, change).await;
     let second = SubscriptionOptions { topic: other_topic(), ..quick() };
@@ -43,7 +47,7 @@ fn two_components(broker: &dyn Broker) -> [PubSub; 2] {
     [first, second]
 }
 
-fn publish(orders: &Party, (pubsub, topic): (&str, &Topic), key: &str) {
+pub(crate) fn publish(orders: &Party, (pubsub, topic): (&str, &Topic), key: &str) {
     let body = json!({
         "specversion": "1.0", "id": key, "source": "customer", "type": "CustomerAddressUpdated.v1",
         "datacontenttype": "application/json", "data": {"customerId": key, "street": "Elm"},
@@ -53,7 +57,7 @@ fn publish(orders: &Party, (pubsub, topic): (&str, &Topic), key: &str) {
     assert_eq!(status, 204, "{}", orders.sidecar.said());
 }
 
-async fn arrives(orders: &Party, key: &str) {
+pub(crate) async fn arrives(orders: &Party, key: &str) {
     until("it is handled", || async { streets(&orders.node, key).await == ["Elm"] }).await;
 }
 
