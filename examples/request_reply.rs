@@ -2,7 +2,8 @@
 //! answer, or hears in time that there is none. No thread waits meanwhile, and nothing is polled.
 //!
 //! Run it with `cargo run --example request_reply`. The question and its answer are events: an answer that comes after the
-//! asker has given up, or after a crash of either side, is still there, and a second one changes nothing.
+//! asker has given up is still there, and a second one changes nothing. (Here both keep theirs in memory; with an
+//! `EmbeddedJournal` each, as in `bank_account_subscriber`, this holds after a crash of either side too.)
 //!
 //! As two processes, each beside a sidecar of its own, with the same handlers (Redis on this machine):
 //!
@@ -229,6 +230,15 @@ async fn in_one_process() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// By Ctrl-C, or by SIGTERM, as an orchestrator does it.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     match std::env::args().nth(1).as_deref() {
@@ -241,7 +251,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         Some("office") => {
             let office = office(sidecar::broker()?).await?;
-            tokio::signal::ctrl_c().await?;
+            told_to_end().await?;
             office.stop().await;
         }
         Some(other) => return Err(format!("\"{other}\" is neither `desk` nor `office`").into()),

@@ -1,34 +1,34 @@
 //! The examples that speak to each other, as two processes each beside a real sidecar, over Redis.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use annals_parts::{App, Process, Redis, Resources, Sidecar, SidecarOptions, free_port};
 use tempfile::TempDir;
 
-/// How long the two may take to find each other.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long the two may take to find each other: longer than the example itself waits, so that it is the one that says why.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// An example that is run as one of its roles, and its sidecar.
 struct Role {
     program: Process,
     _sidecar: Sidecar,
-    _log: TempDir,
+    _dir: TempDir,
 }
 
 impl Role {
     fn start(example: &str, role: &str, redis: &Redis) -> Self {
-        let (port, log) = (free_port(), TempDir::new().unwrap());
+        let (port, dir) = (free_port(), TempDir::new().unwrap());
         let sidecar = Sidecar::start(SidecarOptions::new(role, App::Grpc(port), component(redis)));
         let mut command = Command::new(built(example));
         command
             .arg(role)
             .env("DAPR_GRPC_PORT", sidecar.grpc_port().to_string())
             .env("APP_PORT", port.to_string());
-        let program = Process::start(command, &log.path().join("said"));
-        Self { program, _sidecar: sidecar, _log: log }
+        let program = Process::start(command, &dir.path().join("said"));
+        Self { program, _sidecar: sidecar, _dir: dir }
     }
 
     /// What it has said by its end.
@@ -42,11 +42,18 @@ impl Role {
     }
 }
 
-fn built(example: &str) -> std::path::PathBuf {
+/// Where an example is, built as it stands now.
+fn built(example: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--features", "dapr", "--example", example]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let status = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(status.success(), "{example} is not built");
     let test = std::env::current_exe().unwrap();
-    let built = test.parent().unwrap().parent().unwrap().join("examples").join(example);
-    assert!(built.exists(), "{} is not there: run `cargo build --features dapr --examples`", built.display());
-    built
+    test.parent().unwrap().parent().unwrap().join("examples").join(example)
 }
 
 /// The examples' own component, with the address of this Redis.
