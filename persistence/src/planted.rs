@@ -51,7 +51,7 @@ faults! {
     SegmentNameNotSynced = "segment-name-not-synced",
     /// A new segment's header is not made durable.
     SegmentHeaderNotSynced = "segment-header-not-synced",
-    /// The keeper may name a file before the segment in front of the one in front of it is sealed.
+    /// The keeper may name the file that it has made ahead while the segment in front of it is not used yet.
     SpareNamedBeforeSeal = "spare-named-before-seal",
     /// The next segment is used before this one's seal is durable.
     SealNotSynced = "seal-not-synced",
