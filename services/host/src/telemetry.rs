@@ -29,7 +29,12 @@ pub(crate) fn init(format: LogFormat, default_filter: Option<&str>) -> Result<()
     let directives = std::env::var(LOG_FILTER_ENV).ok().filter(|text| !text.is_empty());
     let filter =
         EnvFilter::builder().parse(directives.as_deref().or(default_filter).unwrap_or(LOG_FILTER))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A line that cannot be written, as on a full disk, would be told of on stderr, where it cannot be written either: that
+        // panics, in whatever was about to log.
+        .log_internal_errors(false);
     // An embedding program may log in its own way; then its way stands.
     let _already_set = match format {
         LogFormat::Pretty => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

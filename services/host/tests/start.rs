@@ -99,6 +99,24 @@ fn make_opening_wait(snapshots: &Path) {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    for format in ["pretty", "json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut child = command()
+            .args(["dev", "--json", "--listen", "127.0.0.1:0", "--log", format])
+            .stdout(Stdio::piped())
+            .stderr(full)
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.contains("\"services\""), "{format}: {ready}");
+        signal(&child, "TERM");
+        assert!(ended(&mut child).success(), "{format}");
+    }
+}
+
+#[test]
 fn the_end_may_be_asked_for_while_starting() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().to_str().unwrap();
