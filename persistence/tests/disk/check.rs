@@ -1,28 +1,44 @@
 //! What must be true of a journal after whatever happened to its disk.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use annals_persistence::{
     Batch, Direction, EmbeddedJournal, EventId, Expected, FileSnapshots, Filter, Journal, JournalExt,
-    Position, RecordedEvent, SimVfs, SnapshotStore, StreamId, Survival, Version,
+    Position, RecordedEvent, SimVfs, SnapshotStore, StreamId, Survival, Version, Vfs,
 };
 use futures_util::TryStreamExt;
 
 use crate::states::{Folded, Found, Stream, snapshots};
-use crate::support::{append, dynamic, event, open};
+use crate::support::{DIR, append, dynamic, event, open};
 use crate::workload::{Known, Submitted};
+
+/// Where versions of a stream may follow each other with a gap that what is set to be kept of it allows. Within a segment never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gaps {
+    /// Nowhere: whenever scavenging is begun it looks at all of the log in front of where it ends.
+    Nowhere,
+    /// Where something was set while segments were scavenged one after the other, less of an earlier one has gone.
+    BetweenSegments,
+}
 
 /// Opens the journal on this disk (after the power went, if it is an image, else after the process alone ended), and
 /// holds what is in it and its snapshots against what was submitted; then goes on with both, and takes the power away once
 /// more: what was read must be there again. Answers what snapshots there were.
 pub(crate) async fn holds(disk: &SimVfs, submitted: &[Submitted], case: &str) -> Found {
+    holds_with(disk, submitted, Gaps::Nowhere, case).await
+}
+
+/// The same, where versions may have such gaps.
+pub(crate) async fn holds_with(disk: &SimVfs, submitted: &[Submitted], gaps: Gaps, case: &str) -> Found {
     let journal = open(disk).unwrap_or_else(|error| panic!("{case}: it does not open: {error}"));
     let events = everything(&journal).await;
     let end = journal.durable().borrow().position;
     let may_go = MayGo::of(submitted, &events);
-    in_order(&events, &may_go, case);
-    nothing_is_lost(&events, submitted, &may_go, end, case);
+    let segments = Segments::on(disk);
+    in_order(&events, &may_go, (gaps, &segments), case);
+    nothing_is_lost(&events, submitted, (&may_go, &segments), end, case);
     nothing_is_invented(&events, submitted, &may_go, case);
     let histories = histories(&events, submitted, case);
     let found = streams_are_whole(&journal, &snapshots(disk), (&events, &histories), &may_go, case).await;
@@ -94,25 +110,52 @@ pub(crate) async fn everything(journal: &Arc<EmbeddedJournal>) -> Vec<RecordedEv
     read.await.expect("what is there can be read")
 }
 
-fn in_order(events: &[RecordedEvent], may_go: &MayGo, case: &str) {
+/// Positions go up, and the versions of a stream one by one, but where they may have gaps.
+fn in_order(events: &[RecordedEvent], may_go: &MayGo, (gaps, segments): (Gaps, &Segments), case: &str) {
     let mut last = Position::START;
-    let mut versions: BTreeMap<&StreamId, u64> = BTreeMap::new();
+    let mut before: BTreeMap<&StreamId, &RecordedEvent> = BTreeMap::new();
     for event in events {
         assert!(event.position > last || last == Position::START, "{case}: positions do not go up");
         last = event.position;
-        let stream = &event.stream;
-        let before = versions.insert(stream, event.version.0).unwrap_or(0);
-        // Where something was set while segments were scavenged one after the other, less of an earlier one has gone.
-        let follows =
-            event.version.0 > before && (before + 1..event.version.0).all(|gone| may_go.takes(stream, gone));
-        assert!(follows, "{case}: a gap in the versions of {stream} behind {before}");
+        let (stream, version) = (&event.stream, event.version.0);
+        // Of a stream the first events may have gone.
+        let Some(before) = before.insert(stream, event) else { continue };
+        let next = before.version.0 + 1;
+        let is_between = || gaps == Gaps::BetweenSegments && segments.of(before.position) < segments.of(last);
+        let may_be = || is_between() && (next..version).all(|gone| may_go.takes(stream, gone));
+        let follows = version == next || version > next && may_be();
+        assert!(follows, "{case}: a gap in the versions of {stream} between {} and {version}", next - 1);
+    }
+}
+
+/// Where segments begin.
+struct Segments {
+    /// The position of each one's first record, in order.
+    bases: Vec<Position>,
+}
+
+impl Segments {
+    fn on(disk: &SimVfs) -> Self {
+        let dir = Path::new(DIR);
+        let names = disk.list(dir).expect("it was opened");
+        let logs = names.iter().filter(|name| name.extension().is_some_and(|extension| extension == "log"));
+        let logs = logs.filter_map(|name| disk.bytes(&dir.join(name)));
+        // One that was made ahead has no header yet.
+        let used = logs.filter(|log| log.starts_with(b"ANNALSLG"));
+        let bases = used.map(|log| Position(u64::from_le_bytes(log[24..32].try_into().unwrap()))).collect();
+        Self { bases }
+    }
+
+    /// The number of the one that a position is in.
+    fn of(&self, position: Position) -> usize {
+        self.bases.partition_point(|base| *base <= position)
     }
 }
 
 fn nothing_is_lost(
     events: &[RecordedEvent],
     submitted: &[Submitted],
-    may_go: &MayGo,
+    (may_go, segments): (&MayGo, &Segments),
     end: Position,
     case: &str,
 ) {
@@ -132,6 +175,17 @@ fn nothing_is_lost(
                 None => {
                     let goes = may_go.takes(stream, version);
                     assert!(goes, "{case}: acknowledged event {id}, {stream} version {version}, is lost");
+                    let segment = segments.of(Position(position));
+                    let before = |event: &&RecordedEvent| {
+                        event.stream == *stream
+                            && event.position.0 < position
+                            && segments.of(event.position) == segment
+                    };
+                    let before = events.iter().find(before);
+                    assert!(
+                        before.is_none(),
+                        "{case}: {stream} version {version} is gone, and not {before:?}"
+                    );
                     gone += 1;
                 }
             }

@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
-use crate::check::holds;
+use crate::check::{Gaps, holds_with};
 use crate::states::{Found, SNAPSHOTS};
 use crate::support::{DIR, SURVIVALS, block_on, disk, dynamic, event, number, open, open_threaded, seeds};
 use crate::workload::{Node, Submitted};
@@ -130,7 +130,7 @@ impl Run {
         );
         let image = self.disk.image(survival, nth);
         let _kept = KeptIfItFails { run: self, survival, nth };
-        let found = block_on(holds(&image, &self.submitted, &case));
+        let found = block_on(holds_with(&image, &self.submitted, Gaps::BetweenSegments, &case));
         let end = open(&image).unwrap().durable().borrow().position;
         assert!(end >= self.shown, "{case}: position {} was shown, and the log ends with {end}", self.shown);
         found
