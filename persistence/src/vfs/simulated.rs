@@ -194,7 +194,8 @@ impl SimVfs {
     }
 
     /// Has this be done before every call that changes something, on the thread that makes it, with the words for the call:
-    /// a thread that is held up there lets the others pass. It may call the disk only where that does not lead here again.
+    /// a thread that is held up there lets the others pass. It may call the disk only where that does not lead here again;
+    /// what has the disk is kept, and the disk with it, until [`SimVfs::heal`].
     pub fn before_calls(&self, before: impl Fn(&str) + Send + Sync + 'static) {
         self.0.lock().before = Some(Arc::new(before));
     }
