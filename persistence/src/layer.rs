@@ -7,13 +7,17 @@ use tokio::sync::watch;
 
 use crate::{
     AllPage, Batch, Completion, Direction, Durable, Filter, Journal, JournalHealth, JournalId, Position,
-    ReadError, Readers, StreamId, StreamInfo, StreamPage, Version,
+    ReadError, Readers, StreamId, StreamInfo, StreamPage, Version, ViewPage,
 };
 
 /// A journal in front of another: it does itself what it is there for, as counting, or failing where a test wants it, and hands
 /// on everything else. Whatever implements it is a [`Journal`].
 ///
-/// A page for a replay ([`Journal::view_page`]) is made of [`JournalLayer::stream_page`], so that nothing is read past the layer.
+/// A page for a replay ([`JournalLayer::view_page`]) is made of [`JournalLayer::stream_page`], so that nothing is read past the
+/// layer. Its id and its readers are always those of the journal behind it.
+///
+/// Its methods have the names of the journal's: where both traits are in scope, they are called on the `dyn Journal` that it is
+/// used as, or with the trait's name (`Journal::health(&layer)`).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -63,6 +67,17 @@ pub trait JournalLayer: fmt::Debug + Send + Sync + 'static {
         self.inner().stream_page(stream, from, direction, limit)
     }
 
+    /// See [`Journal::view_page`]. Made of [`JournalLayer::stream_page`]; a layer that does nothing to pages may hand it on.
+    fn view_page<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ViewPage, ReadError>> {
+        let page = JournalLayer::stream_page(self, stream, from, Direction::Forward, limit);
+        Box::pin(async move { page.await.map(ViewPage::from) })
+    }
+
     /// See [`Journal::all_page`].
     fn all_page<'a>(
         &'a self,
@@ -79,6 +94,31 @@ pub trait JournalLayer: fmt::Debug + Send + Sync + 'static {
         stream: &'a StreamId,
     ) -> BoxFuture<'a, Result<Option<StreamInfo>, ReadError>> {
         self.inner().stream_info(stream)
+    }
+
+    /// See [`Journal::streams_page`].
+    fn streams_page<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a StreamId>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
+        self.inner().streams_page(prefix, after, limit)
+    }
+
+    /// See [`Journal::durable`].
+    fn durable(&self) -> watch::Receiver<Durable> {
+        self.inner().durable()
+    }
+
+    /// See [`Journal::health`].
+    fn health(&self) -> JournalHealth {
+        self.inner().health()
+    }
+
+    /// See [`Journal::close`].
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner().close()
     }
 }
 
@@ -99,6 +139,15 @@ impl<L: JournalLayer> Journal for L {
         limit: usize,
     ) -> BoxFuture<'a, Result<StreamPage, ReadError>> {
         JournalLayer::stream_page(self, stream, from, direction, limit)
+    }
+
+    fn view_page<'a>(
+        &'a self,
+        stream: &'a StreamId,
+        from: Version,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ViewPage, ReadError>> {
+        JournalLayer::view_page(self, stream, from, limit)
     }
 
     fn all_page<'a>(
@@ -123,15 +172,15 @@ impl<L: JournalLayer> Journal for L {
         after: Option<&'a StreamId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<StreamInfo>, ReadError>> {
-        self.inner().streams_page(prefix, after, limit)
+        JournalLayer::streams_page(self, prefix, after, limit)
     }
 
     fn durable(&self) -> watch::Receiver<Durable> {
-        self.inner().durable()
+        JournalLayer::durable(self)
     }
 
     fn health(&self) -> JournalHealth {
-        self.inner().health()
+        JournalLayer::health(self)
     }
 
     fn readers(&self) -> &Readers {
@@ -139,6 +188,6 @@ impl<L: JournalLayer> Journal for L {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        self.inner().close()
+        JournalLayer::close(self)
     }
 }
