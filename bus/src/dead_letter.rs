@@ -190,6 +190,12 @@ impl DeadLetterError {
 }
 
 impl DeadLetterError {
+    /// Whether it says that some of the journal cannot be read: what was asked for may be in that.
+    #[must_use]
+    pub const fn is_unread(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Record { .. } | Self::Unread { .. })
+    }
+
     /// Whether it is about one record alone: the others may be read.
     fn is_of_one_record(&self) -> bool {
         matches!(self, Self::Record { .. } | Self::Unread { source: ReadError::Damaged { .. }, .. })

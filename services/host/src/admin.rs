@@ -343,15 +343,26 @@ impl Deed {
             Problem::new(StatusCode::NOT_FOUND, "dead_letter_not_found", detail)
         };
         let letter: DeadLetterId = id.parse().map_err(|_| none())?;
+        let mut unread = None;
         for service in admin.chosen(query)? {
             let Some(bus) = &service.bus else { continue };
             match self.done(bus.dead_letters(), letter).await {
                 Err(DeadLetterError::NotFound { .. }) => {}
+                // Another service may have it.
+                Err(error) if error.is_unread() => drop(unread.get_or_insert((service.view.service, error))),
                 result => return Ok(Json(ReplayItem::done(service.view.service, letter, result?))),
             }
         }
-        Err(none())
+        Err(unread.map_or_else(none, |(service, error)| not_readable(letter, service, &error)))
     }
+}
+
+/// Nobody has the letter, as far as can be read.
+fn not_readable(id: DeadLetterId, service: &str, error: &DeadLetterError) -> Problem {
+    let (reason, code) = (with_causes(error), error.code());
+    let detail =
+        format!("dead letter \"{id}\" is none that can be read; of \"{service}\": {reason} ({code})");
+    Problem::internal("dead_letters_unreadable", detail)
 }
 
 async fn replay(State(admin): State<Admin>, id: PathText, query: Asked) -> Result<Json<ReplayItem>, Problem> {

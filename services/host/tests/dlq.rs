@@ -123,8 +123,8 @@ async fn a_dead_letter_is_put_away() {
     assert!(exit_code(&stopped) == 2 && stderr(&stopped).contains("use --url"), "{}", stderr(&stopped));
 }
 
-/// Appends to a stopped service's journal a record of a dead letter that nobody can read.
-async fn write_nonsense(journal: &Path) {
+/// Appends to a stopped service's journal a record that nobody can read.
+async fn write_nonsense(journal: &Path, stream: &str) {
     let journal: Arc<dyn Journal> =
         Arc::new(EmbeddedJournal::open(journal, EmbeddedOptions::default()).unwrap());
     let event = NewEvent {
@@ -136,7 +136,7 @@ async fn write_nonsense(journal: &Path) {
         command: CommandMetadata::internal(Timestamp::now()),
         tags: Vec::new(),
     };
-    let stream = StreamId::internal("dlq-count-words").unwrap();
+    let stream = StreamId::internal(stream).unwrap();
     journal.append(Batch::of(stream, Expected::Any, [event])).await.unwrap();
     journal.close().await;
 }
@@ -154,7 +154,7 @@ async fn what_cannot_be_read_is_told_behind_all_other_dead_letters() {
     notes.post("/api/note", &[], &json!({ "text": "poison" }).to_string()).await;
     counted(&notes, 1).await;
     assert!(notes.stop().success());
-    write_nonsense(&data.path().join("counts/journal")).await;
+    write_nonsense(&data.path().join("counts/journal"), "dlq-count-words").await;
     let notes = Program::start(&dev);
     notes.post("/api/note", &[], &json!({ "text": "more poison" }).to_string()).await;
     counted(&notes, 1).await;
@@ -193,6 +193,38 @@ async fn what_cannot_be_read_is_told_behind_all_other_dead_letters() {
     check(&["dlq", "replay", "--all", "--url", &url], 0);
     assert!(notes.stop().success());
     check(&["dlq", "ls", "--data", dir], 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_of_one_service_keeps_nobody_from_the_dead_letters_of_another() {
+    let data = tempfile::tempdir().unwrap();
+    let dev = ["dev", "--data", data.path().to_str().unwrap()];
+    assert!(Program::start(&dev).stop().success());
+    // Notes comes before counts, which has the letters.
+    write_nonsense(&data.path().join("notes/journal"), "dlq-of-old").await;
+    let notes = Program::start(&dev);
+    for count in 1..=3 {
+        notes.post("/api/note", &[], &json!({ "text": "poison" }).to_string()).await;
+        let counted = format!("annals_bus_dead_letters_total{{subscription=\"count-words\"}} {count}");
+        notes.until("/metrics", |answer| answer.text.contains(&counted)).await;
+    }
+    let url = ["--url", &notes.address];
+    let listed = stdout(&run(&[&["dlq", "ls", "--json"][..], &url].concat()));
+    let letters: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let service_and_id =
+        |letter: &Value| (letter["service"] == "counts", letter["id"].as_str().map(str::to_owned));
+    let ids: Vec<_> = letters.iter().map(service_and_id).filter_map(|(is, id)| id.filter(|_| is)).collect();
+    let [first, second, third] = &*ids else { panic!("{letters:?}") };
+
+    let replayed = items(&[&["dlq", "replay", first, "--json"][..], &url].concat());
+    assert_eq!(replayed[0]["outcome"], "handled");
+    let discarded = run(&[&["dlq", "discard", "nonsense", ID, second, third][..], &url].concat());
+    let (told, said) = (stdout(&discarded), stderr(&discarded));
+    assert!(told.contains(second) && told.contains(third), "those behind it are put away: {told}");
+    assert_eq!(exit_code(&discarded), 1);
+    for part in ["\"nonsense\"", ID, "$dlq-of-old", "undecodable_event", "(dead_letters_unreadable"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 /// Three dead letters, in this order; the replay of the second does not end.

@@ -9,11 +9,12 @@ use super::args::{DiscardArgs, DlqCommand, ReplayArgs, Target};
 use super::error::CliError;
 use super::output::{Output, count, field};
 use super::source::{Running, Source};
-use super::unread::Unread;
+use super::unread::{UNREADABLE, Unread};
 use crate::Service;
 use crate::admin::{Outcome, ReplayItem};
 
 const NONE: &str = "no dead letters";
+const NOT_FOUND: &str = "dead_letter_not_found";
 
 pub(super) async fn run(
     services: &[Arc<dyn Service>],
@@ -80,7 +81,7 @@ async fn find(source: &Source, id: &str, output: Output) -> Result<(), CliError>
     // It may be in what cannot be read.
     unread.into_result()?;
     let message = format!("there is no dead letter \"{id}\"; `dlq ls` lists all");
-    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message })
+    Err(CliError::Failed { code: NOT_FOUND.to_owned(), message })
 }
 
 fn parsed(item: &str) -> Result<Value, CliError> {
@@ -122,21 +123,40 @@ async fn replay(services: &[Arc<dyn Service>], args: &ReplayArgs, output: Output
 
 async fn discard(services: &[Arc<dyn Service>], args: &DiscardArgs, output: Output) -> Result<(), CliError> {
     let running = Running::of(services, &args.target, "a dead letter is put away by")?;
-    // One that never was keeps those behind it from nothing.
-    let mut missing = Vec::new();
+    // One that is not found keeps those behind it from nothing.
+    let mut missing = Missing::default();
     for id in &args.ids {
         match running.discard(id, args.reason.as_deref()).await {
             Ok(item) => output.item(&item, outcome_line)?,
-            Err(CliError::Failed { code, message }) if code == "dead_letter_not_found" => {
-                missing.push(message);
+            Err(CliError::Failed { code, message }) if code == NOT_FOUND => missing.unknown.push(message),
+            Err(CliError::Failed { code, message }) if code == UNREADABLE => missing.unread.push(message),
+            Err(error) => {
+                missing.into_result().err().iter().for_each(CliError::print);
+                return Err(error);
             }
-            Err(error) => return Err(error),
         }
     }
-    if missing.is_empty() {
-        return Ok(());
+    missing.into_result()
+}
+
+/// What was not put away since nobody has it.
+#[derive(Debug, Default)]
+struct Missing {
+    unknown: Vec<String>,
+    /// They may be in what cannot be read.
+    unread: Vec<String>,
+}
+
+impl Missing {
+    fn into_result(self) -> Result<(), CliError> {
+        let code = match (self.unknown.is_empty(), self.unread.is_empty()) {
+            (true, true) => return Ok(()),
+            (false, true) => NOT_FOUND,
+            _ => UNREADABLE,
+        };
+        let message = [self.unread, self.unknown].concat().join("; ");
+        Err(CliError::Failed { code: code.to_owned(), message })
     }
-    Err(CliError::Failed { code: "dead_letter_not_found".to_owned(), message: missing.join("; ") })
 }
 
 fn outcome_line(item: &Value) -> String {

@@ -5,6 +5,8 @@ use serde_json::Value;
 use super::error::CliError;
 use super::output::{Output, field};
 
+pub(super) const UNREADABLE: &str = "dead_letters_unreadable";
+
 /// So many are told of one by one.
 const TOLD_MAX: usize = 10;
 
@@ -53,6 +55,6 @@ impl Unread {
         let more = self.found - self.told.len();
         let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
         let message = format!("not all dead letters can be read:\n{}{more}\n ", self.told.join("\n"));
-        Err(CliError::Failed { code: "dead_letters_unreadable".to_owned(), message })
+        Err(CliError::Failed { code: UNREADABLE.to_owned(), message })
     }
 }
