@@ -1,6 +1,5 @@
 //! Looks after what a bus keeps in the journal, so that none of it grows without end.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::dead_letter::DeadLetters;
 use crate::subscription::Inlet;
+use crate::with_causes;
 
 /// How long after the start it looks first, and how often after that.
 const FIRST_AFTER: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ async fn look_after(inlets: &[Arc<Inlet>], letters: &DeadLetters) {
         }
     }
     for error in letters.tidy().await.faults {
-        let (code, cause) = (error.code(), error.source().map(tracing::field::display));
-        tracing::warn!(%error, cause, code, "some records of dead letters stay; it is tried again");
+        let (code, error) = (error.code(), with_causes(&error));
+        tracing::warn!(error, code, "some records of dead letters stay; it is tried again");
     }
 }

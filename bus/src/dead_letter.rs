@@ -72,6 +72,10 @@ pub struct DeadLetter {
     /// When it was tried last.
     #[serde(serialize_with = "as_text")]
     pub last_time: Timestamp,
+    /// The first record behind it, by its version, that cannot be read and may say that it is done with. It is left out where
+    /// all are replayed; who names its id has it run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<Version>,
     /// The event, as it arrived.
     pub event: Box<RawValue>,
 }
@@ -157,6 +161,19 @@ pub enum DeadLetterError {
         /// The id.
         id: DeadLetterId,
     },
+    /// A record behind it cannot be read, and may say that it was handled or put away.
+    #[error(
+        "it may be done with: record {version} of the dead letters of \"{subscription}\", behind it, cannot be read; replay it by \
+         its id if it is to be handled all the same"
+    )]
+    InDoubt {
+        /// The id.
+        id: DeadLetterId,
+        /// Its subscription.
+        subscription: String,
+        /// The record's version.
+        version: Version,
+    },
     /// The service does not have the subscription any more.
     #[error("this service has no subscription \"{subscription}\"")]
     NoSubscription {
@@ -182,6 +199,7 @@ impl DeadLetterError {
             Self::Read(error) | Self::Unread { source: error, .. } => error.code(),
             Self::Record { source, .. } => source.code(),
             Self::NotFound { .. } => "dead_letter_not_found",
+            Self::InDoubt { .. } => "dead_letter_in_doubt",
             Self::NoSubscription { .. } => "subscription_not_found",
             Self::Delivery(error) => error.code(),
             Self::NotRecorded { .. } => "replay_not_recorded",
@@ -219,7 +237,19 @@ impl LetterEvent {
         else {
             return None;
         };
-        Some(DeadLetter { id, subscription, topic, event_id, reason, attempts, first_time, last_time, event })
+        let in_doubt = None;
+        Some(DeadLetter {
+            id,
+            subscription,
+            topic,
+            event_id,
+            reason,
+            attempts,
+            first_time,
+            last_time,
+            in_doubt,
+            event,
+        })
     }
 }
 

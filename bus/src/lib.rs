@@ -94,6 +94,7 @@ extern crate self as annals_bus;
 mod broker;
 mod bus;
 mod caretaker;
+mod causes;
 mod dead_letter;
 mod ended;
 mod envelope;
@@ -117,6 +118,8 @@ pub use annals_macros::IntegrationEvent;
 pub use broker::dapr;
 pub use broker::{Attachment, Broker, BrokerHealth, InProcessBroker, PublishError, Publisher, ServicePort};
 pub use bus::{Bus, BusBuilder};
+#[doc(hidden)]
+pub use causes::with_causes;
 pub use dead_letter::{
     DeadLetter, DeadLetterError, DeadLetterId, DeadLetterStream, DeadLetters, Discarded, ReplayStream,
     ReplaySummary, Replayed, dead_letters, stream_dead_letters,

@@ -12,7 +12,7 @@ use annals_bus::{
     Bus, DeadLetterError, DeadLetterId, Delivery, Envelope, HandlerError, Reaction, Topic,
     stream_dead_letters,
 };
-use annals_persistence::{AppendError, Journal, MemoryJournal};
+use annals_persistence::{AppendError, Journal, MemoryJournal, Version};
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -34,8 +34,14 @@ struct Service {
 
 impl Service {
     async fn start() -> Self {
-        let memory = Arc::new(MemoryJournal::new());
+        Self::over(MemoryJournal::new(), &[]).await
+    }
+
+    /// With damage in the stream of dead letters from the start on.
+    async fn over(memory: MemoryJournal, damaged: &[u64]) -> Self {
+        let memory = Arc::new(memory);
         let journal = Arc::new(Counted::new(Arc::clone(&memory) as Arc<dyn Journal>, "$dlq-"));
+        damaged.iter().for_each(|version| journal.damage("$dlq-address", *version));
         let node = Node::builder().journal(Arc::clone(&journal) as Arc<dyn Journal>).start().await.unwrap();
         let (mended, gate) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
         let (is_mended, wait) = (Arc::clone(&mended), Arc::clone(&gate));
@@ -60,10 +66,20 @@ impl Service {
 
     async fn with_letters() -> Self {
         let service = Self::start().await;
-        for number in 0..LETTERS {
-            service.bus.inlet("address").unwrap().deliver(event(number)).await.unwrap();
-        }
+        service.deliver(LETTERS).await;
         service
+    }
+
+    async fn deliver(&self, letters: usize) {
+        for number in 0..letters {
+            self.bus.inlet("address").unwrap().deliver(event(number)).await.unwrap();
+        }
+    }
+
+    /// Another process over the same journal, in which these records cannot be read.
+    async fn damaged(self, versions: &[u64]) -> Self {
+        self.bus.shutdown().await;
+        Self::over(self.memory.reopened(), versions).await
     }
 
     fn mend(&self, permits: usize) {
@@ -177,9 +193,7 @@ async fn replaying_ends_where_an_outcome_cannot_be_recorded() {
 #[tokio::test]
 async fn damage_hides_no_letter_but_those_that_it_is_in() {
     let service = Service::with_letters().await;
-    for version in [3, 200, 201] {
-        service.journal.damage("$dlq-address", version);
-    }
+    let service = service.damaged(&[3, 200, 201]).await;
     let journal = Arc::clone(&service.journal) as Arc<dyn Journal>;
     let (letters, faults): (Vec<_>, Vec<_>) =
         stream_dead_letters(&journal).collect::<Vec<_>>().await.into_iter().partition(Result::is_ok);
@@ -194,9 +208,51 @@ async fn damage_hides_no_letter_but_those_that_it_is_in() {
         .collect();
     assert_eq!(versions, [3, 200, 201].map(|version| (version, "journal_damaged")));
 
-    // All others are replayed.
+    // What was written behind it is replayed; of the others nobody knows whether they are done with.
     service.mend(LETTERS);
-    let outcomes: Vec<_> = service.bus.dead_letters().replay_each().collect().await;
-    let handled = outcomes.iter().flatten().filter(|replayed| replayed.outcome.is_ok()).count();
-    assert_eq!((handled, outcomes.len()), (LETTERS - 3, LETTERS));
+    let summary = service.bus.dead_letters().replay_all().await.unwrap();
+    assert_eq!((summary.handled, summary.failed, summary.in_doubt), (LETTERS - 201, 0, 198));
+    assert_eq!(summary.unread.len(), 3, "{:?}", summary.unread);
+}
+
+#[tokio::test]
+async fn what_may_have_been_put_away_is_handled_again_by_its_id_alone() {
+    let service = Service::start().await;
+    service.deliver(2).await;
+    let (put_away, open) = (service.id_of(0).await, service.id_of(1).await);
+    service.bus.dead_letters().discard(put_away, None).await.unwrap();
+    let service = service.damaged(&[3]).await;
+    service.mend(LETTERS);
+
+    let listed: Vec<_> = service.bus.dead_letters().stream().collect().await;
+    let doubts: Vec<_> = listed.iter().flatten().map(|letter| letter.in_doubt).collect();
+    assert_eq!(doubts, [Some(Version(3)); 2]);
+    let mut outcomes = service.bus.dead_letters().replay_each();
+    for id in [put_away, open] {
+        let replayed = outcomes.next().await.unwrap().unwrap();
+        assert_eq!((replayed.id, replayed.outcome.unwrap_err().code()), (id, "dead_letter_in_doubt"));
+    }
+    assert!(outcomes.next().await.unwrap().unwrap_err().is_unread());
+    service.bus.dead_letters().replay(open).await.unwrap();
+    let summary = service.bus.dead_letters().replay_all().await.unwrap();
+    assert_eq!((summary.handled, summary.in_doubt), (0, 1), "the one that was put away");
+}
+
+#[tokio::test]
+async fn what_can_be_read_again_is_taken_in_again() {
+    let service = Service::start().await;
+    service.deliver(3).await;
+    service.bus.dead_letters().discard(service.id_of(0).await, None).await.unwrap();
+    // The second letter, and the end of the first.
+    let service = service.damaged(&[2, 4]).await;
+    let listed = async || service.bus.dead_letters().stream().collect::<Vec<_>>().await;
+    let first = listed().await;
+    assert_eq!((first.iter().flatten().count(), first.len()), (2, 4));
+    service.journal.heal();
+    let mut healed: Vec<_> = listed().await.into_iter().map(|letter| letter.unwrap().event_id).collect();
+    healed.sort();
+    healed.dedup();
+    assert_eq!(healed, ["0", "1", "2"], "the first is told before its end is looked at");
+    assert_eq!(service.numbers().await, ["1", "2"]);
+    assert!(listed().await.into_iter().flatten().all(|letter| letter.in_doubt.is_none()));
 }

@@ -145,6 +145,38 @@ impl Fold {
         self.unreadable.insert(version);
     }
 
+    /// The first record behind a letter that may be its end and cannot be read, of those up to a version.
+    pub(super) fn doubt(&self, written: Version, until: Version) -> Option<Version> {
+        let unreadable = self.unreadable.range(written..=until.max(written)).next().copied();
+        unreadable.or_else(|| (self.next <= until).then_some(self.next))
+    }
+
+    /// Why a record could not be read; `None` where it can be by now. Then all is read anew: those behind it may be about what it
+    /// says.
+    pub(super) async fn why_unreadable(
+        &mut self,
+        journal: &Arc<dyn Journal>,
+        stream: &StreamId,
+        version: Version,
+    ) -> Option<DeadLetterError> {
+        match event(journal, stream, version).await {
+            Err(error) => Some(error),
+            Ok(_) => self.read_anew(journal, stream).await.err(),
+        }
+    }
+
+    async fn read_anew(
+        &mut self,
+        journal: &Arc<dyn Journal>,
+        stream: &StreamId,
+    ) -> Result<(), DeadLetterError> {
+        let mut anew = Self::default();
+        // What is known stays until there is more.
+        anew.catch_up(journal, stream).await?;
+        *self = anew;
+        Ok(())
+    }
+
     /// What was not read yet is needed.
     pub(super) fn first_needed(&self) -> Version {
         let unresolved = self.order.first_key_value().map(|(version, _)| version);

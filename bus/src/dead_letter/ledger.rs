@@ -57,8 +57,8 @@ impl Ledger {
         let mut fault = None;
         for (stream, fold) in &mut *folds {
             fault = fault.or(fold.refresh(&self.journal, stream).await.err());
-            if let (None, Some(version)) = (&fault, fold.unreadable.first()) {
-                fault = event(&self.journal, stream, *version).await.err();
+            if let (None, Some(version)) = (&fault, fold.unreadable.first().copied()) {
+                fault = fold.why_unreadable(&self.journal, stream, version).await;
             }
         }
         fault
@@ -126,13 +126,19 @@ impl Ledger {
         folds.get(stream)?.unreadable.range((Bound::Excluded(after), Bound::Included(until))).next().copied()
     }
 
-    /// Why a record cannot be read; `None` where it can be.
+    /// The first record that cannot be read and may be the end of a letter written before it, of those up to a version.
+    pub(super) async fn doubt(&self, stream: &StreamId, written: Version, until: Version) -> Option<Version> {
+        self.folds.lock().await.get(stream)?.doubt(written, until)
+    }
+
+    /// Why a record cannot be read; `None` where it can be again, and is taken in.
     pub(super) async fn why_unreadable(
         &self,
         stream: &StreamId,
         version: Version,
     ) -> Option<DeadLetterError> {
-        event(&self.journal, stream, version).await.err()
+        let mut folds = self.folds.lock().await;
+        folds.get_mut(stream)?.why_unreadable(&self.journal, stream, version).await
     }
 
     /// A record that could be read before cannot be any more.

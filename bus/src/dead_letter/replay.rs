@@ -5,7 +5,7 @@ use std::sync::Arc;
 use annals_actors::Clock;
 use annals_persistence::{Batch, Expected, Journal, JournalExt, StreamId};
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, future, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
 use super::ledger::{Ledger, Place};
@@ -26,12 +26,17 @@ pub struct DeadLetters {
 }
 
 /// What came of replaying several.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ReplaySummary {
     /// How many were handled.
     pub handled: usize,
     /// How many failed again and stay dead letters.
     pub failed: usize,
+    /// How many were left out, since they may be done with ([`DeadLetterError::InDoubt`]).
+    pub in_doubt: usize,
+    /// What could not be read: there may be more of them.
+    pub unread: Vec<DeadLetterError>,
 }
 
 impl ReplaySummary {
@@ -40,6 +45,7 @@ impl ReplaySummary {
     pub fn and(self, replayed: &Replayed) -> Self {
         match replayed.outcome {
             Ok(()) => Self { handled: self.handled + 1, ..self },
+            Err(DeadLetterError::InDoubt { .. }) => Self { in_doubt: self.in_doubt + 1, ..self },
             Err(_) => Self { failed: self.failed + 1, ..self },
         }
     }
@@ -65,8 +71,8 @@ pub struct Replayed {
     pub id: DeadLetterId,
     /// Its subscription.
     pub subscription: String,
-    /// Whether it was handled. With an error it stays a dead letter: it failed again, could not be tried, or the
-    /// service does not have its subscription any more.
+    /// Whether it was handled. With an error it stays a dead letter: it failed again, could not be tried, was not since it may
+    /// be done with, or the service does not have its subscription any more.
     pub outcome: Result<(), DeadLetterError>,
 }
 
@@ -107,7 +113,8 @@ impl DeadLetters {
     }
 
     /// Runs every dead letter's event again that is there when the first outcome is asked for, oldest first in each
-    /// subscription: one outcome for each. What cannot be read comes last, as an error each; an outcome that cannot be recorded
+    /// subscription: one outcome for each. One that is in doubt ([`DeadLetter::in_doubt`]) is not run: what was handled or put
+    /// away would be handled again. What cannot be read comes last, as an error each; an outcome that cannot be recorded
     /// ends it early.
     #[must_use]
     pub fn replay_each(&self) -> ReplayStream {
@@ -129,11 +136,18 @@ impl DeadLetters {
     /// As [`DeadLetters::replay_each`], to its end.
     ///
     /// # Errors
-    /// [`DeadLetterError`] when some of the list cannot be read, after all that can be is replayed, or an outcome cannot be
-    /// recorded; events that fail again are counted instead.
+    /// [`DeadLetterError`] when an outcome cannot be recorded. Events that fail again are counted instead, and what cannot be read
+    /// is in the summary.
     pub async fn replay_all(&self) -> Result<ReplaySummary, DeadLetterError> {
-        let count = |summary: ReplaySummary, replayed| future::ready(Ok(summary.and(&replayed)));
-        self.replay_each().try_fold(ReplaySummary::default(), count).await
+        let (mut outcomes, mut summary) = (self.replay_each(), ReplaySummary::default());
+        while let Some(replayed) = outcomes.next().await {
+            match replayed {
+                Ok(replayed) => summary = summary.and(&replayed),
+                Err(error) if error.is_unread() => summary.unread.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(summary)
     }
 
     /// Puts a dead letter away that is never to be handled, such as one that cannot be read or whose subscription is no more.
@@ -190,6 +204,10 @@ impl DeadLetters {
 
     async fn run_one(&self, letter: DeadLetter) -> Result<Replayed, DeadLetterError> {
         let (id, subscription) = (letter.id, letter.subscription.clone());
+        if let Some(version) = letter.in_doubt {
+            let outcome = Err(DeadLetterError::InDoubt { id, subscription: subscription.clone(), version });
+            return Ok(Replayed { id, subscription, outcome });
+        }
         let outcome = match self.run(letter).await {
             // The next would have its effect and no record of it either.
             Err(error @ DeadLetterError::NotRecorded { .. }) => return Err(error),

@@ -9,6 +9,7 @@ use annals_actors::Clock;
 use super::ledger::Listing;
 use super::{DeadLetterError, DeadLetters};
 use crate::subscription::show_dead_letters;
+use crate::with_causes;
 
 /// How often it is looked at most; it is looked only when something was written.
 const EVERY: Duration = Duration::from_millis(500);
@@ -36,7 +37,8 @@ impl DeadLetters {
             are_listed = unlisted.is_none();
             let fault = self.look().await.or(unlisted);
             let is_whole = fault.is_none();
-            self.unresolved.lock().fault = fault.map(|fault| fault.to_string());
+            self.unresolved.lock().fault =
+                fault.map(|fault| format!("{} ({})", with_causes(&fault), fault.code()));
             tokio::select! {
                 changed = durable.changed() => if changed.is_err() { return },
                 () = clock.sleep(AGAIN), if !is_whole => {}

@@ -11,7 +11,8 @@ use super::ledger::{Ledger, Listing};
 use super::{DeadLetter, DeadLetterError};
 
 /// Unresolved dead letters, by subscription, oldest first, then an error for each record or stream that cannot be read: it
-/// goes on behind those. Each is read when it is asked for, so a long list takes no memory, and the stream can be dropped at
+/// goes on behind those. Letters in front of such a record are told as being in doubt: it may be the end of any of them. Each is
+/// read when it is asked for, so a long list takes no memory, and the stream can be dropped at
 /// any time.
 pub type DeadLetterStream = BoxStream<'static, Result<DeadLetter, DeadLetterError>>;
 
@@ -62,11 +63,16 @@ impl Walk {
         if let Some(letter) = self.next_letter().await {
             return Some((Ok(letter), self));
         }
-        let fault = match self.next_unreadable().await {
-            Some(fault) => fault,
-            None => self.faults.pop_front()?,
+        let told = match self.next_unreadable().await {
+            Some(told) => told,
+            None => Err(self.faults.pop_front()?),
         };
-        Some((Err(fault), self))
+        Some((told, self))
+    }
+
+    async fn with_doubt(&self, letter: DeadLetter, stream: &StreamId, until: Version) -> DeadLetter {
+        let in_doubt = self.ledger.doubt(stream, self.after, until).await;
+        DeadLetter { in_doubt, ..letter }
     }
 
     async fn next_letter(&mut self) -> Option<DeadLetter> {
@@ -77,7 +83,7 @@ impl Walk {
             };
             self.after = place.written();
             match self.ledger.read(&stream, place).await {
-                Ok(Some(letter)) => return Some(letter),
+                Ok(Some(letter)) => return Some(self.with_doubt(letter, &stream, until).await),
                 Ok(None) => {}
                 Err(error) if error.is_of_one_record() => {
                     self.ledger.give_up_on(&stream, place.written()).await;
@@ -96,7 +102,8 @@ impl Walk {
         self.after = Version::NONE;
     }
 
-    async fn next_unreadable(&mut self) -> Option<DeadLetterError> {
+    /// A record that could not be read, or the letter that it is by now.
+    async fn next_unreadable(&mut self) -> Option<Told> {
         while let Some((stream, until)) = self.passed.front().cloned() {
             let Some(version) = self.ledger.next_unreadable(&stream, self.after, until).await else {
                 self.passed.pop_front();
@@ -105,9 +112,20 @@ impl Walk {
             };
             self.after = version;
             if let Some(fault) = self.ledger.why_unreadable(&stream, version).await {
-                return Some(fault);
+                return Some(Err(fault));
+            }
+            if let Some(letter) = self.found_again(&stream, version, until).await {
+                return Some(letter);
             }
         }
         None
+    }
+
+    async fn found_again(&self, stream: &StreamId, version: Version, until: Version) -> Option<Told> {
+        let place = self.ledger.next(stream, Version(version.0 - 1), version).await?;
+        match self.ledger.read(stream, place).await.transpose()? {
+            Ok(letter) => Some(Ok(self.with_doubt(letter, stream, until).await)),
+            Err(error) => Some(Err(error)),
+        }
     }
 }

@@ -29,6 +29,11 @@ impl Counted {
         self.damaged.lock().push((StreamId::parse(stream).unwrap(), Version(version)));
     }
 
+    /// All can be read again.
+    pub fn heal(&self) {
+        self.damaged.lock().clear();
+    }
+
     fn check(&self, page: &StreamPage) -> Result<(), ReadError> {
         let damaged = self.damaged.lock();
         let is_damaged = |event: &RecordedEvent| damaged.contains(&(event.stream.clone(), event.version));

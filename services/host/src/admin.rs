@@ -17,12 +17,12 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::causes::with_causes;
 use crate::query::query_time;
 use crate::server::stopped;
 use crate::unreadable::Listed;
 use crate::view::{Part, ServiceView, absence, no_aggregate};
 use crate::{PathText, Problem, json_response};
+use annals_bus::with_causes;
 
 mod access;
 mod checkpoint;
@@ -253,10 +253,12 @@ pub(crate) struct ReplayItem {
 
 /// Whether a dead letter is one no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
     Handled,
     Failed,
+    /// It was not run, since it may be done with.
+    InDoubt,
     Discarded,
 }
 
@@ -267,7 +269,11 @@ impl ReplayItem {
             service: service.to_owned(),
             id,
             subscription: Some(subscription),
-            outcome: if error.is_some() { Outcome::Failed } else { Outcome::Handled },
+            outcome: match &error {
+                None => Outcome::Handled,
+                Some(DeadLetterError::InDoubt { .. }) => Outcome::InDoubt,
+                Some(_) => Outcome::Failed,
+            },
             already: false,
             code: error.as_ref().map(|error| error.code().to_owned()),
             reason: error.map(|error| error.to_string()),

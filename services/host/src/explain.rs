@@ -34,6 +34,7 @@ const PAGES: &[(&str, &str)] = pages! {
     "component_of_no_topic",
     "control_characters",
     "cursors_unreadable",
+    "dead_letter_in_doubt",
     "dead_letter_not_found",
     "dead_letters_unreadable",
     "delivery_postponed",

@@ -70,7 +70,6 @@
 mod admin;
 mod body;
 mod broker;
-mod causes;
 pub mod cli;
 mod context;
 #[cfg(feature = "dapr")]

@@ -4,7 +4,7 @@ use annals_bus::DeadLetterError;
 use annals_persistence::{Position, StreamId, Version};
 use serde::Serialize;
 
-use crate::causes::with_causes;
+use annals_bus::with_causes;
 
 /// An item of a list, or what of it cannot be read.
 #[derive(Debug, Clone, Serialize)]

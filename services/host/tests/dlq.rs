@@ -188,8 +188,21 @@ async fn what_cannot_be_read_is_told_behind_all_other_dead_letters() {
         "{}",
         stderr(&nobody)
     );
+    let listed = stdout(&run(&["dlq", "ls", "--url", &url]));
+    assert_eq!(listed.matches("(may be done with)").count(), 1, "{listed}");
+    let listed = stdout(&run(&["dlq", "ls", "--json", "--url", &url]));
+    let in_doubt: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+    assert_eq!(in_doubt["inDoubt"], 2);
     let replayed = run(&["dlq", "replay", "--all", "--url", &url]);
-    assert_eq!(stdout(&replayed).matches("handled").count(), 2, "{}", stdout(&replayed));
+    let (told, said) = (stdout(&replayed), stderr(&replayed));
+    assert_eq!(
+        (told.matches("counts  handled").count(), told.matches("counts  in-doubt").count()),
+        (1, 1),
+        "{told}"
+    );
+    assert!(said.contains("(dead_letter_in_doubt") && said.contains("(dead_letters_unreadable"), "{said}");
+    let by_id = items(&["dlq", "replay", in_doubt["id"].as_str().unwrap(), "--json", "--url", &url]);
+    assert_eq!(by_id[0]["outcome"], "handled");
     check(&["dlq", "replay", "--all", "--url", &url], 0);
     assert!(notes.stop().success());
     check(&["dlq", "ls", "--data", dir], 0);

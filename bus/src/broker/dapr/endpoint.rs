@@ -7,6 +7,7 @@ use tonic::transport::{ClientTlsConfig, Endpoint};
 
 use super::Authorities;
 use super::options::{CONNECT_TIMEOUT, KEEP_ALIVE};
+use crate::with_causes;
 
 /// The port of the sidecar's gRPC API where nothing says otherwise.
 const DEFAULT_PORT: u16 = 50001;
@@ -72,7 +73,7 @@ impl SidecarEndpoint {
     }
 
     fn error(&self, error: &dyn std::error::Error) -> EndpointError {
-        EndpointError { text: self.uri.clone(), reason: with_sources(error), forms: GRPC_FORMS }
+        EndpointError { text: self.uri.clone(), reason: with_causes(error), forms: GRPC_FORMS }
     }
 }
 
@@ -125,20 +126,6 @@ fn with_port(authority: &str, tls: bool) -> String {
         return authority.to_owned();
     }
     format!("{authority}:{}", if tls { DEFAULT_TLS_PORT } else { DEFAULT_PORT })
-}
-
-/// An error and everything behind it: what TLS has against a certificate stands at the bottom.
-pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

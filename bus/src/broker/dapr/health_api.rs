@@ -19,8 +19,8 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::endpoint::with_sources;
 use super::{Authorities, HttpEndpoint};
+use crate::with_causes;
 
 /// What is asked, and what another answer than 2xx means.
 const QUESTIONS: [(&str, &str); 2] = [
@@ -55,7 +55,7 @@ impl HealthApi {
                 Ok(Ok(status)) if (200..300).contains(&status) => continue,
                 Ok(Ok(status)) => format!("the sidecar answers {status} to {path}: {meaning}"),
                 Ok(Err(error)) => {
-                    format!("the sidecar's HTTP API at {endpoint} does not answer: {}", with_sources(&*error))
+                    format!("the sidecar's HTTP API at {endpoint} does not answer: {}", with_causes(&*error))
                 }
                 Err(_) => {
                     format!("the sidecar's HTTP API at {endpoint} has not answered within {timeout:?}")

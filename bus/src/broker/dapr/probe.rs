@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use super::components::Components;
-use super::endpoint::with_sources;
 use super::health_api::HealthApi;
 use super::sidecar::Sidecar;
 use super::state::{Known, SidecarState};
@@ -19,6 +18,7 @@ use super::{AppChannel, DaprApp, DaprOptions, SidecarVersion};
 use crate::broker::ServicePort;
 use crate::ended;
 use crate::relay::Relay;
+use crate::with_causes;
 use crate::{Publications, Topic};
 
 /// What it is called when it has ended.
@@ -297,5 +297,5 @@ fn unreachable(status: &Status) -> String {
 /// What the sidecar said, or what kept it from saying anything.
 fn because(status: &Status) -> String {
     let Some(cause) = std::error::Error::source(status) else { return status.message().to_owned() };
-    format!("{}: {}", status.message(), with_sources(cause))
+    format!("{}: {}", status.message(), with_causes(cause))
 }

@@ -40,7 +40,7 @@ async fn list(services: &[Arc<dyn Service>], target: &Target, output: Output) ->
             output.heading(&letter_line(&HEADING.map(str::to_owned)))?;
         }
         listed += 1;
-        output.item(&letter, |item| letter_line(&COLUMNS.map(|name| field(item, name))))?;
+        output.item(&letter, listed_line)?;
     }
     source.close().await;
     if listed == 0 && unread.is_empty() {
@@ -52,6 +52,15 @@ async fn list(services: &[Arc<dyn Service>], target: &Target, output: Output) ->
 const COLUMNS: [&str; 7] = ["id", "service", "subscription", "eventId", "attempts", "lastTime", "reason"];
 const HEADING: [&str; 7] =
     ["DEAD LETTER", "SERVICE", "SUBSCRIPTION", "EVENT", "ATTEMPTS", "LAST TRIED", "REASON"];
+
+fn listed_line(item: &Value) -> String {
+    let mut fields = COLUMNS.map(|name| field(item, name));
+    if item["inDoubt"].is_u64() {
+        let [.., reason] = &mut fields;
+        reason.insert_str(0, "(may be done with) ");
+    }
+    letter_line(&fields)
+}
 
 fn letter_line([id, service, subscription, event, attempts, last, reason]: &[String; 7]) -> String {
     format!("{id:<36}  {service:<12} {subscription:<24} {event:<36} {attempts:>8}  {last:<27}  {reason}")
@@ -99,7 +108,7 @@ fn letter_text(item: &Value) -> String {
 async fn replay(services: &[Arc<dyn Service>], args: &ReplayArgs, output: Output) -> Result<(), CliError> {
     let running = Running::of(services, &args.target, "a replay needs")?;
     let mut items = running.replay(args.id.as_deref()).await?;
-    let (mut replayed, mut failed, mut unread) = (0_u64, 0_u64, Unread::default());
+    let (mut replayed, mut failed, mut in_doubt, mut unread) = (0_u64, 0_u64, 0_u64, Unread::default());
     while let Some(item) = items.try_next().await? {
         if unread.take(&item, output)? {
             continue;
@@ -108,17 +117,40 @@ async fn replay(services: &[Arc<dyn Service>], args: &ReplayArgs, output: Output
             serde_json::from_str(&item).map_err(|error| CliError::failed("invalid_answer", &error))?;
         replayed += 1;
         failed += u64::from(one.outcome == Outcome::Failed);
+        in_doubt += u64::from(one.outcome == Outcome::InDoubt);
         output.item(&item, outcome_line)?;
     }
     if replayed == 0 && unread.is_empty() {
         output.remark(NONE);
     }
-    if failed == 0 {
-        return unread.into_result();
+    in_order([unread.into_result(), left_out(in_doubt), failed_again(failed)])
+}
+
+fn left_out(in_doubt: u64) -> Result<(), CliError> {
+    if in_doubt == 0 {
+        return Ok(());
     }
-    unread.into_result().err().iter().for_each(CliError::print);
+    let message = format!(
+        "{} may be done with, and not replayed; `dlq replay ID` does it all the same",
+        count(in_doubt, "dead letter")
+    );
+    Err(CliError::Failed { code: "dead_letter_in_doubt".to_owned(), message })
+}
+
+fn failed_again(failed: u64) -> Result<(), CliError> {
+    if failed == 0 {
+        return Ok(());
+    }
     let message = format!("{} failed again; `dlq ls` says why", count(failed, "dead letter"));
     Err(CliError::Failed { code: "replay_failed".to_owned(), message })
+}
+
+/// The last error is the command's; those before it are told too.
+fn in_order<const N: usize>(ends: [Result<(), CliError>; N]) -> Result<(), CliError> {
+    let mut errors: Vec<_> = ends.into_iter().filter_map(Result::err).collect();
+    let Some(last) = errors.pop() else { return Ok(()) };
+    errors.iter().for_each(CliError::print);
+    Err(last)
 }
 
 async fn discard(services: &[Arc<dyn Service>], args: &DiscardArgs, output: Output) -> Result<(), CliError> {

@@ -7,8 +7,8 @@ use annals_bus::DeadLetterError;
 use annals_persistence::ReadError;
 use clap::error::ErrorKind;
 
-use crate::causes::with_causes;
 use crate::{DataError, HostError, ShowError};
+use annals_bus::with_causes;
 
 /// Why a command has failed.
 #[derive(Debug)]
