@@ -4,10 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use super::index::{
-    IndexFault, IndexFile, MemoryPart, TableFile, index_bytes, index_path, table_number, table_path,
+    Index, IndexFault, IndexFile, MemoryPart, TableFile, index_path, table_number, table_path, write_index,
+    write_table,
 };
-use super::paged::PageFault;
+use super::paged::{PageFault, PutPages};
 use super::recover::unreadable;
 use super::segment::Segment;
 use super::writer::is_no_space;
@@ -35,21 +38,34 @@ impl Files {
         Ok(numbers)
     }
 
-    /// The table that was written after this segment, if it can be trusted.
+    /// The table that was written after this segment, if there is one with a header that can be trusted.
     pub(super) fn table(&self, segment: &Segment) -> Result<Option<TableFile>, OpenError> {
         let path = table_path(&self.dir, segment.header.number);
-        Ok(self.read_table(segment)?.and_then(|read| trusted(&path, read)))
+        Ok(self.open_table(segment)?.and_then(|opened| trusted(&path, opened)))
     }
 
     /// The table that was written after this segment, or why it is none; `None` where there is no such file.
-    pub(super) fn read_table(
+    pub(super) fn open_table(
         &self,
         segment: &Segment,
     ) -> Result<Option<Result<TableFile, &'static str>>, OpenError> {
         let path = table_path(&self.dir, segment.header.number);
         let Some(file) = self.open(&path)? else { return Ok(None) };
-        let read = TableFile::read(path.clone(), file, segment);
-        read.map(Some).map_err(|source| unreadable(&path, source))
+        let opened = TableFile::open(path.clone(), file, segment);
+        opened.map(Some).map_err(|source| unreadable(&path, source))
+    }
+
+    /// Has the index begin with the table that was written after this segment; `false` where it is not what was written,
+    /// and the index begins with nothing.
+    pub(super) fn begin_with(
+        &self,
+        index: &mut Index,
+        table: TableFile,
+        segment: &Segment,
+    ) -> Result<bool, OpenError> {
+        let path = table_path(&self.dir, segment.header.number);
+        let read = table.into_index(index).map_err(|source| unreadable(&path, source))?;
+        Ok(trusted(&path, read).is_some())
     }
 
     /// A segment's index file, if there is one with a header that can be trusted.
@@ -92,18 +108,18 @@ impl Files {
     /// Writes a segment's index file, durably; `None` where there is no space for it.
     pub(super) fn write_index(&self, segment: &Segment, part: &MemoryPart) -> io::Result<Option<IndexFile>> {
         let path = index_path(&self.dir, segment.header.number);
-        if !self.replace(&path, &index_bytes(segment, part))? {
+        if !self.replace(&path, |put| write_index(segment, part, put).map(|()| true))? {
             return Ok(None);
         }
         let opened = IndexFile::open(path.clone(), self.vfs.open(&path, false)?, segment)?;
         opened.map(Some).map_err(io::Error::other)
     }
 
-    /// Writes a table of all streams, durably, and removes those that are no longer needed; `false` where there is no
-    /// space for it.
-    pub(super) fn write_table(&self, segment: &Segment, table: &TableFile) -> io::Result<bool> {
+    /// Writes the table of all streams as it was when a segment was sealed, durably, and removes those that are no longer
+    /// needed; `false` where there is no space for it, or it cannot be told any more.
+    pub(super) fn write_table(&self, segment: &Segment, index: &RwLock<Index>) -> io::Result<bool> {
         let path = table_path(&self.dir, segment.header.number);
-        let written = self.replace(&path, &table.to_bytes(segment))?;
+        let written = self.replace(&path, |put| write_table(index, segment, put))?;
         self.remove_old_tables()?;
         Ok(written)
     }
@@ -116,11 +132,17 @@ impl Files {
         numbers[..old].iter().try_for_each(|number| self.vfs.remove(&table_path(&self.dir, *number)))
     }
 
-    /// Puts a file in its place whole: another one, made durable, takes its name. `false` where there is no space.
-    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    /// Puts a file in its place whole: another one, made durable, takes its name. `false` where there is no space, or it
+    /// was given up.
+    fn replace(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut PutPages<'_>) -> io::Result<bool>,
+    ) -> io::Result<bool> {
         let new = new_path(path);
-        match self.put(&new, bytes) {
-            Ok(()) => {}
+        match self.put(&new, write) {
+            Ok(true) => {}
+            Ok(false) => return remove_if_there(&*self.vfs, &new).map(|()| false),
             Err(error) if is_no_space(&error) => {
                 tracing::warn!(file = %path.display(), "no space for a file that makes opening and reading fast");
                 remove_if_there(&*self.vfs, &new)?;
@@ -133,10 +155,17 @@ impl Files {
         Ok(true)
     }
 
-    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn put(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut PutPages<'_>) -> io::Result<bool>,
+    ) -> io::Result<bool> {
         let file = self.vfs.create(path)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()
+        let whole = write(&mut |pages, at| file.write_all_at(pages, at))?;
+        if whole {
+            file.sync_data()?;
+        }
+        Ok(whole)
     }
 
     /// Removes what was being written when the journal was last left.

@@ -1,7 +1,6 @@
 //! What is where: derived from the log, and kept up with every group. Of the segment that is written everything is in
 //! memory, of the sealed ones only what leads to their index files.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::hash::{NameSecret, StreamKey};
@@ -9,21 +8,26 @@ use super::segment::Segment;
 use crate::{Durable, Position, Retention, StreamId, StreamInfo, Version};
 
 mod chain;
+mod chunked;
 mod file;
 mod list;
 mod names;
 mod part;
+mod retentions;
 mod staging;
 mod table;
 mod table_file;
 
 pub(super) use chain::{Chain, Stretch};
-pub(super) use file::{IndexFault, IndexFile, index_bytes, index_path};
+pub(super) use file::{FileStream, IndexFault, IndexFile, index_path, write_index};
 pub(super) use list::page;
 pub(super) use part::{Link, Marks, MemoryPart, PartStream};
+pub(super) use retentions::Retentions;
 pub(super) use staging::Staging;
 pub(super) use table::{StreamEntry, StreamTable};
-pub(super) use table_file::{TableFile, table_number, table_path};
+pub(super) use table_file::{Comparison, TableFile, table_number, table_path, write_table};
+#[cfg(test)]
+pub(super) use {file::index_bytes, table_file::table_bytes};
 
 use staging::GAP;
 
@@ -75,7 +79,7 @@ pub(super) struct Index {
     pub(super) streams: StreamTable,
     secret: NameSecret,
     /// Of the streams that not everything is kept of.
-    retention: HashMap<StreamKey, Retention>,
+    retention: Retentions,
     pub(super) durable: Durable,
     /// The last durable group.
     pub(super) group: u64,
@@ -107,15 +111,15 @@ impl Index {
     }
 
     pub(super) fn kept(&self, key: StreamKey) -> Option<Retention> {
-        if self.retention.is_empty() { None } else { self.retention.get(&key).copied() }
+        self.retention.get(key)
     }
 
-    pub(super) fn retention(&self) -> &HashMap<StreamKey, Retention> {
+    pub(super) const fn retention(&self) -> &Retentions {
         &self.retention
     }
 
     pub(super) fn set_kept(&mut self, key: StreamKey, kept: Retention) {
-        self.retention.insert(key, kept);
+        self.retention.set(key, kept);
     }
 
     /// The last segment there is.
@@ -181,6 +185,12 @@ impl Index {
         }
     }
 
+    /// Knows no stream any more.
+    pub(super) fn forget_streams(&mut self) {
+        self.streams = StreamTable::default();
+        self.retention = Retentions::default();
+    }
+
     /// Makes a durable group visible, which has this number; `end` is where it ends in the active segment.
     pub(super) fn publish(&mut self, staged: &mut Staging, end: u64, group: u64) {
         let Some(active) = &mut self.active else { return };
@@ -190,7 +200,7 @@ impl Index {
         }
         active.add_records(staged);
         for (key, kept) in &staged.retention {
-            self.retention.insert(*key, *kept);
+            self.retention.set(*key, *kept);
         }
         self.durable = staged.durable(self.durable);
         self.group = group;

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
 use super::files::{Files, remove_if_there};
-use super::index::{Index, Sealed, SealedPart, TableFile};
+use super::index::{Index, Sealed, SealedPart};
 use super::open::trim;
 use super::segment::{SPARE, Segment, fill_while, name_spare, next_wanted_from};
 use super::watermark::{Mark, Watermark};
@@ -242,10 +242,7 @@ impl Keeper {
         if self.touched < (few as usize).max(self.shared.index.read().streams.len()) {
             return Ok(());
         }
-        let number = sealed.segment.header.number;
-        if let Some(table) = TableFile::as_of(&self.shared.index, number)
-            && self.files.write_table(&sealed.segment, &table)?
-        {
+        if self.files.write_table(&sealed.segment, &self.shared.index)? {
             self.touched = 0;
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::planted::{Fault, planted};
 pub(super) const PAGE_BYTES: usize = 4096;
 /// What a page holds beside its checksum.
 pub(super) const DATA_BYTES: usize = PAGE_BYTES - 4;
-/// How many pages are read with one call where many are wanted.
+/// How many pages are read, or written, with one call where there are many.
 const PAGES_AT_ONCE: usize = 64;
 
 /// A run of pages with items of one size, none of which lies in two pages.
@@ -65,58 +65,127 @@ impl Section {
     }
 }
 
-/// Puts a file of pages together. The first page is the header's.
-pub(super) struct PagedWriter {
-    bytes: Vec<u8>,
+/// Takes pages as they are ready, with the offset where they belong.
+pub(super) type PutPages<'a> = dyn FnMut(&[u8], u64) -> io::Result<()> + 'a;
+
+/// Puts a file of pages together. It holds few of them however long the file is: they are handed on as they fill up. The
+/// first page is the header's, and comes last.
+pub(super) struct PagedWriter<'a> {
+    put: &'a mut PutPages<'a>,
+    seed: u32,
+    /// Pages that are not handed on yet. All but the last are whole, with their checksums.
+    buffer: Vec<u8>,
+    /// The number of the first of them.
+    first: u64,
 }
 
-impl PagedWriter {
-    pub(super) fn new() -> Self {
-        Self { bytes: vec![0; PAGE_BYTES] }
+impl<'a> PagedWriter<'a> {
+    pub(super) fn new(seed: u32, put: &'a mut PutPages<'a>) -> Self {
+        Self { put, seed, buffer: Vec::with_capacity(PAGES_AT_ONCE * PAGE_BYTES), first: 1 }
     }
 
-    pub(super) fn section<const N: usize>(&mut self, items: impl Iterator<Item = [u8; N]>) -> Section {
-        let first_page = (self.bytes.len() / PAGE_BYTES) as u64;
-        let mut count = 0;
-        for item in items {
-            if self.room() < N {
-                self.end_page();
-            }
-            self.bytes.extend_from_slice(&item);
-            count += 1;
-        }
-        self.end_page();
-        Section { first_page, item_bytes: N as u32, count }
+    pub(super) fn section<const N: usize>(
+        &mut self,
+        items: impl Iterator<Item = [u8; N]>,
+    ) -> io::Result<Section> {
+        let mut section = self.begin(N)?;
+        self.add(&mut section, items)?;
+        Ok(section)
     }
 
     /// A section of single bytes.
-    pub(super) fn text(&mut self, text: &[u8]) -> Section {
-        let first_page = (self.bytes.len() / PAGE_BYTES) as u64;
-        for page in text.chunks(DATA_BYTES) {
-            self.bytes.extend_from_slice(page);
-            self.end_page();
+    pub(super) fn text<'t>(&mut self, parts: impl Iterator<Item = &'t str>) -> io::Result<Section> {
+        let mut section = self.begin(1)?;
+        for mut rest in parts.map(str::as_bytes) {
+            section.count += rest.len() as u64;
+            while !rest.is_empty() {
+                let room = self.room_for(1)?;
+                let (now, later) = rest.split_at(rest.len().min(room));
+                self.buffer.extend_from_slice(now);
+                rest = later;
+            }
         }
-        Section { first_page, item_bytes: 1, count: text.len() as u64 }
+        Ok(section)
     }
 
-    fn room(&self) -> usize {
-        DATA_BYTES - self.bytes.len() % PAGE_BYTES
+    /// A section that is yet empty.
+    pub(super) fn begin(&mut self, item_bytes: usize) -> io::Result<Section> {
+        self.end_page()?;
+        let first_page = self.first + (self.buffer.len() / PAGE_BYTES) as u64;
+        Ok(Section { first_page, item_bytes: item_bytes as u32, count: 0 })
+    }
+
+    /// Adds items to the section that was begun last.
+    pub(super) fn add<const N: usize>(
+        &mut self,
+        section: &mut Section,
+        items: impl Iterator<Item = [u8; N]>,
+    ) -> io::Result<()> {
+        for item in items {
+            self.room_for(N)?;
+            self.buffer.extend_from_slice(&item);
+            section.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Has room for so many bytes in one page; answers how many there is room for.
+    fn room_for(&mut self, bytes: usize) -> io::Result<usize> {
+        let room = DATA_BYTES - self.buffer.len() % PAGE_BYTES;
+        if room >= bytes {
+            return Ok(room);
+        }
+        self.end_page()?;
+        Ok(DATA_BYTES)
     }
 
     /// Fills up the page that was begun, if one was.
-    fn end_page(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(PAGE_BYTES), 0);
+    fn end_page(&mut self) -> io::Result<()> {
+        let start = self.buffer.len() / PAGE_BYTES * PAGE_BYTES;
+        if start == self.buffer.len() {
+            return Ok(());
+        }
+        self.buffer.resize(start + PAGE_BYTES, 0);
+        finish_page(self.seed, self.first + (start / PAGE_BYTES) as u64, &mut self.buffer[start..]);
+        if self.buffer.len() >= PAGES_AT_ONCE * PAGE_BYTES { self.hand_on() } else { Ok(()) }
     }
 
-    /// The file's bytes, with this header.
-    pub(super) fn finish(mut self, header: &[u8], seed: u32) -> Vec<u8> {
-        self.bytes[..header.len()].copy_from_slice(header);
-        for (page, number) in self.bytes.chunks_mut(PAGE_BYTES).zip(0..) {
-            let crc = checksum(seed, number, page);
-            page[DATA_BYTES..].copy_from_slice(&crc.to_le_bytes());
+    fn hand_on(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            (self.put)(&self.buffer, self.first * PAGE_BYTES as u64)?;
         }
-        self.bytes
+        self.first += (self.buffer.len() / PAGE_BYTES) as u64;
+        self.buffer.clear();
+        Ok(())
     }
+
+    /// Ends the file, with this header.
+    pub(super) fn finish(mut self, header: &[u8]) -> io::Result<()> {
+        self.end_page()?;
+        self.hand_on()?;
+        let mut page = header.to_vec();
+        page.resize(PAGE_BYTES, 0);
+        finish_page(self.seed, 0, &mut page);
+        (self.put)(&page, 0)
+    }
+}
+
+/// A file of pages as bytes, for those who need all of them at once.
+pub(super) fn bytes_of(write: impl FnOnce(&mut PutPages<'_>) -> io::Result<()>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write(&mut |pages, at| {
+        let range = at as usize..at as usize + pages.len();
+        bytes.resize(bytes.len().max(range.end), 0);
+        bytes[range].copy_from_slice(pages);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Puts a page's checksum in its place.
+fn finish_page(seed: u32, number: u64, page: &mut [u8]) {
+    let crc = checksum(seed, number, page);
+    page[DATA_BYTES..].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// With the file's seed and the page's number in it, a page from elsewhere never passes.
@@ -228,3 +297,6 @@ impl PagedFile {
         Ok(items.into_iter().flatten().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

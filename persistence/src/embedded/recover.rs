@@ -247,11 +247,12 @@ impl<'a> Recovery<'a> {
             let Some(at) = sealed.iter().position(|(found, _)| found.segment.header.number == number) else {
                 continue;
             };
-            let headers = sealed.iter().map(|(found, _)| &found.segment.header);
-            if let Some(table) = self.files.table(&sealed[at].0.segment)?
+            let (segment, headers) =
+                (&sealed[at].0.segment, sealed.iter().map(|(found, _)| &found.segment.header));
+            if let Some(table) = self.files.table(segment)?
                 && (planted(Fault::StaleTable) || table.is_of(headers, number))
+                && self.files.begin_with(&mut self.walk.index, table, segment)?
             {
-                table.into_index(&mut self.walk.index);
                 return Ok(at + 1);
             }
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::files::{Files, new_path, remove_if_there};
 use super::format::Header;
 use super::hash::StreamKey;
-use super::index::{Chain, IndexFile, MemoryPart, Sealed, SealedPart, StreamEntry, TableFile};
+use super::index::{Chain, FileStream, IndexFile, Link, MemoryPart, Sealed, SealedPart};
 use super::recover::part_of;
 use super::segment::Segment;
 use super::writer::is_no_space;
@@ -236,32 +236,34 @@ pub(super) struct Scavenging<'a> {
     options: &'a ScavengeOptions,
     /// Of streams with a bound on age, the first version that is still there.
     aged: HashMap<StreamKey, Version>,
-    /// Of the streams of the segment under way, what was known when it was begun: what is set meanwhile is for the next
-    /// time, or there would be gaps.
-    known: HashMap<StreamKey, Option<(Known, StreamEntry)>>,
+    /// Those of the streams of the segment under way of which something may go, in order, as they were when it was begun:
+    /// what is set meanwhile is for the next time, or there would be gaps.
+    known: Vec<Known>,
     /// The streams of the segment under way that go as a whole.
     expired: HashSet<StreamKey>,
     /// Whether of the segment under way only records of the runtime's own streams may go.
     own_only: bool,
 }
 
-/// What is known of a stream when one of its records is looked at.
+/// What is known of a stream when one of its records is looked at. There may be as many as a segment has records.
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    kept: Retention,
+    key: StreamKey,
+    first_kept: Version,
+    max_age: Option<Duration>,
     last: Version,
+    last_in: Link,
 }
 
 impl<'a> Scavenging<'a> {
     fn new(shared: &'a Shared, options: &'a ScavengeOptions) -> Self {
-        let (aged, known, expired) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let (aged, known, expired) = (HashMap::new(), Vec::new(), HashSet::new());
         Self { shared, options, aged, known, expired, own_only: false }
     }
 
     /// Writes a segment anew, if enough of it goes.
     fn segment(&mut self, number: u64) -> Result<Done, ScavengeError> {
         self.shared.may_scavenge()?;
-        self.known.clear();
         let (began, shared) = (Instant::now(), self.shared);
         let retained = shared.index.read().retention().len();
         let header = self.settled(number).map(|sealed| sealed.segment.header.clone());
@@ -308,31 +310,37 @@ impl<'a> Scavenging<'a> {
     fn going(&mut self, sealed: &Sealed) -> Result<Going, Unread> {
         let mut going = Going::default();
         let SealedPart::File(file) = &sealed.part else { return Ok(going) };
+        self.known.clear();
         self.expired.clear();
         let expiring = self.expiring(file)?;
         going.is_clean = expiring.is_empty();
-        let mut streams = Vec::new();
-        file.each_stream(|stream| streams.push(stream))?;
-        for stream in streams {
+        file.each_stream(|stream| {
             going.records += u64::from(stream.count);
             going.is_clean &= self.kept(stream.key).is_none();
-            if let Some(after) = expiring.get(&stream.key)
-                && self.is_older(stream.last_time, *after)
-                && self.is_whole(stream.key, sealed.segment.header.number)
-            {
-                self.expired.insert(stream.key);
-                going.count += u64::from(stream.count);
-                continue;
-            }
-            let Some((known, entry)) = self.known(stream.key) else { continue };
-            let first = known.kept.first_kept(known.last).0.saturating_sub(1 + stream.before.0);
-            let by_version = first.min(u64::from(stream.count));
-            let is_aged = known.kept.max_age.is_some_and(|age| self.is_older(stream.last_time, age));
-            let last_here = u64::from(entry.version == stream.last());
-            let by_age = if is_aged { u64::from(stream.count) - last_here } else { 0 };
-            going.count += by_version.max(by_age);
-        }
+            going.count += match expiring.get(&stream.key) {
+                Some(after) if self.expires(stream, sealed, *after) => u64::from(stream.count),
+                _ => self.known(stream.key).map_or(0, |known| self.going_of(stream, known)),
+            };
+        })?;
         Ok(going)
+    }
+
+    /// Whether a stream of a segment that is of use for so long goes as a whole; it is noted then.
+    fn expires(&mut self, stream: FileStream, sealed: &Sealed, after: Duration) -> bool {
+        let expires =
+            self.is_older(stream.last_time, after) && self.is_whole(stream.key, sealed.segment.header.number);
+        expires && self.expired.insert(stream.key)
+    }
+
+    /// About how many of a stream's records in a segment go; what is known of it is noted.
+    fn going_of(&mut self, stream: FileStream, known: Known) -> u64 {
+        self.known.push(known);
+        let first = known.first_kept.0.saturating_sub(1 + stream.before.0);
+        let by_version = first.min(u64::from(stream.count));
+        let is_aged = known.max_age.is_some_and(|age| self.is_older(stream.last_time, age));
+        let last_here = u64::from(known.last == stream.last());
+        let by_age = if is_aged { u64::from(stream.count) - last_here } else { 0 };
+        by_version.max(by_age)
     }
 
     /// The streams that begin in a segment and are of use for a while only, with how long that is.
@@ -367,14 +375,15 @@ impl<'a> Scavenging<'a> {
         time.plus(age) < self.options.now
     }
 
-    fn known(&self, key: StreamKey) -> Option<(Known, StreamEntry)> {
+    fn known(&self, key: StreamKey) -> Option<Known> {
         let index = self.shared.index.read();
-        let (kept, entry) = (index.kept(key)?, *index.streams.get(key)?);
+        let (kept, entry) = (index.kept(key)?, index.streams.get(key)?);
         // Nothing is kept by count or age of an aggregate's stream.
         if self.own_only && kept.max_count.is_none() && kept.max_age.is_none() {
             return None;
         }
-        Some((Known { kept, last: entry.version }, entry))
+        let (last, last_in) = (entry.version, entry.last);
+        Some(Known { key, first_kept: kept.first_kept(last), max_age: kept.max_age, last, last_in })
     }
 
     /// Whether a record goes. To be asked of all records of a segment, in order.
@@ -387,28 +396,20 @@ impl<'a> Scavenging<'a> {
         if self.expired.contains(&key) {
             return Ok(true);
         }
-        let known = match self.known.get(&key) {
-            Some(known) => *known,
-            None => {
-                let known = self.known(key);
-                self.known.insert(key, known);
-                known
-            }
-        };
-        let Some((known, entry)) = known else { return Ok(false) };
-        let first_kept = known.kept.first_kept(known.last).plus(off_by(Fault::ScavengedTooMuch));
-        if version < first_kept {
-            if known.kept.max_age.is_some() {
+        let Ok(at) = self.known.binary_search_by_key(&key, |known| known.key) else { return Ok(false) };
+        let known = self.known[at];
+        if version < known.first_kept.plus(off_by(Fault::ScavengedTooMuch)) {
+            if known.max_age.is_some() {
                 self.aged.insert(key, version.next());
             }
             return Ok(true);
         }
-        let Some(age) = known.kept.max_age else { return Ok(false) };
+        let Some(age) = known.max_age else { return Ok(false) };
         if version >= known.last || !self.is_older(time, age) {
             return Ok(false);
         }
         // Only from the front, so that what is left has no gap.
-        let first = self.first_there(key, entry)?;
+        let first = self.first_there(known)?;
         if version != first {
             return Ok(false);
         }
@@ -416,12 +417,12 @@ impl<'a> Scavenging<'a> {
         Ok(true)
     }
 
-    fn first_there(&self, key: StreamKey, entry: StreamEntry) -> Result<Version, ReadError> {
+    fn first_there(&self, Known { key, last_in, .. }: Known) -> Result<Version, ReadError> {
         if let Some(first) = self.aged.get(&key) {
             return Ok(*first);
         }
         self.shared.mending(|| {
-            let mut chain = Chain::new(&self.shared.index.read(), key, entry.last, 0, 1);
+            let mut chain = Chain::new(&self.shared.index.read(), key, last_in, 0, 1);
             let mut first = Version::NONE;
             while let Some(stretch) = chain.next()? {
                 first = Version(stretch.before + 1);
@@ -562,8 +563,7 @@ impl Shared {
         let _no_other_is_written = self.rebuilding.lock();
         let last = self.index.read().sealed.last().cloned();
         let Some(Sealed { segment, part: SealedPart::File(_), .. }) = last else { return Ok(()) };
-        let Some(table) = TableFile::as_of(&self.index, segment.header.number) else { return Ok(()) };
-        let written = self.files.write_table(&segment, &table).map(drop);
+        let written = self.files.write_table(&segment, &self.index).map(drop);
         written.map_err(|source| fatal(&segment.path, source))
     }
 

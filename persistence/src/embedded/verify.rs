@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::files::Files;
-use super::index::{Index, IndexFault, MemoryPart, Sealed, SealedPart, index_path, table_path};
+use super::index::{Comparison, Index, IndexFault, MemoryPart, Sealed, SealedPart, index_path, table_path};
 use super::lock;
 use super::open::check_mark;
 use super::paged::PageFault;
@@ -206,14 +206,19 @@ impl Verification<'_> {
 
     /// Holds the table that was written after a segment against all that was gone through.
     fn table_fault(&self, segment: &Segment, index: &Index) -> Result<Option<LogDamage>, OpenError> {
-        let reason = match self.files.read_table(segment)? {
-            None => return Ok(None),
-            Some(Ok(table)) if table.agrees(index, self.scavenged) => return Ok(None),
-            Some(Ok(_)) if planted(Fault::TableUnchecked) => return Ok(None),
-            Some(Ok(_)) => "it does not say what the segments say",
-            Some(Err(reason)) => reason,
-        };
         let file = table_path(&self.files.dir, segment.header.number);
+        let Some(opened) = self.files.open_table(segment)? else { return Ok(None) };
+        let mut told = Index::default();
+        let read = match opened {
+            Ok(table) => table.into_index(&mut told).map_err(|source| unreadable(&file, source))?,
+            Err(reason) => Err(reason),
+        };
+        let reason = match read {
+            Ok(()) if Comparison::new(&told, index, self.scavenged).agrees() => return Ok(None),
+            Ok(()) if planted(Fault::TableUnchecked) => return Ok(None),
+            Ok(()) => "it does not say what the segments say",
+            Err(reason) => reason,
+        };
         Ok(Some(LogDamage { file, offset: 0, reason: reason.to_owned() }))
     }
 

@@ -10,7 +10,7 @@ use super::table::StreamEntry;
 use super::{Sealed, SealedPart};
 use crate::embedded::format::{array_at, u32_at, u64_at};
 use crate::embedded::hash::StreamKey;
-use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, Section};
+use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, PutPages, Section, bytes_of};
 use crate::embedded::retention::{KEPT_BYTES, kept_bytes, kept_from};
 use crate::embedded::segment::Segment;
 use crate::planted::{Fault, off_by};
@@ -113,8 +113,12 @@ pub(in crate::embedded) fn index_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}.idx"))
 }
 
-/// The bytes of the index file of a segment.
-pub(in crate::embedded) fn index_bytes(segment: &Segment, part: &MemoryPart) -> Vec<u8> {
+/// Writes the index file of a segment.
+pub(in crate::embedded) fn write_index(
+    segment: &Segment,
+    part: &MemoryPart,
+    put: &mut PutPages<'_>,
+) -> io::Result<()> {
     let mut sorted: Vec<&PartStream> = part.streams.iter().collect();
     sorted.sort_unstable_by_key(|stream| stream.key);
     let mut first_offset = off_by(Fault::IndexEntryOff) as u32;
@@ -123,36 +127,38 @@ pub(in crate::embedded) fn index_bytes(segment: &Segment, part: &MemoryPart) -> 
         first_offset += entry.count;
         entry.to_bytes()
     });
-    let mut writer = PagedWriter::new();
-    let streams = writer.section(streams);
     let offsets = sorted.iter().flat_map(|stream| &stream.offsets).map(|units| units.to_le_bytes());
-    let offsets = writer.section(offsets);
-    let marks = writer.section(part.marks.0.iter().map(|units| units.to_le_bytes()));
-    let (places, text) = names(part);
+    let marks = part.marks.0.iter().map(|units| units.to_le_bytes());
+    let retention = part.retention.iter().map(|(key, kept)| kept_bytes(*key, *kept));
+    let mut created = part.created.lock();
+    let mut writer = PagedWriter::new(segment.seed, put);
     let sections = Sections {
-        streams,
-        offsets,
-        marks,
-        names: writer.section(places.into_iter()),
-        text: writer.text(text.as_bytes()),
-        retention: writer.section(part.retention.iter().map(|(key, kept)| kept_bytes(*key, *kept))),
+        streams: writer.section(streams)?,
+        offsets: writer.section(offsets)?,
+        marks: writer.section(marks)?,
+        names: writer.section(places(created.sorted()))?,
+        text: writer.text(created.sorted().map(StreamId::as_str))?,
+        retention: writer.section(retention)?,
     };
-    writer.finish(&header(segment, &sections), segment.seed)
+    writer.finish(&header(segment, &sections))
 }
 
-/// The names of the streams that begin here, in order: where each is in the text, and the text.
-fn names(part: &MemoryPart) -> (Vec<[u8; NAME_BYTES]>, String) {
-    let mut text = String::new();
-    let mut created = part.created.lock();
-    let places = created.sorted().map(|name| {
+/// The bytes of the index file of a segment.
+pub(in crate::embedded) fn index_bytes(segment: &Segment, part: &MemoryPart) -> io::Result<Vec<u8>> {
+    bytes_of(|put| write_index(segment, part, put))
+}
+
+/// Where each of the names is in the text that they make.
+fn places<'a>(names: impl Iterator<Item = &'a StreamId>) -> impl Iterator<Item = [u8; NAME_BYTES]> {
+    let mut at = 0;
+    names.map(move |name| {
         let mut place = [0; NAME_BYTES];
-        place[..4].copy_from_slice(&(text.len() as u32).to_le_bytes());
-        place[4..].copy_from_slice(&(name.as_str().len() as u32).to_le_bytes());
-        text.push_str(name.as_str());
+        let bytes = name.as_str().len() as u32;
+        place[..4].copy_from_slice(&u32::to_le_bytes(at));
+        place[4..].copy_from_slice(&bytes.to_le_bytes());
+        at += bytes;
         place
-    });
-    let places = places.collect();
-    (places, text)
+    })
 }
 
 fn header(segment: &Segment, sections: &Sections) -> Vec<u8> {
@@ -302,7 +308,7 @@ impl IndexFile {
         segment: &Segment,
         part: &MemoryPart,
     ) -> Result<bool, IndexFault> {
-        let bytes = index_bytes(segment, part);
+        let bytes = index_bytes(segment, part).map_err(|error| self.fault(PageFault::Io(error)))?;
         let header = &bytes[..PAGE_BYTES];
         if sections(header, segment) != Some(self.sections) {
             return Ok(false);

@@ -3,6 +3,7 @@
 
 use hashbrown::HashTable;
 
+use super::chunked::Chunked;
 use super::part::Link;
 use crate::embedded::hash::StreamKey;
 use crate::{Timestamp, Version};
@@ -26,7 +27,7 @@ impl StreamEntry {
 #[derive(Debug, Default)]
 pub(in crate::embedded) struct StreamTable {
     slots: HashTable<u32>,
-    entries: Vec<StreamEntry>,
+    entries: Chunked<StreamEntry>,
     /// Entries of streams that are there no more, to be used again. They are in no segment.
     vacant: Vec<u32>,
 }
@@ -42,7 +43,7 @@ impl StreamTable {
     }
 
     /// All entries as they lie, those too that are in no segment since their stream is there no more.
-    pub(in crate::embedded) fn slots(&self) -> &[StreamEntry] {
+    pub(in crate::embedded) const fn slots(&self) -> &Chunked<StreamEntry> {
         &self.entries
     }
 
@@ -100,7 +101,6 @@ impl StreamTable {
     }
 
     pub(in crate::embedded) fn reserve(&mut self, more: usize) {
-        self.entries.reserve(more);
         let entries = &self.entries;
         self.slots.reserve(more, |slot| entries[*slot as usize].key.table_hash());
     }

@@ -1,25 +1,25 @@
 //! The table of all streams as it was when a segment was sealed, in a file: so that opening does not have to go through
 //! the index files of all segments. `docs/log-format.md` says the same in words; keep them equal.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parking_lot::RwLock;
+
 use super::part::Link;
 use super::table::StreamEntry;
-use super::{Index, Sealed, SealedPart, StreamTable};
+use super::{Index, Sealed, SealedPart};
 use crate::embedded::format::{self, Header, array_at, u32_at, u64_at};
 use crate::embedded::hash::StreamKey;
-use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, Section};
+use crate::embedded::paged::{PAGE_BYTES, PageFault, PagedFile, PagedWriter, PutPages, Section};
 use crate::embedded::retention::{KEPT_BYTES, kept_bytes, kept_from};
 use crate::embedded::segment::{Segment, numbered};
-use crate::{Retention, Timestamp, Version, VfsFile};
+use crate::{Timestamp, Version, VfsFile};
 
 const MAGIC: [u8; 8] = *b"ANNALSTB";
 const FORMAT_VERSION: u32 = 1;
 const ENTRY_BYTES: usize = 36;
-/// How many entries are copied without letting others at the index in between.
-const COPIED_AT_ONCE: usize = 16 * 1024;
+const UNSOUND: &str = "a page does not match its checksum";
 
 pub(in crate::embedded) fn table_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}.tbl"))
@@ -31,36 +31,95 @@ pub(in crate::embedded) fn table_number(name: &Path) -> Option<u64> {
 }
 
 /// A table as it was.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::embedded) struct TableFile {
-    entries: Vec<StreamEntry>,
-    retention: Vec<(StreamKey, Retention)>,
+    pages: PagedFile,
+    entries: Section,
+    retention: Section,
     /// How often segments up to the one that it was written after had been written anew. Where that has happened since,
     /// it may name streams that are there no more.
     generations: u64,
 }
 
-impl TableFile {
-    /// The table as it was when this segment was sealed; `None` where a segment behind it is not in memory any more.
-    pub(in crate::embedded) fn as_of(index: &parking_lot::RwLock<Index>, number: u64) -> Option<Self> {
-        let mut table = Self::default();
-        let (mut at, mut more) = (0, true);
-        while more {
-            let index = index.read();
-            let entries = index.streams.slots();
-            let end = entries.len().min(at + COPIED_AT_ONCE);
-            for entry in &entries[at..end] {
-                table.entries.extend(index.as_of(*entry, number)?);
-            }
-            more = end < entries.len();
-            at = end;
+/// Writes the table as it was when this segment was sealed; `false` where a segment behind it is not in memory any more,
+/// and it cannot be told. It is copied piece by piece, as it is written: there is no room for it twice.
+pub(in crate::embedded) fn write_table(
+    index: &RwLock<Index>,
+    segment: &Segment,
+    put: &mut PutPages<'_>,
+) -> io::Result<bool> {
+    let number = segment.header.number;
+    let mut writer = PagedWriter::new(seed(segment), put);
+    let mut entries = writer.begin(ENTRY_BYTES)?;
+    for chunk in 0.. {
+        let copied = match index.read().entries_as_of(number, chunk) {
+            Copied::Some(copied) => copied,
+            Copied::All => break,
+            Copied::Unknown => return Ok(false),
+        };
+        writer.add(&mut entries, copied.iter().map(entry_bytes))?;
+    }
+    // A setting that is too new does no harm: it is durable, and read again from where it stands.
+    let mut retention = writer.begin(KEPT_BYTES)?;
+    for chunk in 0.. {
+        let copied: Vec<_> = index.read().retention().chunk(chunk).collect();
+        if copied.is_empty() {
+            break;
         }
-        // A setting that is too new does no harm: it is durable, and read again from where it stands.
-        let retention = index.read();
-        table.retention = retention.retention().iter().map(|(key, kept)| (*key, *kept)).collect();
-        let sealed = retention.sealed.iter().map(|sealed| &sealed.segment.header);
-        table.generations = generations(sealed, number);
-        Some(table)
+        writer.add(&mut retention, copied.iter().map(|(key, kept)| kept_bytes(*key, *kept)))?;
+    }
+    let generations = generations(index.read().sealed.iter().map(|sealed| &sealed.segment.header), number);
+    writer.finish(&header(segment, entries, retention, generations))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+pub(in crate::embedded) fn table_bytes(index: &RwLock<Index>, segment: &Segment) -> Vec<u8> {
+    let write = |put: &mut PutPages<'_>| write_table(index, segment, put).map(|whole| assert!(whole));
+    crate::embedded::paged::bytes_of(write).unwrap()
+}
+
+fn header(segment: &Segment, entries: Section, retention: Section, generations: u64) -> Vec<u8> {
+    let mut header = Vec::with_capacity(128);
+    header.extend_from_slice(&MAGIC);
+    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&(PAGE_BYTES as u32).to_le_bytes());
+    header.extend_from_slice(&segment.header.number.to_le_bytes());
+    header.extend_from_slice(&segment.header.salt.to_le_bytes());
+    entries.put(&mut header);
+    retention.put(&mut header);
+    header.extend_from_slice(&generations.to_le_bytes());
+    header
+}
+
+impl TableFile {
+    /// Looks at a table's header; `Err` with a reason where it is not the one of this segment.
+    pub(in crate::embedded) fn open(
+        path: PathBuf,
+        file: Box<dyn VfsFile>,
+        segment: &Segment,
+    ) -> io::Result<Result<Self, &'static str>> {
+        let pages = PagedFile::new(path, file, seed(segment));
+        let header = match pages.header() {
+            Ok(header) => header,
+            Err(PageFault::Io(error)) => return Err(error),
+            Err(PageFault::Damaged(_)) => return Ok(Err(UNSOUND)),
+        };
+        let is_it = header[..8] == MAGIC
+            && u32_at(&header, 8) == FORMAT_VERSION
+            && u64_at(&header, 16) == segment.header.number
+            && u64_at(&header, 24) == segment.header.salt;
+        let mut at = 32;
+        let entries = Section::take(&header, &mut at, ENTRY_BYTES);
+        let retention = Section::take(&header, &mut at, KEPT_BYTES);
+        let (true, Some(entries), Some(retention)) = (is_it, entries, retention) else {
+            return Ok(Err("it is not this segment's, or of another format"));
+        };
+        if retention.end() != pages.pages()? {
+            return Ok(Err("it has another length than it should"));
+        }
+        let generations = u64_at(&header, at);
+        Ok(Ok(Self { pages, entries, retention, generations }))
     }
 
     /// Whether no segment was written anew since, of those up to the one that it was written after.
@@ -72,113 +131,72 @@ impl TableFile {
         self.generations == generations(headers, number)
     }
 
-    pub(in crate::embedded) fn to_bytes(&self, segment: &Segment) -> Vec<u8> {
-        let mut writer = PagedWriter::new();
-        let entries = writer.section(self.entries.iter().map(entry_bytes));
-        let kept = self.retention.iter().map(|(key, kept)| kept_bytes(*key, *kept));
-        let retention = writer.section(kept);
-        let mut header = Vec::with_capacity(128);
-        header.extend_from_slice(&MAGIC);
-        header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        header.extend_from_slice(&(PAGE_BYTES as u32).to_le_bytes());
-        header.extend_from_slice(&segment.header.number.to_le_bytes());
-        header.extend_from_slice(&segment.header.salt.to_le_bytes());
-        entries.put(&mut header);
-        retention.put(&mut header);
-        header.extend_from_slice(&self.generations.to_le_bytes());
-        writer.finish(&header, seed(segment))
-    }
-
-    /// Reads a table; `Err` with a reason where it is not the one of this segment, or not what was written.
-    pub(in crate::embedded) fn read(
-        path: PathBuf,
-        file: Box<dyn VfsFile>,
-        segment: &Segment,
-    ) -> io::Result<Result<Self, &'static str>> {
-        match Self::try_read(&PagedFile::new(path, file, seed(segment)), segment) {
-            Ok(read) => Ok(read),
+    /// Has the index begin with it; `Err` with a reason where it is not what was written, and the index then begins with
+    /// nothing.
+    pub(in crate::embedded) fn into_index(self, index: &mut Index) -> io::Result<Result<(), &'static str>> {
+        index.forget_streams();
+        match self.put_into(index) {
+            Ok(()) => Ok(Ok(())),
             Err(PageFault::Io(error)) => Err(error),
-            Err(PageFault::Damaged(_)) => Ok(Err("a page does not match its checksum")),
+            Err(PageFault::Damaged(_)) => {
+                // Half of it would be worse than none.
+                index.forget_streams();
+                Ok(Err(UNSOUND))
+            }
         }
     }
 
-    fn try_read(pages: &PagedFile, segment: &Segment) -> Result<Result<Self, &'static str>, PageFault> {
-        let header = pages.header()?;
-        let is_it = header[..8] == MAGIC
-            && u32_at(&header, 8) == FORMAT_VERSION
-            && u64_at(&header, 16) == segment.header.number
-            && u64_at(&header, 24) == segment.header.salt;
-        let mut at = 32;
-        let entries = Section::take(&header, &mut at, ENTRY_BYTES);
-        let retention = Section::take(&header, &mut at, KEPT_BYTES);
-        let (true, Some(entries), Some(retention)) = (is_it, entries, retention) else {
-            return Ok(Err("it is not this segment's, or of another format"));
-        };
-        if retention.end() != pages.pages().map_err(PageFault::Io)? {
-            return Ok(Err("it has another length than it should"));
-        }
-        let generations = u64_at(&header, at);
-        let entries_there = Vec::with_capacity(entries.count as usize);
-        let mut table = Self { entries: entries_there, retention: Vec::new(), generations };
-        pages.each(entries, 0..entries.count, |bytes| table.entries.push(entry_from(&bytes)))?;
-        let take = |bytes: [u8; KEPT_BYTES]| table.retention.push(kept_from(&bytes));
-        pages.each(retention, 0..retention.count, take)?;
-        Ok(Ok(table))
-    }
-
-    /// Whether it says what the segments say, which `index` was made from. Where records were `scavenged` since, it may say
-    /// more than these.
-    pub(in crate::embedded) fn agrees(&self, index: &Index, scavenged: bool) -> bool {
-        Comparison::new(self).agrees(self, index, scavenged)
-    }
-
-    /// Has the index begin with it.
-    pub(in crate::embedded) fn into_index(self, index: &mut Index) {
-        index.streams = StreamTable::default();
-        index.streams.reserve(self.entries.len());
-        self.entries.into_iter().for_each(|entry| index.streams.set(entry));
-        self.retention.into_iter().for_each(|(key, kept)| index.set_kept(key, kept));
+    fn put_into(&self, index: &mut Index) -> Result<(), PageFault> {
+        index.streams.reserve(self.entries.count as usize);
+        let entry = |bytes| index.streams.set(entry_from(&bytes));
+        self.pages.each(self.entries, 0..self.entries.count, entry)?;
+        self.pages.each(self.retention, 0..self.retention.count, |bytes| {
+            let (key, kept) = kept_from(&bytes);
+            index.set_kept(key, kept);
+        })
     }
 }
 
-/// A table's entries by key, so that holding it against an index takes one look for each entry of either.
-struct Comparison<'a> {
-    entries: HashMap<StreamKey, &'a StreamEntry>,
-    retention: HashSet<StreamKey>,
+/// A table held against what the segments say: it takes one look for each entry of either.
+pub(in crate::embedded) struct Comparison<'a> {
+    /// Made from the table.
+    table: &'a Index,
+    /// Made from the segments.
+    index: &'a Index,
+    /// Whether records were scavenged since: the table may then say more than the segments.
+    scavenged: bool,
     /// How many looks it took.
     looks: usize,
 }
 
 impl<'a> Comparison<'a> {
-    fn new(table: &'a TableFile) -> Self {
-        Self {
-            entries: table.entries.iter().map(|entry| (entry.key, entry)).collect(),
-            retention: table.retention.iter().map(|(key, _)| *key).collect(),
-            looks: 0,
-        }
+    pub(in crate::embedded) const fn new(table: &'a Index, index: &'a Index, scavenged: bool) -> Self {
+        Self { table, index, scavenged, looks: 0 }
     }
 
-    fn agrees(&mut self, table: &TableFile, index: &Index, scavenged: bool) -> bool {
-        index.streams.entries().all(|entry| self.knows(entry, scavenged))
-            && (scavenged || table.entries.iter().all(|entry| self.is_there(index, entry.key)))
-            && index.retention().keys().all(|key| self.keeps(*key))
+    /// Whether the table says what the segments say.
+    pub(in crate::embedded) fn agrees(&mut self) -> bool {
+        let (table, index) = (self.table, self.index);
+        index.streams.entries().all(|entry| self.knows(entry))
+            && (self.scavenged || table.streams.entries().all(|entry| self.is_there(entry.key)))
+            && index.retention().iter().all(|(key, _)| self.keeps(key))
     }
 
-    fn knows(&mut self, entry: &StreamEntry, scavenged: bool) -> bool {
+    fn knows(&mut self, entry: &StreamEntry) -> bool {
         self.looks += 1;
-        self.entries.get(&entry.key).is_some_and(|known| {
-            entry_bytes(known) == entry_bytes(entry) || scavenged && known.version > entry.version
+        self.table.streams.get(entry.key).is_some_and(|known| {
+            entry_bytes(known) == entry_bytes(entry) || self.scavenged && known.version > entry.version
         })
     }
 
-    fn is_there(&mut self, index: &Index, key: StreamKey) -> bool {
+    fn is_there(&mut self, key: StreamKey) -> bool {
         self.looks += 1;
-        index.streams.get(key).is_some()
+        self.index.streams.get(key).is_some()
     }
 
     fn keeps(&mut self, key: StreamKey) -> bool {
         self.looks += 1;
-        self.retention.contains(&key)
+        self.table.kept(key).is_some()
     }
 }
 
@@ -209,7 +227,31 @@ fn entry_from(bytes: &[u8; ENTRY_BYTES]) -> StreamEntry {
     }
 }
 
+/// Streams of a table that is being written.
+enum Copied {
+    /// More may follow.
+    Some(Vec<StreamEntry>),
+    /// There are no more.
+    All,
+    /// They were in a segment that is not in memory any more.
+    Unknown,
+}
+
 impl Index {
+    /// The streams of one chunk, as they were when this segment was sealed.
+    fn entries_as_of(&self, number: u64, chunk: usize) -> Copied {
+        let entries = self.streams.slots().chunk(chunk);
+        if entries.is_empty() {
+            return Copied::All;
+        }
+        let mut copied = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(entry) = self.as_of(*entry, number) else { return Copied::Unknown };
+            copied.extend(entry);
+        }
+        Copied::Some(copied)
+    }
+
     /// A stream as it was when this segment was sealed, if it was there then; `None` where that is not in memory.
     fn as_of(&self, mut entry: StreamEntry, number: u64) -> Option<Option<StreamEntry>> {
         while u64::from(entry.last.segment) > number {

@@ -88,7 +88,7 @@ fn a_streams_key() {
 
 #[test]
 fn an_index_file() {
-    assert_eq!(index::index_bytes(&segment(), &part()), whole(INDEX));
+    assert_eq!(index::index_bytes(&segment(), &part()).unwrap(), whole(INDEX));
 }
 
 #[test]
@@ -103,8 +103,7 @@ fn a_table() {
         });
     }
     index.write().set_kept(secret().key("order-1"), retention());
-    let table = index::TableFile::as_of(&index, 2).unwrap();
-    assert_eq!(table.to_bytes(&segment()), whole(TABLE));
+    assert_eq!(index::table_bytes(&index, &segment()), whole(TABLE));
 }
 
 #[test]

@@ -146,7 +146,7 @@ async fn derived_files_that_say_something_else_than_the_segments_are_told_of() {
     journal.close().await;
     let faults = || EmbeddedJournal::verify(dir.path(), Arc::new(RealVfs), |_| {}).unwrap().index_faults;
     assert_eq!(faults(), []);
-    assert!(journal.shared.files.write_table(&segment, &index::TableFile::default()).unwrap());
+    assert!(journal.shared.files.write_table(&segment, &RwLock::default()).unwrap());
     let [fault] = &faults()[..] else { panic!("the table's") };
     assert_eq!((&fault.file, &*fault.reason), (&table, "it does not say what the segments say"));
     fs::remove_file(&table).unwrap();
@@ -190,7 +190,8 @@ fn a_table_is_the_same_whatever_order_a_segments_streams_are_in() {
     });
     let sealed = shared.index.read().sealed[1].clone();
     let SealedPart::Memory(part) = &sealed.part else { panic!("it was settled") };
-    let table = || index::TableFile::as_of(&shared.index, 1).unwrap().to_bytes(&sealed.segment);
+    let first = shared.index.read().sealed[0].segment.clone();
+    let table = || index::table_bytes(&shared.index, &first);
     let before = table();
     let mut reversed = index::MemoryPart::default();
     part.streams.iter().rev().for_each(|stream| {
@@ -203,4 +204,51 @@ fn a_table_is_the_same_whatever_order_a_segments_streams_are_in() {
     shared.index.write().replace_sealed(sealed.clone());
     drop(nobody_settles);
     assert!(is_same);
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_told_any_more_is_given_up() {
+    let (dir, _) = many_segments().await;
+    let journal = EmbeddedJournal::open(dir.path(), small()).unwrap();
+    let index = &journal.shared.index;
+    // Of the streams that go on behind it, what they were then is in index files only.
+    let first = Arc::clone(&index.read().sealed[0].segment);
+    let before = derived(dir.path());
+    assert!(!journal.shared.files.write_table(&first, index).unwrap());
+    assert_eq!(derived(dir.path()), before);
+    let unfinished = files::new_path(&index::table_path(dir.path(), first.header.number));
+    assert!(!unfinished.exists(), "it would be there until the next start");
+    journal.close().await;
+}
+
+#[tokio::test]
+async fn of_a_table_that_is_damaged_further_on_nothing_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = EmbeddedJournal::open(dir.path(), small()).unwrap();
+    let mut all = Index::default();
+    for number in 1..=20_000 {
+        let key = all.key(&format!("order-{number}"));
+        let last = index::Link { segment: 1, at: 0 };
+        let (version, last_time) = (Version(1), Timestamp(1));
+        all.streams.add(index::StreamEntry { key, version, last_time, last });
+        all.set_kept(key, crate::Retention::gone());
+    }
+    let (shared, all) = (&journal.shared, RwLock::new(all));
+    let segment = Arc::clone(&shared.index.read().active.as_ref().unwrap().segment);
+    assert!(shared.files.write_table(&segment, &all).unwrap());
+    let read = || {
+        let (mut index, table) = (Index::default(), shared.files.table(&segment).unwrap().unwrap());
+        let whole = shared.files.begin_with(&mut index, table, &segment).unwrap();
+        (whole, index.streams.len(), index.retention().len())
+    };
+    assert_eq!(read(), (true, 20_000, 20_000));
+    let path = index::table_path(dir.path(), segment.header.number);
+    let sound = fs::read(&path).unwrap();
+    for page in [100, sound.len() / 4096 - 1] {
+        let mut damaged = sound.clone();
+        damaged[page * 4096] ^= 1;
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(read(), (false, 0, 0), "page {page}");
+    }
+    journal.close().await;
 }

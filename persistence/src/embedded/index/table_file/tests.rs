@@ -1,4 +1,5 @@
 use super::*;
+use crate::Retention;
 
 fn key(number: u64) -> StreamKey {
     StreamKey::from_bytes(u128::from(number).to_le_bytes())
@@ -16,38 +17,32 @@ fn index(streams: u64) -> Index {
     index
 }
 
-fn table(index: &Index) -> TableFile {
-    TableFile {
-        entries: index.streams.entries().copied().collect(),
-        retention: index.retention().iter().map(|(key, kept)| (*key, *kept)).collect(),
-        generations: 0,
-    }
-}
-
 #[test]
 fn holding_a_table_against_an_index_takes_a_look_for_each_entry() {
     for streams in [10, 1000] {
-        let index = index(streams);
-        let table = table(&index);
-        let mut comparison = Comparison::new(&table);
-        assert!(comparison.agrees(&table, &index, false));
+        let (table, index) = (index(streams), index(streams));
+        let mut comparison = Comparison::new(&table, &index, false);
+        assert!(comparison.agrees());
         assert_eq!(comparison.looks as u64, 3 * streams, "{streams} streams");
     }
 }
 
 #[test]
 fn a_table_that_says_less_or_other_does_not_agree() {
-    let index = index(9);
-    let mut less = table(&index);
-    less.entries.pop();
-    assert!(!less.agrees(&index, false) && !less.agrees(&index, true));
-    let mut other = table(&index);
-    other.entries[3].version = Version(77);
-    assert!(!other.agrees(&index, false));
-    assert!(other.agrees(&index, true), "records may have been scavenged");
-    let mut kept = table(&index);
-    kept.retention.pop();
-    assert!(!kept.agrees(&index, false) && !kept.agrees(&index, true));
+    let whole = index(9);
+    let agrees = |table: &Index, scavenged| Comparison::new(table, &whole, scavenged).agrees();
+    let less = index(8);
+    assert!(!agrees(&less, false) && !agrees(&less, true));
+    assert!(!Comparison::new(&whole, &less, false).agrees(), "it says more");
+    let mut other = index(9);
+    let last = Link { segment: 1, at: 0 };
+    other.streams.set(StreamEntry { key: key(3), version: Version(77), last_time: Timestamp(1), last });
+    assert!(!agrees(&other, false));
+    assert!(agrees(&other, true), "records may have been scavenged");
+    let mut unkept = index(9);
+    unkept.forget_streams();
+    whole.streams.entries().for_each(|entry| unkept.streams.set(*entry));
+    assert!(!agrees(&unkept, false) && !agrees(&unkept, true));
 }
 
 #[test]
