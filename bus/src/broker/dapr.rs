@@ -41,7 +41,7 @@ pub use app::{AppAnswer, AppSubscription, DaprApp, Reception};
 pub use ca::{Authorities, AuthoritiesError};
 pub use endpoint::{EndpointError, SidecarEndpoint};
 pub use http_endpoint::HttpEndpoint;
-pub use options::{AppChannel, DaprOptions, PublishCalls};
+pub use options::{AppChannel, DaprOptions, ForeignTopics, PublishCalls};
 pub use secret::Secret;
 pub use version::SidecarVersion;
 
@@ -126,27 +126,29 @@ impl DaprBroker {
         Ok(Attached::new(service, connected))
     }
 
-    /// A topic that is misspelt there would go by the usual component without a word.
+    /// Looks for topics that have a component of their own and are none of the service's. One that publishes without saying
+    /// what may have any.
     fn check_topics(&self, port: &ServicePort) -> Result<(), BusStartError> {
-        let DaprOptions { topic_pubsubs, topics_of_several, .. } = &*self.options;
+        let DaprOptions { topic_pubsubs, foreign_topics, .. } = &*self.options;
         let handled = port.subscriptions.iter().map(|inlet| inlet.topic());
         let topics: BTreeSet<_> = handled.chain(port.publications.declared()).collect();
-        let unknown = topic_pubsubs.iter().find(|(topic, _)| !*topics_of_several && !topics.contains(topic));
-        let Some((topic, component)) = unknown else { return Ok(()) };
-        let service = &port.service;
-        if !port.publications.is_empty() && port.publications.declared().next().is_none() {
+        let says_all = port.publications.is_empty() || port.publications.declared().next().is_some();
+        let refuse = *foreign_topics == ForeignTopics::Refuse && says_all;
+        for (topic, component) in topic_pubsubs.iter().filter(|(topic, _)| !topics.contains(topic)) {
+            if refuse {
+                return Err(BusStartError::ComponentOfNoTopic {
+                    service: Arc::clone(&port.service),
+                    topic: topic.clone(),
+                    component: Arc::clone(component),
+                    topics: topics.into_iter().cloned().collect(),
+                });
+            }
             tracing::warn!(
-                %service, %topic, %component,
+                service = %port.service, %topic, %component,
                 "a component is named for a topic that the service does not handle, and does not say that it publishes"
             );
-            return Ok(());
         }
-        Err(BusStartError::ComponentOfNoTopic {
-            service: Arc::clone(service),
-            topic: topic.clone(),
-            component: Arc::clone(component),
-            topics: topics.into_iter().cloned().collect(),
-        })
+        Ok(())
     }
 
     fn health_api(&self) -> Result<Option<HealthApi>, String> {

@@ -141,9 +141,12 @@ async fn who_says_what_is_subscribed_to_is_told_on_the_command_line_or_beside_it
     };
     let (told, other) = (by("bus"), by("own"));
     let own = format!("{TOPIC}=own,{TOPIC}=own");
-    let cases: [Case<'_>; 6] = [
+    // What services share in their environment may name a topic of another.
+    let shared = format!("{TOPIC}=own,v1.of-another=own");
+    let cases: [Case<'_>; 7] = [
         (&["--pubsub", "bus", "--topic-pubsub", own.as_str()], &[], other.clone()),
-        (&["--pubsub", "bus"], &[("ANNALS_TOPIC_PUBSUB", own.as_str())], other),
+        (&["--pubsub", "bus"], &[("ANNALS_TOPIC_PUBSUB", own.as_str())], other.clone()),
+        (&["--pubsub", "bus"], &[("ANNALS_TOPIC_PUBSUB", shared.as_str())], other),
         (&["--pubsub", "bus"], &[], told.clone()),
         (&["--pubsub", "bus"], &[("ANNALS_SUBSCRIPTIONS", "declarative")], json!([])),
         (&["--subscriptions", "declarative"], &[], json!([])),

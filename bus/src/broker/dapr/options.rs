@@ -43,6 +43,16 @@ pub enum PublishCalls {
     },
 }
 
+/// What becomes of a topic in [`DaprOptions::topic_pubsubs`] that the service neither publishes nor handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignTopics {
+    /// It is taken for a mistake: misspelt, it would go by the usual component without a word. The bus does not start.
+    Refuse,
+    /// It is in the log as a warning: the options are shared with another service, which may have it.
+    Warn,
+}
+
 /// How a service and its sidecar work together.
 #[derive(Debug, Clone)]
 pub struct DaprOptions {
@@ -60,11 +70,10 @@ pub struct DaprOptions {
     /// The name of the pub/sub component that carries the topics.
     pub pubsub: Arc<str>,
     /// The topics that another component carries. NATS JetStream wants one for each topic that a service handles, since a
-    /// durable consumer takes one topic only. A topic here that the service neither publishes nor handles is refused when it
-    /// starts.
+    /// durable consumer takes one topic only.
     pub topic_pubsubs: BTreeMap<Topic, Arc<str>>,
-    /// Whether `topic_pubsubs` is that of several services, so that a topic of another is no mistake.
-    pub topics_of_several: bool,
+    /// What becomes of one among them that the service does not have.
+    pub foreign_topics: ForeignTopics,
     /// Where deliveries come in.
     pub app_channel: AppChannel,
     /// Whether the sidecar is told what the service subscribes to when it asks. Where operators write `Subscription`
@@ -99,7 +108,7 @@ impl DaprOptions {
             app_token: None,
             pubsub: pubsub.into(),
             topic_pubsubs: BTreeMap::new(),
-            topics_of_several: false,
+            foreign_topics: ForeignTopics::Refuse,
             app_channel: AppChannel::Grpc(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             programmatic: true,
             publish: PublishCalls::Bulk { calls: 4, events: 100 },

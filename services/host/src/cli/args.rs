@@ -46,7 +46,12 @@ impl Cli {
     pub(super) fn of_process() -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches()?;
         says_what_is_used(&matches)?;
-        Self::from_arg_matches(&matches)
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let (Command::Serve(serve), Some(("serve", given))) = (&mut cli.command, matches.subcommand()) {
+            let source = given.value_source("topic_pubsub");
+            serve.broker.components.are_shared = source == Some(ValueSource::EnvVariable);
+        }
+        Ok(cli)
     }
 }
 
@@ -233,6 +238,9 @@ pub(super) struct ComponentArgs {
         long, hide = WITHOUT_DAPR, env = "ANNALS_TOPIC_PUBSUB", value_name = "TOPIC=NAME", value_delimiter = ',', value_parser = topic_pubsub
     )]
     pub(super) topic_pubsub: Vec<TopicPubsub>,
+    /// Whether that is from the environment, which services of one deployment may share.
+    #[arg(skip)]
+    pub(super) are_shared: bool,
 }
 
 /// A topic, and the component that carries it.

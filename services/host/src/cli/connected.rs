@@ -74,7 +74,9 @@ mod with_dapr {
     use std::sync::Arc;
 
     use annals_bus::Topic;
-    use annals_bus::dapr::{AppChannel, Authorities, DaprOptions, HttpEndpoint, Secret, SidecarEndpoint};
+    use annals_bus::dapr::{
+        AppChannel, Authorities, DaprOptions, ForeignTopics, HttpEndpoint, Secret, SidecarEndpoint,
+    };
 
     use super::super::args::{
         BrokerArgs, ChannelKind, ComponentArgs, DevArgs, SubscriptionsKind, TopicPubsub,
@@ -91,6 +93,9 @@ mod with_dapr {
 
     pub(super) fn dapr(service: &str, args: &BrokerArgs) -> Result<Carrier, CliError> {
         let mut options = carried_by(&args.components)?;
+        if args.components.are_shared {
+            options.foreign_topics = ForeignTopics::Warn;
+        }
         options.endpoint = grpc_endpoint(args)?;
         options.http_endpoint = http_endpoint(args)?;
         options.ca = authorities(args, &options.endpoint)?;
@@ -205,7 +210,7 @@ mod with_dapr {
         args: &DevArgs,
     ) -> Result<Connected, CliError> {
         let mut carried = carried_by(&args.components)?;
-        carried.topics_of_several = true;
+        carried.foreign_topics = ForeignTopics::Warn;
         check_topics(services, &carried)?;
         let names: Vec<_> = services.iter().map(|service| service.name()).collect();
         let sidecars = Sidecars::start(&names, args.dapr_resources.as_deref()).await?;

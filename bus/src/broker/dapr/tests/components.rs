@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fake::Served;
 use super::{all_published, count_up, hear, node, options, publisher, until};
-use crate::broker::dapr::{DaprBroker, DaprOptions};
+use crate::broker::dapr::{DaprBroker, DaprOptions, ForeignTopics};
 use crate::{Bus, Topic};
 
 /// `v1.counted` goes by the component "own".
@@ -72,5 +72,5 @@ async fn a_component_for_a_topic_that_the_service_does_not_have_is_refused() {
     assert_eq!(refused.code(), "component_of_no_topic");
     assert!(refused.to_string().ends_with("its topics are: v1.counted"), "{refused}");
     // Of several services, another may have it.
-    start(DaprOptions { topics_of_several: true, ..misspelt }).await.unwrap().shutdown().await;
+    start(DaprOptions { foreign_topics: ForeignTopics::Warn, ..misspelt }).await.unwrap().shutdown().await;
 }
