@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use annals_bus::{Delivery, HandlerError, Reaction};
+use annals_actors::Node;
+use annals_bus::{
+    Bus, DeadLetter, Delivery, Handler, HandlerError, IntegrationEvent, Reaction, SchemaOptions,
+};
 use annals_parts::{Broker, Nats, Rabbit, Redis};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::pair::{self, PUBSUB, topic};
 use crate::support::{CustomerAddressUpdated, follow, quick, streets, until};
@@ -111,4 +115,56 @@ async fn lands_in_the_dead_letters(broker: &dyn Broker) {
     assert_eq!(streets(&orders.node, "3").await, ["x".repeat(BYTES_MAX)], "whoever replays it wants it");
     assert_eq!(letters().await.len(), 4);
     orders.bus.shutdown().await;
+
+    let of = |part: &str| found.iter().find(|letter| letter.reason.contains(part)).unwrap();
+    let takes = async |event: Lenient, delivery: Delivery| follow(event.into(), delivery).await;
+    a_later_release_takes::<Lenient>(&orders.node, of("schema_mismatch"), takes).await;
+    assert_eq!(streets(&orders.node, "5").await, ["7"]);
+    let takes = async |event: SomethingElse, delivery: Delivery| follow(event.into(), delivery).await;
+    a_later_release_takes::<SomethingElse>(&orders.node, of("SomethingElse.v1"), takes).await;
+    assert_eq!(streets(&orders.node, "4").await, ["4 Oak"]);
+}
+
+/// Starts the service anew with another handler, which a replay brings the letter once.
+async fn a_later_release_takes<E: IntegrationEvent>(
+    node: &Node,
+    letter: &DeadLetter,
+    handler: impl Handler<E>,
+) {
+    let builder = Bus::builder(node.clone(), "order").schemas(SchemaOptions::default());
+    let bus = builder.subscribe_with::<E>("address", quick(), handler).start().await.unwrap();
+    bus.dead_letters().replay(letter.id).await.unwrap();
+    let again = bus.dead_letters().replay(letter.id).await.unwrap_err();
+    assert_eq!(again.code(), "dead_letter_not_found");
+    bus.shutdown().await;
+}
+
+/// What the handler takes, mended: numbers too.
+#[derive(Debug, Serialize, Deserialize, IntegrationEvent)]
+#[integration_event(name = "CustomerAddressUpdated", version = 1)]
+#[serde(rename_all = "camelCase")]
+struct Lenient {
+    customer_id: Value,
+    street: Value,
+}
+
+impl From<Lenient> for CustomerAddressUpdated {
+    fn from(Lenient { customer_id, street }: Lenient) -> Self {
+        Self { customer_id: customer_id.to_string(), street: street.to_string() }
+    }
+}
+
+/// The type that nobody knew, on the topic where it came.
+#[derive(Debug, Serialize, Deserialize, IntegrationEvent)]
+#[integration_event(name = "SomethingElse", version = 1, topic = "v1.CustomerAddressUpdated")]
+#[serde(rename_all = "camelCase")]
+struct SomethingElse {
+    customer_id: String,
+    street: String,
+}
+
+impl From<SomethingElse> for CustomerAddressUpdated {
+    fn from(SomethingElse { customer_id, street }: SomethingElse) -> Self {
+        Self { customer_id, street }
+    }
 }
