@@ -1,7 +1,6 @@
 //! What an error says, with all that is behind it.
 
-/// An error and everything behind it, but for what it says itself: what TLS has against a certificate stands at the
-/// bottom.
+/// An error and everything behind it that it does not say itself: what TLS has against a certificate stands at the bottom.
 #[must_use]
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

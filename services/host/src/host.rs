@@ -321,7 +321,7 @@ impl Host {
 /// Gets ready also where nobody waits for that.
 async fn get_ready(health: Health) {
     if let Err(error) = health.start().await {
-        tracing::error!(error = crate::problem::with_sources(&error), "the services cannot get ready");
+        tracing::error!(error = annals_bus::with_causes(&error), "the services cannot get ready");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use annals_actors::{Aggregate, CheckpointError, SendError, StateError};
+use annals_bus::with_causes;
 use annals_persistence::{AppendError, EventError, ReadError, Version};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -249,18 +250,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The rest of the chain, so that a client's report says more than "cannot read".
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 impl<A: Aggregate> From<SendError<A>> for Problem {
     fn from(error: SendError<A>) -> Self {
         let code = error.code();
@@ -277,7 +266,7 @@ impl<A: Aggregate> From<SendError<A>> for Problem {
             | SendError::AllRefused { .. }
             | SendError::OutcomeUnknown { .. }
             | SendError::Parked { .. } => Self::unavailable(code, error.to_string()),
-            _ => Self::internal(code, with_sources(&error)),
+            _ => Self::internal(code, with_causes(&error)),
         }
     }
 }
@@ -304,8 +293,8 @@ impl From<AppendError> for Problem {
             AppendError::Busy { .. } | AppendError::Closed | AppendError::Superseded => {
                 Self::unavailable(code, format!("not committed: {error}; trying again is safe"))
             }
-            AppendError::OutcomeUnknown { .. } => Self::unavailable(code, with_sources(&error)),
-            _ => Self::internal(code, with_sources(&error)),
+            AppendError::OutcomeUnknown { .. } => Self::unavailable(code, with_causes(&error)),
+            _ => Self::internal(code, with_causes(&error)),
         }
     }
 }
@@ -320,7 +309,7 @@ impl From<StateError> for Problem {
             | StateError::Stopping
             | StateError::Doubtful { .. }
             | StateError::Parked { .. } => Self::unavailable(code, error.to_string()),
-            _ => Self::internal(code, with_sources(&error)),
+            _ => Self::internal(code, with_causes(&error)),
         }
     }
 }
@@ -340,7 +329,7 @@ impl From<CheckpointError> for Problem {
             | CheckpointError::ReaderUnclear { .. }
             | CheckpointError::OutcomeUnknown { .. }
             | CheckpointError::Parked { .. } => Self::unavailable(code, error.to_string()),
-            _ => Self::internal(code, with_sources(&error)),
+            _ => Self::internal(code, with_causes(&error)),
         }
     }
 }
@@ -349,14 +338,14 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Closed => Self::unavailable(error.code(), error.to_string()),
-            _ => Self::internal(error.code(), with_sources(&error)),
+            _ => Self::internal(error.code(), with_causes(&error)),
         }
     }
 }
 
 impl From<EventError> for Problem {
     fn from(error: EventError) -> Self {
-        Self::internal(error.code(), with_sources(&error))
+        Self::internal(error.code(), with_causes(&error))
     }
 }
 
